@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put an image into the file store and its record into the file registry.
+
+The data first, the record last, each whole or not at all: a client never sees
+a record without data, nor an operator half an image after an interruption.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from imageapi import document
+from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.errors import ImageAPIError
+from imageapi.image import Image
+
+_CHUNK_SIZE = 1024 * 1024
+
+# Where a file system has no unnamed files (O_TMPFILE), such as NFS.
+_NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+
+
+class AddError(ImageAPIError):
+    """The image was not added, and nothing of it was left behind."""
+
+
+def add_image(
+    registry: FileRegistry,
+    store: FileStore,
+    image: Image,
+    source: BinaryIO,
+    progress: Callable[[int], object],
+) -> Image:
+    """Add an image.
+
+    :param image: its details; size, hashes and times are filled in.
+    :param source: the data, read to its end.
+    :param progress: called with the number of bytes of each chunk written.
+    :returns: the image as it was recorded.
+    :raises AddError: the id exists, or a folder cannot be written to.
+    """
+    data_path, record_path = store.path(image.id), registry.path(image.id)
+    for path in (record_path, data_path):
+        if os.path.lexists(path):
+            raise AddError(f"image {image.id} exists already: {path}")
+    try:
+        with _NewFile(data_path) as data, _NewFile(record_path) as record:
+            image = _copy(image, source, data, progress)
+            record.write(_record(image))
+            data.place()
+            record.place()
+    except FileExistsError as error:
+        raise AddError(f"image {image.id} exists already: {error.filename2}") from None
+    except OSError as error:
+        raise AddError(f"{error.filename or data_path}: {error.strerror}") from None
+    return image
+
+
+def _copy(
+    image: Image, source: BinaryIO, target: "_NewFile", progress: Callable[[int], object]
+) -> Image:
+    md5 = hashlib.md5(usedforsecurity=False)
+    sha512 = hashlib.sha512()
+    size = 0
+    while chunk := source.read(_CHUNK_SIZE):
+        target.write(chunk)
+        md5.update(chunk)
+        sha512.update(chunk)
+        size += len(chunk)
+        progress(len(chunk))
+    now = datetime.now(UTC)
+    return dataclasses.replace(
+        image,
+        status="active",
+        size=size,
+        checksum=md5.hexdigest(),
+        os_hash_algo="sha512",
+        os_hash_value=sha512.hexdigest(),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _record(image: Image) -> bytes:
+    text = json.dumps({"images": [document.record(image)]}, ensure_ascii=False, indent=2)
+    return text.encode() + b"\n"
+
+
+class _NewFile:
+    """A file that gets its name when it is whole; without one it is gone when closed.
+
+    Once placed, it stays only when the ``with`` block ends without an exception.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._temporary: str | None = None
+        self._folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._file = open(self._open(), "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        except BaseException:
+            os.close(self._folder)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def place(self) -> None:
+        """Give the file its name, unless something has that name already."""
+        os.fsync(self._file.fileno())
+        source = self._temporary or f"/proc/self/fd/{self._file.fileno()}"
+        # A folder's descriptor makes this linkat(2), which can follow that link.
+        os.link(source, self._path, src_dir_fd=self._folder, follow_symlinks=True)
+        os.fsync(self._folder)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._temporary is not None:
+                os.unlink(self._temporary)
+            if error is not None and self._is_placed():
+                os.unlink(self._path)
+        finally:
+            self._file.close()
+            os.close(self._folder)
+
+    def _is_placed(self) -> bool:
+        # An interruption may come between the link and the note of it.
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> int:
+        folder = os.path.dirname(self._path)
+        try:
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED_FILES:
+                raise
+        # No image's file name holds a plus sign: it would be percent-encoded.
+        self._temporary = os.path.join(folder, f".add+{secrets.token_hex(8)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return os.open(self._temporary, flags, 0o666)

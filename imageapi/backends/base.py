@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole contract of a backend in one file.
+
+One instance a process, made before a fork and shared by threads: a
+constructor does no I/O, and what is made lazily is made under a lock.  A
+backend raises the exceptions of `imageapi.errors` and no others, with no
+secret in their texts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+from oslo_config import cfg
+
+from imageapi.caller import Caller
+from imageapi.image import Image, Location
+
+
+class Backend(ABC):
+    """What registries, stores and policies have in common."""
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        """The options of its section; the loader registers and checks them."""
+        return ()
+
+    @abstractmethod
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        """Read the options; no I/O.
+
+        :param conf: the caller's configuration.
+        :param group: the section that holds this instance's options.
+        :raises imageapi.errors.ConfigurationError: they cannot work.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Try whether it can do its work, for ``imageapi check``.
+
+        :raises imageapi.errors.BackendError: what is wrong, for an operator.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing open
+        """Let go of all that is held open.  May be called twice."""
+
+
+class RegistryBackend(Backend):
+    """Knows the records of images."""
+
+    #: Whether its upstream has decided already that the caller may know of an
+    #: image that `get` answers with.  Else the core decides, by is_public,
+    #: owner and members.
+    decides_visibility: ClassVar[bool] = False
+
+    @abstractmethod
+    def get(self, image_id: str, caller: Caller) -> Image:
+        """The record of one image.
+
+        :param image_id: any text that `imageapi.image.is_image_id` accepts,
+            compared exactly.
+        :raises imageapi.errors.ImageNotFound: there is none.
+        :raises imageapi.errors.MalformedImage: the record is not one.
+        :raises imageapi.errors.BackendUnavailable: it cannot be asked now.
+        :raises imageapi.errors.BadReply: its upstream's answer makes no sense.
+        """
+
+
+class Blob(ABC):
+    """Data being read: an iterator over chunks, owned by one response.
+
+    :ivar total_size: bytes of the whole object, also where only a part is
+        read; None where unknown, never 0 for unknown.
+    :ivar version: names these exact bytes; None where nothing does, and then
+        a broken download is not resumed and nothing is remembered as verified.
+    """
+
+    total_size: int | None
+    version: str | None
+
+    def __iter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __next__(self) -> bytes:
+        """The next chunk.
+
+        Ends only where the data, or the part asked for, ends.
+
+        :raises imageapi.errors.DataChanged: the data was changed meanwhile.
+        :raises imageapi.errors.BackendUnavailable: it broke off.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release all at once, without reading the rest.
+
+        Idempotent; legal before the first chunk.
+        """
+
+
+class StoreBackend(Backend):
+    """Reads the data of images."""
+
+    #: The schemes, in lower case, of the URLs that it opens.
+    schemes: ClassVar[frozenset[str]]
+
+    #: Whether it reads ranges at all.
+    ranges: ClassVar[bool] = True
+
+    @abstractmethod
+    def locate(self, image_id: str) -> Location:
+        """Where the data lies of a record that names no location.  No I/O."""
+
+    @abstractmethod
+    def open(
+        self,
+        location: Location,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
+        caller: Caller,
+    ) -> Blob:
+        """Open data; does its I/O now and raises now, never at the first chunk.
+
+        :param start: the first byte to read.
+        :param stop: the byte before which to stop; None for the end.
+        :param version: the `Blob.version` that the bytes must have.
+        :raises imageapi.errors.DataNotFound: nothing lies there.
+        :raises imageapi.errors.DataChanged: other bytes than ``version`` do.
+        :raises imageapi.errors.LocationRefused: it may not open that.
+        :raises imageapi.errors.RangeNotSupported: it cannot read just a part.
+        :raises imageapi.errors.BackendUnavailable: it cannot be reached now.
+        :raises imageapi.errors.BadReply: its upstream's answer makes no sense.
+        """

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records and data in folders of this machine, or of a mounted file system."""
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+from urllib.parse import quote, unquote_to_bytes
+
+from cachetools import LRUCache
+from oslo_config import cfg
+
+from imageapi import document
+from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
+from imageapi.caller import Caller
+from imageapi.errors import (
+    BackendUnavailable,
+    DataChanged,
+    DataNotFound,
+    ImageNotFound,
+    LocationRefused,
+    MalformedImage,
+)
+from imageapi.image import Image, Location
+
+_LARGEST_RECORD = 1024 * 1024
+
+# What is remembered of parsed records: this many bytes of their documents.
+_REMEMBERED_BYTES = 8 * 1024 * 1024
+
+# A file changed twice within a file system's clock tick keeps its times.  The
+# coarsest in use (FAT's) tick every two seconds, so the times of a file that
+# changed just now identify nothing yet.
+SETTLED_NS = 2_000_000_000
+
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def file_name(image_id: str) -> str:
+    """The name under which a folder has an image: its id, percent-encoded.
+
+    Injective, and never a path: ``.`` and ``..`` are encoded too.
+    """
+    if image_id in (".", ".."):
+        return image_id.replace(".", "%2E")
+    return quote(image_id, safe="")
+
+
+class _Identity(NamedTuple):
+    """What tells a file's content from what it was before."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "_Identity":
+        return cls(
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+
+    def is_settled(self) -> bool:
+        """Whether a change from now on would show in the times."""
+        return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
+
+
+class _Remembered(NamedTuple):
+    identity: _Identity
+    image: Image
+
+
+class FileRegistry(RegistryBackend):
+    """Reads ``<directory>/<percent-encoded id>.json`` (docs/records.md)."""
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.StrOpt(
+                "directory",
+                default="/var/lib/imageapi/registry",
+                help="The folder of the records: <percent-encoded id>.json each.",
+            ),
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        self.directory: str = os.path.abspath(conf[group].directory)
+        self._lock = threading.Lock()
+        self._remembered: LRUCache[str, _Remembered] = LRUCache(
+            _REMEMBERED_BYTES, getsizeof=lambda entry: entry.identity.size
+        )
+
+    def get(self, image_id: str, caller: Caller) -> Image:
+        path = self.path(image_id)
+        try:
+            identity = _Identity.of(os.stat(path))
+            with self._lock:
+                known = self._remembered.get(path)
+            if known is not None and known.identity == identity:
+                return known.image
+            return self._read(path, image_id)
+        except OSError as error:
+            self._refuse(error)
+
+    def path(self, image_id: str) -> str:
+        """Where the record of an image lies."""
+        return os.path.join(self.directory, file_name(image_id) + ".json")
+
+    def check(self) -> None:
+        _check_directory(self.directory)
+
+    def _read(self, path: str, image_id: str) -> Image:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise MalformedImage(f"{path}: not a regular file")
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(_LARGEST_RECORD + 1)
+        finally:
+            os.close(descriptor)
+        if len(data) > _LARGEST_RECORD:
+            raise MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
+        try:
+            image = document.parse(data, image_id)
+        except MalformedImage as error:
+            raise MalformedImage(f"{path}: {error}") from None
+        identity = _Identity.of(status)
+        if identity.is_settled():
+            with self._lock:
+                self._remembered[path] = _Remembered(identity, image)
+        return image
+
+    def _refuse(self, error: OSError) -> NoReturn:
+        if error.errno in _NOTHING_THERE and os.path.isdir(self.directory):
+            raise ImageNotFound("no record") from None
+        # A folder that is not mounted must not look as if no image existed.
+        raise BackendUnavailable(f"{error.filename}: {error.strerror}") from None
+
+
+class FileStore(StoreBackend):
+    """Reads ``file:`` URLs below its folder, and nothing else of the machine."""
+
+    schemes = frozenset({"file"})
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.StrOpt(
+                "directory",
+                default="/var/lib/imageapi/images",
+                help="The folder of the data. file: URLs are opened below it only; the data of"
+                " a record without a location is <percent-encoded id> in it.",
+            ),
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        self.directory: str = os.path.abspath(conf[group].directory)
+        self._chunk_size: int = conf.imageapi.chunk_size
+
+    def path(self, image_id: str) -> str:
+        """Where the data lies of an image whose record names no location."""
+        return os.path.join(self.directory, file_name(image_id))
+
+    def locate(self, image_id: str) -> Location:
+        return Location("file://" + quote(self.path(image_id)))
+
+    def open(
+        self,
+        location: Location,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
+        caller: Caller,
+    ) -> Blob:
+        path = _path_of(location)
+        try:
+            descriptor = self._open_below(path)
+        except OSError as error:
+            self._refuse(path, error)
+        try:
+            return FileBlob(descriptor, path, self._chunk_size, start, stop, version)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def check(self) -> None:
+        _check_directory(self.directory)
+
+    def _open_below(self, path: str) -> int:
+        """Open a file below the folder; links are followed, but not out of it.
+
+        The plain case, a file right in the folder, is one system call that
+        follows no link.  All others are resolved first and then opened name
+        by name, so that a link put there meanwhile is not followed either.
+        """
+        parent, name = os.path.split(path)
+        if parent == self.directory and name not in ("", ".", ".."):
+            try:
+                return os.open(path, _READ)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+        root = os.path.realpath(self.directory, strict=True)
+        names = os.path.relpath(os.path.realpath(path, strict=True), root).split(os.sep)
+        if names[0] in (os.pardir, os.curdir):
+            raise LocationRefused(f"{path} is not below {self.directory}")
+        return _open_names(root, names)
+
+    def _is_below(self, path: str) -> bool:
+        folders = (self.directory, os.path.realpath(self.directory))
+        return any(os.path.commonpath([folder, path]) == folder for folder in folders)
+
+    def _refuse(self, path: str, error: OSError) -> NoReturn:
+        if error.errno in _NOTHING_THERE and os.path.isdir(self.directory):
+            if not self._is_below(os.path.normpath(path)):
+                # The same answer as where something lies there.
+                raise LocationRefused(f"{path} is not below {self.directory}") from None
+            raise DataNotFound(f"{path}: {error.strerror}") from None
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
+            raise LocationRefused(f"{path}: not a regular file") from None
+        raise BackendUnavailable(f"{path}: {error.strerror}") from None
+
+
+# Without O_NONBLOCK, opening a FIFO would wait for its writer.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _open_names(root: str, names: Sequence[str]) -> int:
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name in names[:-1]:
+        try:
+            inner = os.open(name, _READ | os.O_DIRECTORY, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inner
+    try:
+        return os.open(names[-1], _READ, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _path_of(location: Location) -> str:
+    """The absolute path that a file: URL names (RFC 8089), percent-decoded."""
+    path = location.url.partition(":")[2]
+    if path.startswith("//"):
+        host, slash, rest = path[2:].partition("/")
+        if host not in ("", "localhost"):
+            raise LocationRefused("a file: URL must not name another host")
+        path = slash + rest
+    if not path.startswith("/"):
+        raise LocationRefused("a file: URL must have an absolute path")
+    if "?" in path or "#" in path:
+        raise LocationRefused("a file: URL has no query and no fragment: write %3F and %23")
+    decoded = unquote_to_bytes(path)
+    if b"\0" in decoded:
+        raise LocationRefused("a file: URL must not hold %00")
+    return os.fsdecode(decoded)
+
+
+def _check_directory(directory: str) -> None:
+    try:
+        os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        raise BackendUnavailable(f"{directory}: {error.strerror}") from None
+    if not os.access(directory, os.X_OK):
+        raise BackendUnavailable(f"{directory}: may be listed but not entered")
+
+
+class FileBlob(Blob):
+    """An open file, read in plain reads.
+
+    Its version is the file's identity and times, once they are settled.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        path: str,
+        chunk_size: int,
+        start: int,
+        stop: int | None,
+        version: str | None,
+    ) -> None:
+        """Take over a descriptor, once nothing is raised.
+
+        :raises LocationRefused: it is no regular file.
+        :raises DataChanged: it is not the version asked for.
+        """
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise LocationRefused(f"{path}: not a regular file")
+        identity = _Identity.of(status)
+        self.total_size = identity.size
+        self.version = ":".join(map(str, identity)) if identity.is_settled() else None
+        if version is not None and version != self.version:
+            raise DataChanged(f"{path}: is not the file that was begun with")
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
+        self._descriptor = descriptor
+        self._path = path
+        self._chunk_size = chunk_size
+        self._left = None if stop is None else max(stop - start, 0)
+        self._written = (identity.size, identity.modified_ns)
+
+    def __next__(self) -> bytes:
+        wanted = self._chunk_size if self._left is None else min(self._chunk_size, self._left)
+        try:
+            chunk = os.read(self._descriptor, wanted) if wanted else b""
+            if not chunk:
+                self._check_unchanged()
+        except OSError as error:
+            raise BackendUnavailable(f"{self._path}: {error.strerror}") from None
+        if not chunk:
+            raise StopIteration
+        if self._left is not None:
+            self._left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _check_unchanged(self) -> None:
+        """A file rewritten in place while it was read gave a mixture of bytes.
+
+        Its ctime is left out of this: a file that is renamed or replaced
+        meanwhile goes on being read as it was.
+        """
+        status = os.fstat(self._descriptor)
+        if (status.st_size, status.st_mtime_ns) != self._written:
+            raise DataChanged(f"{self._path}: was changed while it was read")

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The iterator handed to the server: counts, resumes, verifies, closes once.
+
+A client must never hold a complete body that is not the image.  So the chunk
+that would complete it is held back until the data has ended where it should
+and its checksum is right; where it does not, the iterator raises, and the
+WSGI server then breaks the connection off.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Self
+
+from imageapi.backends.base import Blob
+from imageapi.checksum import Checksum
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    DataChanged,
+    DataMismatch,
+    DataNotFound,
+    LocationRefused,
+    RangeNotSupported,
+    only_backend_errors,
+)
+
+LOG = logging.getLogger(__name__)
+
+# After these, asking for the rest of the same bytes cannot succeed.
+_FINAL = (
+    BadReply,
+    DataChanged,
+    DataMismatch,
+    DataNotFound,
+    LocationRefused,
+    RangeNotSupported,
+)
+
+
+class Body:
+    """One response's data.  ``iter(body) is body``; it owns its Blob."""
+
+    def __init__(
+        self,
+        blob: Blob,
+        *,
+        image_id: str,
+        place: object,
+        length: int | None,
+        checksum: Checksum | None,
+        on_verified: Callable[[], None],
+        reopen: Callable[[int], Blob],
+        resume_attempts: int,
+    ) -> None:
+        """Take over an open Blob; nothing is read yet.
+
+        :param image_id, place: which image from which store this is, for the log.
+        :param length: how many bytes to send; None where nobody knows.
+        :param checksum: what all the bytes together must have; None to not verify.
+        :param on_verified: called once they are known to have it.
+        :param reopen: opens the same version again, from a byte on that is
+            counted from the first one to send.
+        :param resume_attempts: how often that may be done, where the Blob has
+            a version.
+        :raises BackendError: the checksum cannot be computed here.
+        """
+        self._blob = blob
+        self._image_id = image_id
+        self._place = place
+        self._length = length
+        self._checksum = checksum
+        self._hasher = checksum.hasher() if checksum is not None else None
+        self._on_verified = on_verified
+        self._reopen = reopen
+        self._attempts_left = resume_attempts if blob.version is not None else 0
+        self._received = 0
+        self._held: bytes | None = None
+        self._primed: bytes | None = None
+        self._complete = False
+        self._closed = False
+        self._error: BackendError | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def prime(self) -> None:
+        """Pull the first chunk, so that what is wrong with it is known in time.
+
+        Data that fits the first chunk is read to its end and verified.
+
+        :raises BackendError: the data cannot be read, or is not as it should be.
+        """
+        self._primed = self._advance()
+
+    def __next__(self) -> bytes:
+        """The next bytes to send.
+
+        :raises BackendError: the body cannot be completed as it should be;
+            every further call raises it again.
+        """
+        if self._error is not None:
+            raise self._error
+        chunk, self._primed = self._primed, None
+        if chunk is None and not self._complete and not self._closed:
+            chunk = self._advance_or_break()
+        if chunk is None:
+            self.close()
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Release the store's data.  Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._close_blob()
+
+    def _advance_or_break(self) -> bytes | None:
+        try:
+            return self._advance()
+        except BackendError as error:
+            LOG.error(
+                "image %r: %s: broken off after %d bytes were read: %s",
+                self._image_id,
+                self._place,
+                self._received,
+                error,
+                exc_info=error.__cause__,
+            )
+            self._error = error
+            self.close()
+            # Without its cause: the server will log it, and nobody knows
+            # what a foreign exception tells.
+            raise error from None
+
+    def _advance(self) -> bytes | None:
+        """The next bytes to send, the last ones proved; None after them."""
+        if self._length is None:
+            return self._advance_to_unknown_end()
+        chunk = self._receive()
+        if self._received >= self._length:
+            self._prove_end(self._length)
+        return chunk
+
+    def _advance_to_unknown_end(self) -> bytes | None:
+        """Always one chunk behind, since any chunk may turn out to be the last."""
+        if self._held is None:
+            self._held = self._receive()
+        chunk = self._held
+        self._held = None if chunk is None else self._receive()
+        if self._held is None:
+            self._verify()
+        return chunk
+
+    def _prove_end(self, length: int) -> None:
+        if self._received > length or self._receive() is not None:
+            raise DataMismatch(f"the data runs over the {length} bytes that are to be sent")
+        self._verify()
+
+    def _verify(self) -> None:
+        if self._hasher is not None and self._checksum is not None:
+            digest = self._hasher.hexdigest()
+            if digest != self._checksum.digest:
+                raise DataMismatch(
+                    f"the data's {self._checksum.algorithm} is {digest},"
+                    f" not {self._checksum.digest} as its record says"
+                )
+            self._on_verified()
+        self._complete = True
+        self.close()
+
+    def _receive(self) -> bytes | None:
+        """The next chunk that is not empty, counted and hashed; None at the end."""
+        while True:
+            try:
+                chunk = self._read()
+            except BackendError as error:
+                self._resume_after(error)
+                continue
+            if chunk is None:
+                return None
+            self._received += len(chunk)
+            if self._hasher is not None:
+                self._hasher.update(chunk)
+            return chunk
+
+    def _read(self) -> bytes | None:
+        with only_backend_errors(self._place):
+            for chunk in self._blob:
+                if not isinstance(chunk, bytes):
+                    raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
+                if chunk:
+                    return chunk
+        if self._length is not None and self._received < self._length:
+            raise BackendUnavailable(f"the data ended at byte {self._received} of {self._length}")
+        return None
+
+    def _resume_after(self, error: BackendError) -> None:
+        """Open the data again at the byte reached, or give up by raising."""
+        if self._length is not None and self._received >= self._length:
+            raise error
+        while self._attempts_left > 0 and not isinstance(error, _FINAL):
+            self._attempts_left -= 1
+            LOG.warning(
+                "image %r: %s: resuming at byte %d: %s",
+                self._image_id,
+                self._place,
+                self._received,
+                error,
+            )
+            self._close_blob()
+            try:
+                self._blob = self._reopen(self._received)
+            except BackendError as again:
+                error = again
+            else:
+                return
+        raise error
+
+    def _close_blob(self) -> None:
+        try:
+            self._blob.close()
+        except Exception as error:
+            # It spoils no response: the bytes are out, or broken off, already.
+            LOG.warning("image %r: %s: closing failed", self._image_id, self._place, exc_info=error)

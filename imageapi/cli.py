@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `imageapi`."""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from oslo_config import cfg
+from tqdm import tqdm
+
+from imageapi import demo, loading
+from imageapi.add import AddError, add_image
+from imageapi.api import ImageAPI
+from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.caller import Caller
+from imageapi.config import ENVIRONMENT_VARIABLE, files_from_environment, load_config
+from imageapi.errors import BackendError, ConfigurationError, ImageAPIError, only_backend_errors
+from imageapi.headers import meta_headers
+from imageapi.image import Image, is_image_id
+from imageapi.places import NoPlace, Place, places_of
+
+_OPERATOR = Caller(is_admin=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    :param arguments: those of the command line when None.
+    :returns: the exit status: 0, or 1 when something is wrong.
+    """
+    options = _parser().parse_args(arguments)
+    _log_to_stderr(debug=options.debug)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _complain(problem)
+    except ImageAPIError as error:
+        _complain(str(error))
+    except KeyboardInterrupt:
+        _complain("interrupted")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="imageapi", description="Serve images over the OpenStack Image API v1."
+    )
+    parser.add_argument(
+        "--config-file",
+        metavar="F",
+        action="append",
+        help=f"a configuration file; may be given again. Without it: {ENVIRONMENT_VARIABLE},"
+        " else /etc/imageapi/imageapi.conf and oslo.config's other usual places",
+    )
+    parser.add_argument("--debug", action="store_true", help="log what imageapi does in detail")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve the configuration with gunicorn")
+    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    serve.add_argument("--port", type=_port, default=9292, help="default: %(default)s")
+    serve.add_argument("--workers", type=_positive, default=1, help="processes (%(default)s)")
+    serve.add_argument("--threads", type=_positive, default=8, help="of each (%(default)s)")
+    serve.set_defaults(run=_serve)
+
+    add = commands.add_parser("add", help="add an image to the file store and file registry")
+    add.add_argument("file", metavar="FILE", help="the data; - for standard input")
+    add.add_argument("--id", type=_image_id, help="default: a new UUID")
+    add.add_argument("--name")
+    add.add_argument("--disk-format", metavar="F", help="such as raw or qcow2")
+    add.add_argument("--container-format", metavar="F", help="such as bare or ovf")
+    add.add_argument("--min-disk", metavar="G", type=_count, default=0, help="GiB")
+    add.add_argument("--min-ram", metavar="M", type=_count, default=0, help="MiB")
+    add.add_argument("--private", action="store_true", help="not for everybody")
+    add.add_argument("--owner", metavar="P", help="the owning project's id")
+    add.add_argument("--property", metavar="K=V", type=_property, action="append", default=[])
+    add.set_defaults(run=_add)
+
+    show = commands.add_parser("show", help="show a record and where its data is found")
+    show.add_argument("id", metavar="ID", type=_image_id)
+    show.set_defaults(run=_show)
+
+    check = commands.add_parser("check", help="ask every configured backend whether it works")
+    check.set_defaults(run=_check)
+
+    demonstration = commands.add_parser("demo", help="serve and download a sample image")
+    demonstration.set_defaults(run=_demo)
+    return parser
+
+
+def _demo(_options: argparse.Namespace) -> int:
+    return demo.run()
+
+
+def _serve(options: argparse.Namespace) -> int:
+    try:
+        from imageapi.serve import Server, settings_for
+    except ImportError:
+        raise ImageAPIError("serve needs gunicorn: pip install 'imageapi[server]'") from None
+
+    def build() -> ImageAPI:
+        return ImageAPI(_load_config(options))
+
+    # What is wrong is told here, once, and not by every worker.
+    build().close()
+    Server(build, settings_for(options.host, options.port, options.workers, options.threads)).run()
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    with _backends(options) as backends:
+        registry, store = backends.registry.backend, backends.stores[0].backend
+        if not isinstance(registry, FileRegistry) or not isinstance(store, FileStore):
+            raise ConfigurationError(
+                ["add needs the registry file and the first of the stores to be file"]
+            )
+        image = Image(
+            id=options.id or str(uuid.uuid4()),
+            status="queued",
+            name=options.name,
+            disk_format=options.disk_format,
+            container_format=options.container_format,
+            min_disk=options.min_disk,
+            min_ram=options.min_ram,
+            is_public=not options.private,
+            owner=options.owner,
+            properties=dict(options.property),
+        )
+        for note in meta_headers(image, sys.maxsize).notes:
+            _complain(f"warning: {note}")
+        with (
+            _terminated_like_interrupted(),
+            _source(options.file) as source,
+            _progress_bar(source) as bar,
+        ):
+            add_image(registry, store, image, source, bar.update)
+    print(image.id)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    with _backends(options) as backends:
+        with only_backend_errors(backends.registry):
+            image = backends.registry.backend.get(options.id, _OPERATOR)
+        for name, value in meta_headers(image, sys.maxsize).lines:
+            shown = value.encode("latin-1").decode()
+            print(f"{name.removeprefix('X-Image-Meta-')}: {shown}")
+        if image.members:
+            print(f"Members: {', '.join(sorted(image.members))}")
+        found = [_show_place(place, image) for place in places_of(image, backends.stores)]
+    return 0 if any(found) else 1
+
+
+def _show_place(place: Place | NoPlace, image: Image) -> bool:
+    """Print where data is; whether it is there and of the right size."""
+    url = place.location.redacted() if place.location else image.id
+    print(f"Data: {place}, {url}: ", end="")
+    try:
+        if isinstance(place, NoPlace):
+            raise place.error
+        blob = place.open(None, None, _OPERATOR)
+        size = blob.total_size
+        blob.close()
+    except BackendError as error:
+        print(error)
+        return False
+    fits = size is None or image.size is None or size == image.size
+    told = "of unknown size" if size is None else f"{size} bytes"
+    print(told if fits else f"{told}, which is not the size in the record")
+    return fits
+
+
+def _check(options: argparse.Namespace) -> int:
+    status = 0
+    with _backends(options) as backends:
+        for loaded in backends:
+            about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
+            try:
+                with only_backend_errors(loaded):
+                    loaded.backend.check()
+            except BackendError as error:
+                print(f"{about}: {error}")
+                status = 1
+            else:
+                print(f"{about}: ok")
+    return status
+
+
+@contextlib.contextmanager
+def _backends(options: argparse.Namespace) -> Iterator[loading.Backends]:
+    backends = loading.load(_load_config(options))
+    try:
+        yield backends
+    finally:
+        backends.close()
+
+
+def _load_config(options: argparse.Namespace) -> cfg.ConfigOpts:
+    return load_config(options.config_file or files_from_environment())
+
+
+@contextlib.contextmanager
+def _source(path: str) -> Iterator[BinaryIO]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "rb"))
+        except OSError as error:
+            raise AddError(f"{path}: {error.strerror}") from None
+        yield file
+
+
+def _progress_bar(source: BinaryIO) -> Any:
+    """A bar on a terminal, and nothing elsewhere."""
+    with contextlib.suppress(OSError):
+        total = os.fstat(source.fileno()).st_size or None
+    return tqdm(total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Clean up at SIGTERM and SIGHUP too."""
+    before = [
+        (number, signal.signal(number, signal.default_int_handler))
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _log_to_stderr(*, debug: bool) -> None:
+    """Log warnings, or all that imageapi logs; never a library's own debug log.
+
+    Those print whole URLs and headers, secrets included.
+    """
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("imageapi").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _complain(text: str) -> None:
+    print(f"imageapi: {text}", file=sys.stderr)
+
+
+def _image_id(text: str) -> str:
+    if is_image_id(text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} cannot be an image id: no slash, no control character, not 'detail'"
+    )
+
+
+def _property(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if key and equals:
+        return key, value
+    raise argparse.ArgumentTypeError(f"{text!r} is not K=V")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+
+
+def _positive(text: str) -> int:
+    if _count(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+
+
+def _port(text: str) -> int:
+    if 0 < _count(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port")

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON image documents -> Image, and Image -> the v1 document.
+
+Two shapes are read.  The seed's, Image API v1: the fields, a ``properties``
+object, times as ``2010-02-03 09:34:01``, perhaps inside ``{"images": [...]}``.
+And Glance's flat v2 shape, known by its ``visibility``: custom properties lie
+at the top level.  docs/records.md describes both for authors.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from imageapi.errors import MalformedImage
+from imageapi.image import STATUSES, Image, Location
+from imageapi.text import in_utc, text_of, without_surrogates
+
+_VISIBILITIES = ("community", "private", "public", "shared")
+
+# Top-level names of the v2 shape that are not custom properties.
+_V2_NAMES = frozenset(
+    {
+        "checksum",
+        "container_format",
+        "created_at",
+        "deleted",
+        "deleted_at",
+        "direct_url",
+        "disk_format",
+        "file",
+        "id",
+        "location",
+        "locations",
+        "min_disk",
+        "min_ram",
+        "name",
+        "os_hash_algo",
+        "os_hash_value",
+        "os_hidden",
+        "owner",
+        "protected",
+        "schema",
+        "self",
+        "size",
+        "status",
+        "stores",
+        "tags",
+        "updated_at",
+        "virtual_size",
+        "visibility",
+    }
+)
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def parse(data: bytes, image_id: str) -> Image:
+    """The image that a JSON document describes.
+
+    :param data: the document's bytes, in UTF-8.
+    :param image_id: the id that was asked for; a document may leave its own out.
+    :raises MalformedImage: it is not such a document; the text says what is wrong.
+    """
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise MalformedImage(f"not JSON: {error}") from None
+    fields = _unwrapped(document)
+    own_id = _text(fields, "id")
+    if own_id is not None and own_id != image_id:
+        raise MalformedImage(f"it is the record of another image, {own_id!r:.100}")
+    return _image(fields, image_id)
+
+
+def details(image: Image, uri: str) -> dict[str, Any]:
+    """The v1 document of an image, in the seed's types, inside ``{"images": [...]}``.
+
+    :param uri: the image's own URL.
+    """
+    return {"images": [{"uri": uri, **_v1_fields(image), "id": image.id}]}
+
+
+def record(image: Image) -> dict[str, Any]:
+    """The v1 document of an image with all that `parse` reads beyond the seed."""
+    return {
+        "id": image.id,
+        **_v1_fields(image),
+        "virtual_size": image.virtual_size,
+        "protected": image.protected,
+        "deleted": image.deleted,
+        "os_hash_algo": image.os_hash_algo,
+        "os_hash_value": image.os_hash_value,
+    }
+
+
+def _v1_fields(image: Image) -> dict[str, Any]:
+    def text(value: Any) -> str | None:
+        as_text = text_of(value)
+        return None if as_text is None else without_surrogates(as_text)
+
+    def time(value: datetime | None) -> str | None:
+        return None if value is None else in_utc(value).isoformat(" ", "seconds")
+
+    properties = {
+        without_surrogates(key): text(value)
+        for key, value in image.properties.items()
+        if value is not None
+    }
+    return {
+        "name": text(image.name),
+        "disk_format": text(image.disk_format),
+        "container_format": text(image.container_format),
+        "size": text(image.size),
+        "checksum": text(image.checksum),
+        "created_at": time(image.created_at),
+        "updated_at": time(image.updated_at),
+        "deleted_at": time(image.deleted_at) or "",
+        "status": image.status,
+        "is_public": image.is_public,
+        "min_ram": image.min_ram,
+        "min_disk": image.min_disk,
+        "owner": text(image.owner),
+        "properties": properties,
+    }
+
+
+def _image(fields: Mapping[str, Any], image_id: str) -> Image:
+    is_v2 = "visibility" in fields
+    algorithm, digest = _os_hash(fields)
+    return Image(
+        id=image_id,
+        status=_status(fields),
+        name=_text(fields, "name"),
+        disk_format=_text(fields, "disk_format"),
+        container_format=_text(fields, "container_format"),
+        size=_count(fields, "size"),
+        virtual_size=_count(fields, "virtual_size"),
+        checksum=_checksum(fields),
+        created_at=_time(fields, "created_at"),
+        updated_at=_time(fields, "updated_at"),
+        deleted_at=_time(fields, "deleted_at"),
+        is_public=_is_public_v2(fields) if is_v2 else _flag(fields, "is_public"),
+        protected=_flag(fields, "protected"),
+        deleted=_flag(fields, "deleted"),
+        min_ram=_count(fields, "min_ram") or 0,
+        min_disk=_count(fields, "min_disk") or 0,
+        owner=_text(fields, "owner") or None,
+        properties=MappingProxyType(_v2_properties(fields) if is_v2 else _v1_properties(fields)),
+        locations=tuple(_locations(fields)),
+        members=_members(fields, is_v2),
+        os_hash_algo=algorithm,
+        os_hash_value=digest,
+    )
+
+
+def _unwrapped(document: Any) -> Mapping[str, Any]:
+    """The one image of a document, with or without ``{"images": [...]}`` around it."""
+    if isinstance(document, dict) and isinstance(document.get("images"), list):
+        images = document["images"]
+        if len(images) != 1:
+            raise MalformedImage(f'"images" must hold one image, not {len(images)}')
+        document = images[0]
+    if not isinstance(document, dict):
+        raise MalformedImage(f"an image must be a JSON object, not {_kind(document)}")
+    return document
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise _wrong(name, "must be a text or null", value)
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise _wrong(name, "must be true or false", value)
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int | None:
+    """A whole number; the seed writes sizes as texts."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise _wrong(name, "must be a whole number, 0 or more", value)
+
+
+def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        return in_utc(datetime.fromisoformat(value))
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong(name, "must be a time such as 2010-02-03 09:34:01", value) from None
+
+
+def _status(fields: Mapping[str, Any]) -> str:
+    value = fields.get("status")
+    if isinstance(value, str) and value in STATUSES:
+        return value
+    raise _wrong("status", f"must be one of {', '.join(sorted(STATUSES))}", value)
+
+
+def _is_public_v2(fields: Mapping[str, Any]) -> bool:
+    value = fields["visibility"]
+    if value in _VISIBILITIES:
+        return bool(value == "public")
+    raise _wrong("visibility", f"must be one of {', '.join(_VISIBILITIES)}", value)
+
+
+def _checksum(fields: Mapping[str, Any]) -> str | None:
+    value = _text(fields, "checksum")
+    if value is None or (len(value) == 32 and _HEX.issuperset(value)):
+        return value
+    raise _wrong("checksum", "must be an MD5, 32 hexadecimal digits", value)
+
+
+def _os_hash(fields: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
+    algorithm, digest = _text(fields, "os_hash_algo"), _text(fields, "os_hash_value")
+    if algorithm and digest:
+        if not _HEX.issuperset(digest):
+            raise _wrong("os_hash_value", "must be in hexadecimal digits", digest)
+        return algorithm, digest
+    if algorithm or digest:
+        raise MalformedImage("os_hash_algo and os_hash_value must come together")
+    return None, None
+
+
+def _v1_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
+    value = fields.get("properties")
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise _wrong("properties", "must be a JSON object", value)
+
+
+def _v2_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # ``members`` is ours when it is a list; a text of that name is a custom
+    # property, which Glance lets an image's owner set.
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in _V2_NAMES and not (name == "members" and isinstance(value, list))
+    }
+
+
+def _members(fields: Mapping[str, Any], is_v2: bool) -> frozenset[str]:
+    value = fields.get("members")
+    if value is None or (is_v2 and isinstance(value, str)):
+        return frozenset()
+    if isinstance(value, list) and all(isinstance(member, str) for member in value):
+        return frozenset(value)
+    raise _wrong("members", "must be a list of project ids", value)
+
+
+def _locations(fields: Mapping[str, Any]) -> Iterable[Location]:
+    """What ``locations`` says, else ``location``, else Glance's ``direct_url``."""
+    several = fields.get("locations")
+    if several is not None and not isinstance(several, list):
+        raise MalformedImage("locations must be a list")
+    if several:
+        return [_location(entry) for entry in several]
+    one = fields.get("location") or fields.get("direct_url")
+    return [] if one is None or one == "" else [_location(one)]
+
+
+def _location(entry: Any) -> Location:
+    metadata: Any = {}
+    if isinstance(entry, dict):
+        metadata = entry.get("metadata") or {}
+        entry = entry.get("url")
+    # No value is shown from here on: a location may hold credentials.
+    if not isinstance(entry, str) or not entry:
+        raise MalformedImage('a location must be a URL, or {"url": URL, "metadata": {...}}')
+    store = metadata.get("store") if isinstance(metadata, dict) else metadata
+    if store is not None and not isinstance(store, str):
+        raise MalformedImage("a location's metadata must name its store as a text")
+    return Location(entry, store)
+
+
+def _wrong(name: str, rule: str, value: Any) -> MalformedImage:
+    shown = f"{value!r:.100}" if isinstance(value, str | int | float) else _kind(value)
+    return MalformedImage(f"{name} {rule}, not {shown}")
+
+
+def _kind(value: Any) -> str:
+    names: dict[type, str] = {dict: "an object", list: "a list", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text:.40} is too large a number")
+    return number

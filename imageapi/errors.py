@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every exception of imageapi.
+
+::
+
+    ImageAPIError
+    +-- ConfigurationError       refused at start: all problems at once
+    +-- BackendError             a backend failed in a way not named below
+        +-- ImageNotFound        the registry has no such image
+        +-- MalformedImage       a record is not what a record must be
+        +-- DataNotFound         the store has no such data
+        +-- DataChanged          the data is no longer the version asked for
+        +-- DataMismatch         the bytes are not those of the record
+        +-- LocationRefused      a location that may not, or cannot, be opened
+        +-- RangeNotSupported    the store answers only with the whole
+        +-- BackendUnavailable   unreachable for now: worth another try
+        +-- BadReply             an upstream's answer makes no sense
+
+Backends raise these and no others.  Their texts go to the operator's log and
+never to a client; a text holds no secret: no credential, token or query.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+
+class ImageAPIError(Exception):
+    """The root of all that this library raises."""
+
+
+class ConfigurationError(ImageAPIError):
+    """The configuration cannot work.
+
+    :ivar problems: one sentence for each thing to mend.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class BackendError(ImageAPIError):
+    """A backend failed; also stands in for an exception that is not ours."""
+
+
+class ImageNotFound(BackendError):
+    """The registry has no image of this id."""
+
+
+class MalformedImage(BackendError):
+    """The record of an image is not what a record must be."""
+
+
+class DataNotFound(BackendError):
+    """The store has no data at this location."""
+
+
+class DataChanged(BackendError):
+    """The data at this location is not, or is no longer, the version asked for."""
+
+
+class DataMismatch(BackendError):
+    """The data is shorter, longer or other than the image's record says."""
+
+
+class LocationRefused(BackendError):
+    """The store may not open this location, or no store can."""
+
+
+class RangeNotSupported(BackendError):
+    """The store can answer with the whole data only."""
+
+
+class BackendUnavailable(BackendError):
+    """The backend cannot be reached for now.
+
+    :ivar retry_after: seconds after which the upstream wants to be asked
+        again; None where it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class BadReply(BackendError):
+    """An upstream answered something that makes no sense, or refused us."""
+
+
+class only_backend_errors:  # noqa: N801 - used like a keyword, as contextlib's are
+    """``with only_backend_errors(backend):`` lets nothing else out.
+
+    An exception that is not a `BackendError` becomes one that names the
+    backend, ``from`` its cause.  The cause's own text stays out of the
+    message, since nobody knows what a foreign exception tells.
+    """
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, backend: object) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, BackendError) or not isinstance(error, Exception):
+            return
+        raise BackendError(f"{self._backend} raised {type(error).__name__}") from error

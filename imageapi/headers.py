@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image -> the x-image-meta headers (docs/wire.md, Headers and their text)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from imageapi.image import Image
+from imageapi.text import CONTROL, SURROGATE, header_text, text_of
+
+HeaderLine = tuple[str, str]
+
+_LONGEST_PROPERTY = 8000
+
+# The one order in which fields are sent; clients refuse any other field.
+_FIELDS = (
+    "id",
+    "name",
+    "disk_format",
+    "container_format",
+    "size",
+    "virtual_size",
+    "checksum",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "status",
+    "is_public",
+    "protected",
+    "deleted",
+    "min_ram",
+    "min_disk",
+    "owner",
+)
+_NAMES = tuple((field, f"X-Image-Meta-{field.capitalize()}") for field in _FIELDS)
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class MetaHeaders(NamedTuple):
+    """What the image's details look like on the wire.
+
+    :ivar lines: names and values, in the order in which they are sent.
+    :ivar notes: a sentence for each thing that could not go as it is, for the log.
+    """
+
+    lines: tuple[HeaderLine, ...]
+    notes: tuple[str, ...]
+
+
+def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
+    """The x-image-meta headers of an image.
+
+    :param max_properties: how many properties are sent at the most.
+    """
+    notes: list[str] = []
+    lines = []
+    for field, name in _NAMES:
+        text = text_of(getattr(image, field))
+        if text is not None:
+            lines.append((name, _noted_header_text(text, f"field {field}", notes)))
+    lines.extend(_property_lines(image.properties, max_properties, notes))
+    return MetaHeaders(tuple(lines), tuple(notes))
+
+
+def _noted_header_text(text: str, what: str, notes: list[str]) -> str:
+    if CONTROL.search(text):
+        notes.append(f"{what}: control characters are sent as spaces")
+    if not text.isascii() and SURROGATE.search(text):
+        notes.append(f"{what}: characters that UTF-8 cannot carry are sent as U+FFFD")
+    return header_text(text)
+
+
+def _property_lines(
+    properties: Mapping[str, Any], limit: int, notes: list[str]
+) -> Iterator[HeaderLine]:
+    sent: set[str] = set()
+    for key in sorted(properties, key=lambda key: (key.lower(), key)):
+        text = text_of(properties[key])
+        if text is None:
+            continue
+        reason = _not_sent(key, text, sent, limit)
+        if reason is not None:
+            notes.append(f"property {key!r:.100} is left out: {reason}")
+            continue
+        lowered = key.lower()
+        sent.add(lowered)
+        name = "-".join(part.capitalize() for part in lowered.split("-"))
+        value = _noted_header_text(text, f"property {key!r:.100}", notes)
+        yield f"X-Image-Meta-Property-{name}", value
+
+
+def _not_sent(key: str, text: str, sent: set[str], limit: int) -> str | None:
+    """Why this property is not sent; None when it is."""
+    if not _TOKEN.fullmatch(key):
+        return "its key is not an HTTP token (RFC 9110, 5.6.2)"
+    if len(header_text(text)) > _LONGEST_PROPERTY:
+        return f"its value is over {_LONGEST_PROPERTY} bytes"
+    if key.lower() in sent:
+        return "another key differs from it only by case"
+    if len(sent) >= limit:
+        return f"more than max_property_headers = {limit}"
+    return None

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records in the middle: what an image is, and where its data lies."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+STATUSES = frozenset(
+    {
+        "active",
+        "deactivated",
+        "deleted",
+        "importing",
+        "killed",
+        "pending_delete",
+        "queued",
+        "saving",
+        "uploading",
+    }
+)
+
+# A slash would be a second path segment; control characters and lone
+# surrogates (what is not UTF-8) name no image.
+_NO_IMAGE_ID = re.compile(r"[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def is_image_id(text: str) -> bool:
+    """Whether an image can have this id (docs/wire.md, Routes)."""
+    return bool(text) and text != "detail" and not _NO_IMAGE_ID.search(text)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an image's data lies.
+
+    It may hold credentials, so neither str() nor repr() shows it.
+
+    :ivar url: the address, as the record has it.
+    :ivar store: the name of the store that must open it; None for the first
+        store that has the URL's scheme.
+    """
+
+    url: str
+    store: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """The URL's scheme in lower case; an empty text when it has none."""
+        head, colon, _ = self.url.partition(":")
+        return head.lower() if colon else ""
+
+    def redacted(self) -> str:
+        """The URL for an operator's eyes: without credentials, query and fragment."""
+        return re.split(r"[?#]", re.sub(r"//.*@", "//", self.url), maxsplit=1)[0]
+
+    def __repr__(self) -> str:
+        return "<Location>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """The record of an image, as a registry answers with it.
+
+    :ivar status: one of `STATUSES`.
+    :ivar size: bytes; None where unknown, never 0 for unknown.
+    :ivar virtual_size: bytes.
+    :ivar checksum: the MD5 of the data, in hexadecimal.
+    :ivar created_at, updated_at, deleted_at: in UTC; a naive time is UTC.
+    :ivar min_ram: MiB.
+    :ivar min_disk: GiB.
+    :ivar owner: a project's id.
+    :ivar properties: JSON values by name.
+    :ivar locations: where the data lies, best first; empty when the first
+        store finds it by the image's id.
+    :ivar members: ids of the projects that share the image.
+    :ivar os_hash_algo, os_hash_value: a hash by its name in hashlib, and its
+        digest in hexadecimal; verified instead of the MD5 where there is one.
+    """
+
+    id: str
+    status: str
+    name: str | None = None
+    disk_format: str | None = None
+    container_format: str | None = None
+    size: int | None = None
+    virtual_size: int | None = None
+    checksum: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    is_public: bool = False
+    protected: bool = False
+    deleted: bool = False
+    min_ram: int = 0
+    min_disk: int = 0
+    owner: str | None = None
+    properties: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    locations: tuple[Location, ...] = ()
+    members: frozenset[str] = frozenset()
+    os_hash_algo: str | None = None
+    os_hash_value: str | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Deleted, by its flag or its status."""
+        return self.deleted or self.status in ("deleted", "pending_delete")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its data may be served at all."""
+        return self.status == "active" and not self.deleted

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy `rules`: oslo.policy, with defaults in code and a policy file."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+from oslo_config import cfg
+from oslo_policy import policy
+
+from imageapi.caller import Caller
+from imageapi.errors import BackendError, ConfigurationError
+from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
+
+LOG = logging.getLogger(__name__)
+
+# oslo.policy looks for a changed file at every question, which costs more
+# than all the rest of a small request; here it is done this often.
+RELOAD_SECONDS = 1.0
+
+_OPERATION = "/v1/images/{image_id}"
+
+_RULES = (
+    policy.DocumentedRuleDefault(
+        name=GET_IMAGE,
+        check_str="",
+        description="Know of an image and see its details. Only images that the caller may"
+        " know of are asked about: public ones, its own, and those shared with it.",
+        operations=[
+            {"path": _OPERATION, "method": "GET"},
+            {"path": _OPERATION, "method": "HEAD"},
+        ],
+    ),
+    policy.DocumentedRuleDefault(
+        name=DOWNLOAD_IMAGE,
+        check_str="",
+        description="Download an image's data.",
+        operations=[{"path": _OPERATION, "method": "GET"}],
+    ),
+)
+
+
+def list_rules() -> Sequence[policy.RuleDefault]:
+    """The rules with their defaults, for oslopolicy-sample-generator."""
+    return _RULES
+
+
+class RulesPolicy(PolicyBackend):
+    """Asks the rules of a policy file, else the defaults in code.
+
+    A policy file that is broken at the start is refused; one that breaks
+    later is told in the log, and the rules stay as they were.
+    """
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.StrOpt(
+                "policy_file",
+                help="The file of the rules, in oslo.policy's YAML or JSON. A relative path is"
+                " looked for in the folders of the configuration files. Without it the"
+                " defaults in code hold.",
+            ),
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        name: str | None = conf[group].policy_file
+        self._path = conf.find_file(name) if name else None
+        if name and self._path is None:
+            raise ConfigurationError([f"policy_file: there is no file {name!r}"])
+        self._lock = threading.Lock()
+        self._seen = self._identity()
+        self._looked_at = time.monotonic()
+        try:
+            self._enforcer = _load(self._path)
+        except ValueError as error:
+            raise ConfigurationError([f"policy_file: {self._path}: {error}"]) from None
+
+    def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
+        if time.monotonic() - self._looked_at > RELOAD_SECONDS:
+            self._reload_if_changed()
+        enforcer = self._enforcer
+        return bool(enforcer.rules[action](target, _credentials(caller), enforcer, action))
+
+    def check(self) -> None:
+        if self._path is None:
+            return
+        try:
+            _load(self._path)
+        except ValueError as error:
+            raise BackendError(f"{self._path}: {error}") from None
+
+    def _identity(self) -> tuple[int, ...] | None:
+        """What tells the policy file from what it was; None when it is not there."""
+        if self._path is None:
+            return None
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def _reload_if_changed(self) -> None:
+        with self._lock:
+            self._looked_at = time.monotonic()
+            identity = self._identity()
+            if identity == self._seen:
+                return
+            self._seen = identity
+            try:
+                self._enforcer = _load(self._path)
+            except ValueError as error:
+                LOG.error("%s: %s; the rules stay as they were", self._path, error)
+            else:
+                LOG.info("%s: read again", self._path)
+
+
+def _credentials(caller: Caller) -> MutableMapping[str, Any]:
+    """What rules know of the caller; what has no value is absent, so it equals nothing."""
+    credentials: dict[str, Any] = {"roles": list(caller.roles), "is_admin": caller.is_admin}
+    if caller.user_id:
+        credentials["user_id"] = caller.user_id
+    if caller.project_id:
+        credentials["project_id"] = caller.project_id
+    return credentials
+
+
+def _load(path: str | None) -> policy.Enforcer:
+    """The rules of a file over the defaults.
+
+    :raises ValueError: what is wrong with the file.
+    """
+    rules = {rule.name: rule.check_str for rule in _RULES}
+    if path is not None:
+        rules.update(_read(path))
+    # A ConfigOpts of its own: the embedding application's [oslo_policy] is
+    # about that application's rules.
+    own_conf = cfg.ConfigOpts()
+    own_conf([], default_config_files=[], default_config_dirs=[])
+    enforcer = policy.Enforcer(own_conf, use_conf=False)
+    enforcer.set_rules(policy.Rules.from_dict(rules), use_conf=False)
+    try:
+        enforcer.check_rules(raise_on_violation=True)
+    except policy.InvalidDefinitionError as error:
+        raise ValueError(f"rules that are undefined or go in circles: {error}") from None
+    return enforcer
+
+
+def _read(path: str) -> dict[str, str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            rules = policy.parse_file_contents(file.read())
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if not isinstance(rules, dict):
+        raise ValueError("must hold rules as NAME: RULE")
+    for name, rule in rules.items():
+        if not isinstance(rule, str):
+            raise ValueError(f"the rule {name!r} must be a text")
+        _check_grammar(name, rule)
+    return rules
+
+
+def _check_grammar(name: str, rule: str) -> None:
+    """Refuse what oslo.policy would log and then take for "nobody"."""
+    depth = 0
+    wants_check = True
+    for word in _words(rule):
+        if word in ("and", "or"):
+            fits, wants_check = not wants_check, True
+        elif word == ")":
+            depth -= 1
+            fits = not wants_check and depth >= 0
+        else:
+            fits = wants_check
+            depth += word == "("
+            wants_check = word in ("(", "not")
+            if not wants_check and word not in ("!", "@") and ":" not in word:
+                raise ValueError(f"the rule {name!r}: {word!r} is no check, such as role:admin")
+        if not fits:
+            raise ValueError(f"the rule {name!r} does not parse at {word!r}")
+    if depth or (wants_check and rule.strip()):
+        raise ValueError(f"the rule {name!r} ends too early")
+
+
+def _words(rule: str) -> Iterator[str]:
+    """The rule's words; parentheses count only at a word's ends, as in %(owner)s."""
+    for chunk in rule.split():
+        inner = chunk.lstrip("(")
+        yield from "(" * (len(chunk) - len(inner))
+        check = inner.rstrip(")")
+        if check:
+            yield check.lower() if check.lower() in ("and", "or", "not") else check
+        yield from ")" * (len(inner) - len(check))

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``serve``: gunicorn with threads over the configuration."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from imageapi.api import ImageAPI
+
+
+class Server(BaseApplication):
+    """gunicorn, told all it needs here; it reads no command line and no file."""
+
+    def __init__(self, build: Callable[[], ImageAPI], settings: dict[str, Any]) -> None:
+        """Prepare a server; ``run()`` serves until it is told to stop.
+
+        :param build: makes the application, in each worker, so that a reload
+            (SIGHUP) reads the configuration again.
+        :param settings: gunicorn's own, by name.
+        """
+        self._build = build
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return self._build()
+
+
+def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, Any]:
+    """gunicorn's settings; a host with a colon is an IPv6 address."""
+    return {
+        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "workers": workers,
+        "threads": threads,
+        "worker_class": "gthread",
+        "proc_name": "imageapi",
+        # gunicorn would put a socket under the home folder.
+        "control_socket_disable": True,
+    }

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import imageapi
+from imageapi.backends import file
+from tests.deployment import Deployment
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return Deployment(tmp_path / "deployment")
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were written just now count as settled: no test waits for a clock tick."""
+    monkeypatch.setattr(file, "SETTLED_NS", -1)
+
+
+@pytest.fixture
+def api(deployment: Deployment) -> Iterator[imageapi.ImageAPI]:
+    api = deployment.api()
+    yield api
+    api.close()

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder with a configuration, records and data, as an operator would have it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import webob
+
+import imageapi
+from imageapi.backends.file import file_name
+
+CONFIG = """\
+[imageapi]
+{core}
+[imageapi_registry_file]
+directory = {folder}/registry
+[imageapi_store_file]
+directory = {folder}/images
+{more}
+"""
+
+
+class Deployment:
+    """One deployment on files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.registry = folder / "registry"
+        self.images = folder / "images"
+        self.config_file = folder / "imageapi.conf"
+        self.registry.mkdir(parents=True)
+        self.images.mkdir()
+        self.configure()
+
+    def configure(self, core: str = "", more: str = "") -> None:
+        """Write the configuration; ``core`` is the text of [imageapi]."""
+        self.config_file.write_text(CONFIG.format(core=core, more=more, folder=self.folder))
+
+    def api(self) -> imageapi.ImageAPI:
+        """The application, for the test to close."""
+        return imageapi.ImageAPI(imageapi.load_config([str(self.config_file)]))
+
+    def record(self, image_id: str, **fields: Any) -> None:
+        """Write a record; None leaves a field out."""
+        document: dict[str, Any] = {"status": "active", "is_public": True, **fields}
+        document = {name: value for name, value in document.items() if value is not None}
+        self.record_path(image_id).write_text(json.dumps(document))
+
+    def add(self, image_id: str, data: bytes, **fields: Any) -> None:
+        """Write an active public image, its data and its record."""
+        self.data_path(image_id).write_bytes(data)
+        hashes = {
+            "size": len(data),
+            "checksum": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        }
+        self.record(image_id, **{**hashes, **fields})
+
+    def record_path(self, image_id: str) -> Path:
+        return self.registry / f"{file_name(image_id)}.json"
+
+    def data_path(self, image_id: str) -> Path:
+        return self.images / file_name(image_id)
+
+
+def get(api: Any, path: str, method: str = "GET", **headers: str) -> webob.Response:
+    """Send a request in process.  Header names are written with underscores."""
+    request = webob.Request.blank(path, method=method)
+    for name, value in headers.items():
+        request.headers[name.replace("_", "-")] = value
+    return request.send(api)
