@@ -283,9 +283,9 @@ def _location(entry: Any) -> Location:
     # No value is shown from here on: a location may hold credentials.
     if not isinstance(entry, str) or not entry:
         raise MalformedImage('a location must be a URL, or {"url": URL, "metadata": {...}}')
-    store = metadata.get("store") if isinstance(metadata, dict) else metadata
+    store = metadata.get("store") if isinstance(metadata, dict) else ()
     if store is not None and not isinstance(store, str):
-        raise MalformedImage("a location's metadata must name its store as a text")
+        raise MalformedImage("a location's metadata must be an object; its store, a text")
     return Location(entry, store)
 
 

@@ -7,6 +7,7 @@ import pytest
 import imageapi
 from imageapi.backends import file
 from tests.deployment import Deployment
+from tests.memory import Memory
 
 
 @pytest.fixture
@@ -25,3 +26,10 @@ def api(deployment: Deployment) -> Iterator[imageapi.ImageAPI]:
     api = deployment.api()
     yield api
     api.close()
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    memory = Memory(tmp_path)
+    yield memory
+    memory.api.close()

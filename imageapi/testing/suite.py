@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the three suites have in common: how a plugin's author uses one, and helpers.
+
+::
+
+    class TestMyStore(StoreSuite, testtools.TestCase):
+        def make_store(self) -> MyStore:
+            self.folder = self.enterContext(tempfile.TemporaryDirectory())
+            return build(MyStore, directory=self.folder)
+        ...
+
+A suite is a mixin and no TestCase, so that neither pytest nor unittest runs
+it where it is only imported.  A subclass names testtools.TestCase as its
+second base.  What it must define raises NotImplementedError here, and says
+what it is for.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+import unittest
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from oslo_config import cfg
+
+from imageapi.backends.base import Backend
+from imageapi.caller import Caller
+from imageapi.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    import testtools
+
+    _TestCase = testtools.TestCase
+else:
+    _TestCase = object
+
+B = TypeVar("B", bound=Backend)
+T = TypeVar("T")
+
+#: What `build` sets [imageapi] chunk_size to.
+CHUNK_SIZE = 4096
+
+_GROUP = "imageapi_suite"
+_THREADS = 10
+# A thread or child that takes longer hangs, for instance at a lock.
+_PATIENCE = 30
+# What a pool may keep open, however often it is used.
+_FEW_DESCRIPTORS = 10
+
+
+def build(backend: type[B], **options: object) -> B:
+    """Make a backend from a configuration of its own.
+
+    :param options: values of the backend's options; the others keep their defaults.
+    """
+    conf = cfg.ConfigOpts()
+    conf.register_opt(cfg.IntOpt("chunk_size", default=CHUNK_SIZE), group="imageapi")
+    conf.register_opts(backend.options(), group=_GROUP)
+    conf([], default_config_files=[], default_config_dirs=[])
+    for name, value in options.items():
+        conf.set_override(name, value, group=_GROUP)
+    return backend(conf, _GROUP)
+
+
+class BackendSuite(_TestCase):
+    """Cases that hold for every backend, and helpers for those that do not.
+
+    :cvar secrets: texts that the backend knows and must not show.
+    :cvar caller: in whose name all is asked; its token must not be shown either.
+    """
+
+    secrets: Sequence[str] = ()
+    caller = Caller(
+        user_id="suite-user",
+        project_id="suite-project",
+        roles=("member",),
+        token="suite-token",  # noqa: S106 - made up
+    )
+
+    def __init_subclass__(cls, *, mixin: bool = False, **arguments: object) -> None:
+        """Refuse a class whose cases nobody would run; ``mixin=True`` says that it is to be none."""
+        super().__init_subclass__(**arguments)
+        if not mixin and not issubclass(cls, unittest.TestCase):
+            suite = cls.__bases__[0].__name__
+            raise TypeError(f"write class {cls.__name__}({suite}, testtools.TestCase)")
+
+    def backend(self) -> Backend:
+        """The one backend of a case."""
+        raise NotImplementedError
+
+    def unreachable(self) -> Backend | None:
+        """A new backend whose upstream is out of reach; None where it has none."""
+        raise NotImplementedError
+
+    def test_check_is_content(self) -> None:
+        answer = self.works("check()", self.backend().check)
+        self.assertIsNone(answer, "check() must return None where all is well, and raise else")
+
+    def test_close_twice(self) -> None:
+        self.works("close()", self.backend().close)
+        self.works("a second close()", self.backend().close)
+
+    def test_constructor_does_no_io(self) -> None:
+        before = descriptors(), threading.active_count()
+        backend = self.works("the constructor, with its upstream out of reach,", self.unreachable)
+        after = descriptors(), threading.active_count()
+        if backend is not None:
+            self.assertEqual(
+                before,
+                after,
+                "the constructor opened descriptors or started threads, which do not survive a"
+                " fork: do so at the first use, under a lock",
+            )
+
+    def test_check_tells_what_is_wrong(self) -> None:
+        backend = self.unreachable()
+        if backend is not None:
+            error = self.refused("check() with the upstream out of reach", backend.check)
+            self.assertNotEqual("", str(error), "check() must say to an operator what is wrong")
+
+    def works(self, what: str, act: Callable[[], T]) -> T:
+        """Do what must not raise; fail with what to mend where it does."""
+        try:
+            return act()
+        except BackendError as error:
+            message = f"{what} must work here, but raised {type(error).__name__}: {error}"
+            raise self.failureException(message) from error
+        except Exception as error:
+            self._foreign(what, error)
+
+    def tried(self, what: str, act: Callable[[], T]) -> T | BackendError:
+        """Do what may raise a BackendError, which is returned, and nothing else."""
+        try:
+            return act()
+        except BackendError as error:
+            return error
+        except Exception as error:
+            self._foreign(what, error)
+
+    def refused(
+        self, what: str, act: Callable[[], object], *kinds: type[BackendError]
+    ) -> BackendError:
+        """Do what must raise one of these, or of any, BackendErrors; return it."""
+        wanted = " or ".join(kind.__name__ for kind in kinds) or "a BackendError"
+        answer = self.tried(what, act)
+        if not isinstance(answer, BackendError):
+            self.fail(f"{what} must raise {wanted} at once, but returned {type(answer).__name__}")
+        if not isinstance(answer, kinds or BackendError):
+            message = f"{what} must raise {wanted}, not {type(answer).__name__}: {answer}"
+            raise self.failureException(message) from answer
+        return answer
+
+    def out_of_reach(self, what: str, act: Callable[[], object]) -> BackendError:
+        """Do what must say that the upstream is unreachable, not that nothing is there."""
+        return self.refused(f"{what} with the upstream out of reach", act, BackendUnavailable)
+
+    def keeps_secrets(self, things: Mapping[str, object]) -> None:
+        """Fail where a text of one of these, by its name, shows a secret."""
+        secrets = [*self.secrets, *filter(None, [self.caller.token])]
+        for name, thing in things.items():
+            for show in (str, repr):
+                text = show(thing)
+                for number, secret in enumerate(secrets):
+                    self.assertFalse(
+                        secret in text,
+                        f"{show.__name__}() of {name} shows secret number {number}: leave it out",
+                    )
+
+    def leaks_nothing(self, what: str, act: Callable[[], object]) -> None:
+        """Fail where doing this often leaves descriptors open, though its result is kept."""
+        kept = [act() for _ in range(5)]
+        before = descriptors()
+        kept += [act() for _ in range(50)]
+        self.assertTrue(
+            descriptors() - before < _FEW_DESCRIPTORS,
+            f"{what} 50 times left {descriptors() - before} descriptors open: close each",
+        )
+
+    def in_threads(self, act: Callable[[int], object]) -> None:
+        """Do this in ten threads at once, each with its number; fail where one does or hangs."""
+        barrier = threading.Barrier(_THREADS)
+        problems: list[str] = []
+
+        def run(number: int) -> None:
+            barrier.wait(_PATIENCE)
+            problems.append(_problem_of(lambda: act(number)))
+
+        # Threads that take turns often find what is not safe for them.
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(_THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(_PATIENCE)
+        self.assertEqual(_THREADS, len(problems), "a thread hangs: is a lock never let go?")
+        told = next(filter(None, problems), "")
+        self.assertEqual("", told, "used by ten threads at once it fails: share nothing unlocked")
+
+    def in_child(self, act: Callable[[], object]) -> None:
+        """Do this in a forked child, and here at the same time; fail where one does or hangs."""
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():
+            # Whatever threads the runner has, the child uses nothing of theirs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            _report(writing, act)
+        os.close(writing)
+        try:
+            own_problem = _problem_of(act)
+            told = _told_by(reading)
+        finally:
+            os.close(reading)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        self.assertEqual("", own_problem, "used by a forked child too it fails in the parent")
+        self.assertEqual(
+            "fine",
+            told,
+            "made before a fork it fails, or hangs, in the child: open nothing before it is used",
+        )
+
+    def _foreign(self, what: str, error: Exception) -> NoReturn:
+        message = (
+            f"{what} raised {type(error).__name__}: {error}; a backend raises only the"
+            " BackendErrors of imageapi.errors"
+        )
+        raise self.failureException(message) from error
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _problem_of(act: Callable[[], object]) -> str:
+    """What this raises, with its traceback; an empty text where nothing."""
+    try:
+        act()
+    except Exception:  # noqa: BLE001 - a thread or child has no other way to tell
+        return traceback.format_exc()
+    return ""
+
+
+def _report(writing: int, act: Callable[[], object]) -> NoReturn:
+    """End this process, and tell how the act went through a pipe."""
+    try:
+        text = _problem_of(act) or "fine"
+        os.write(writing, text.encode(errors="replace")[-select.PIPE_BUF :])
+    finally:
+        # Not the runner's exit: it would end the tests a second time.
+        os._exit(0)
+
+
+def _told_by(reading: int) -> str:
+    ready, _, _ = select.select([reading], [], [], _PATIENCE)
+    with contextlib.suppress(OSError):
+        return os.read(reading, select.PIPE_BUF).decode(errors="replace") if ready else "hangs"
+    return "died"

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/wire.md, Details as JSON, and Errors."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+import webob
+
+from tests.deployment import Deployment, get
+from tests.memory import ADMIN, Memory
+
+SEED = {
+    "uri": "http://glance.example.com/images/71c675ab-d94f-49cd-a114-e12490b328d9",
+    "name": "Ubuntu 10.04 Plain 5GB",
+    "disk_format": "vhd",
+    "container_format": "ovf",
+    "size": "5368709120",
+    "checksum": "c2e5db72bd7fd153f53ede5da5a06de3",
+    "created_at": "2010-02-03 09:34:01",
+    "updated_at": "2010-02-03 09:34:01",
+    "deleted_at": "",
+    "status": "active",
+    "is_public": True,
+    "min_ram": 256,
+    "min_disk": 5,
+    "owner": None,
+    "properties": {"distro": "Ubuntu 10.04 LTS"},
+}
+SEED_ID = "71c675ab-d94f-49cd-a114-e12490b328d9"
+
+
+def details(response: webob.Response) -> dict[str, Any]:
+    (image,) = json.loads(response.body)["images"]
+    assert isinstance(image, dict)
+    return image
+
+
+@pytest.mark.wire("details-document")
+def test_the_seeds_example_comes_back(deployment: Deployment) -> None:
+    deployment.record_path(SEED_ID).write_text(json.dumps({"images": [SEED]}))
+    response = get(deployment.api(), f"/v1/images/{SEED_ID}?format=json")
+    assert response.headers["Content-Type"] == "application/json"
+    uri = f"http://localhost/v1/images/{SEED_ID}"
+    assert list(details(response).items()) == [*{**SEED, "uri": uri}.items(), ("id", SEED_ID)]
+
+
+@pytest.mark.wire("details-types")
+def test_types(memory: Memory) -> None:
+    memory.put(
+        size=None,
+        deleted_at=datetime(2010, 2, 3, 9, 34, 1, 999999),
+        properties={"a": 1, "b": [True], "c": None, "D": "\ud800", "e": False},
+    )
+    image = details(memory.get("/v1/images/i?format=json"))
+    assert image["size"] is None
+    assert image["deleted_at"] == "2010-02-03 09:34:01"
+    assert image["created_at"] is None
+    assert image["properties"] == {"a": "1", "b": "[true]", "D": "\ufffd", "e": "False"}
+
+
+@pytest.mark.wire("details-decided-as-head")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 200),
+        ({"status": "queued"}, 200),
+        ({"status": "deactivated"}, 200),
+        ({"is_public": False}, 404),
+        ({"deleted": True}, 404),
+    ],
+)
+def test_decided_as_head_is(
+    memory: Memory, method: str, fields: dict[str, Any], status: int
+) -> None:
+    memory.put(**fields)
+    response = memory.request("/v1/images/i?format=json", method=method)
+    assert response.status_code == status
+    assert memory.store.opened == 0
+
+
+@pytest.mark.wire("details-decided-as-head")
+def test_details_of_a_deleted_image_for_an_admin(memory: Memory) -> None:
+    memory.put(deleted=True)
+    response = memory.get("/v1/images/i?format=json", caller=ADMIN)
+    assert response.status_code == 200
+
+
+@pytest.mark.wire("details-whole")
+def test_always_whole_and_without_conditions(memory: Memory) -> None:
+    image = memory.put()
+    response = memory.get("/v1/images/i?format=json", Range="bytes=0-1", If_None_Match="*")
+    assert response.status_code == 200
+    assert memory.get("/v1/images/i?format=json", If_Match="x").status_code == 200
+    assert "Etag" not in response.headers
+    assert details(response)["checksum"] == image.checksum
+
+
+@pytest.mark.wire("details-whole")
+def test_head_has_the_length(memory: Memory) -> None:
+    memory.put(name="\u00dcbuntu")
+    whole = memory.get("/v1/images/i?format=json")
+    head = memory.head("/v1/images/i?format=json")
+    assert head.headers["Content-Length"] == str(len(whole.body))
+    assert head.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.wire("details-accept")
+@pytest.mark.parametrize("accept", ["application/json", "text/html", "*/*", "junk;;"])
+def test_accept_never_selects_it(memory: Memory, accept: str) -> None:
+    memory.put(b"data")
+    response = memory.get(Accept=accept)
+    assert (response.content_type, response.body) == ("application/octet-stream", b"data")
+
+
+@pytest.mark.wire("errors-bodies")
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "text/plain"),
+        ("text/plain", "text/plain"),
+        ("application/octet-stream", "text/plain"),
+        ("application/json", "application/json"),
+        ("text/html", "text/html"),
+        ("*/*", "text/html"),
+        ("application/json, text/html;q=0.5", "application/json"),
+    ],
+)
+@pytest.mark.parametrize(("image_id", "status"), [("absent", 404), ("deactivated", 403)])
+def test_bodies_as_accept_prefers(
+    memory: Memory, accept: str | None, content_type: str, image_id: str, status: int
+) -> None:
+    memory.put(id="deactivated", status="deactivated")
+    response = memory.get(f"/v1/images/{image_id}", **({"Accept": accept} if accept else {}))
+    assert (response.status_code, response.content_type) == (status, content_type)
+    assert image_id in response.text
+    if content_type != "application/json":
+        assert response.charset == "UTF-8"
+
+
+@pytest.mark.wire("errors-bodies")
+def test_bodies_are_escaped(memory: Memory) -> None:
+    response = memory.get("/v1/images/%3Cscript%3E&", Accept="text/html")
+    assert "<script>" not in response.text
+    assert "&lt;script&gt;&amp;" in response.text
+    response = memory.get("/v1/images/%22%5C", Accept="application/json")
+    assert 'Image "\\ was' in json.loads(response.body)["message"]
+
+
+@pytest.mark.wire("errors-bodies")
+def test_id_is_no_template(memory: Memory) -> None:
+    assert "${detail}" in memory.get("/v1/images/$%7Bdetail%7D").text
+
+
+@pytest.mark.wire("errors-name-only-the-id")
+def test_errors_of_the_file_backends_tell_no_path(deployment: Deployment) -> None:
+    deployment.record("absent", size=4)
+    deployment.record("outside", location="file:///etc/passwd", size=4)
+    deployment.record_path("malformed").write_text("{")
+    deployment.add("another-size", b"data", size=5)
+    api = deployment.api()
+    for image_id in ("absent", "outside", "malformed", "another-size"):
+        response = get(api, f"/v1/images/{image_id}")
+        assert response.status_code >= 400
+        assert image_id in response.text
+        assert str(deployment.folder) not in response.text
+        assert "/etc" not in response.text
+
+
+@pytest.mark.wire("errors-head")
+@pytest.mark.parametrize(
+    "path", ["/v1/images/absent", "/v1/images/hidden", "/v1/images/i/", "/nothing"]
+)
+def test_no_body_on_head(memory: Memory, path: str) -> None:
+    memory.put(id="hidden", is_public=False)
+    response = memory.head(path)
+    assert response.status_code == 404
+
+
+@pytest.mark.wire("errors-log")
+def test_details_go_to_the_log(deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+    deployment.record("absent", size=4)
+    get(deployment.api(), "/v1/images/absent")
+    assert str(deployment.data_path("absent")) in caplog.text
+
+
+@pytest.mark.wire("errors-log")
+def test_id_in_the_log_stays_on_its_line(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    memory.put(None, id="a\u2028b")
+    memory.get("/v1/images/a%E2%80%A8b")
+    assert "\u2028" not in caplog.text

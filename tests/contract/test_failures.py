@@ -1,0 +1,587 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/wire.md, When the registry fails, and When the data is not as the record says."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    DataChanged,
+    DataNotFound,
+    LocationRefused,
+)
+from imageapi.image import Image, Location
+from tests.deployment import Deployment
+from tests.deployment import get as get_file
+from tests.memory import Memory
+
+BIG = bytes(range(256)) * 40
+CHUNK = 1000
+
+
+@pytest.fixture
+def chunked(tmp_path: Path) -> Memory:
+    """Chunks of 1000 bytes, so that BIG takes eleven."""
+    memory = Memory(tmp_path, chunk_size=CHUNK)
+    memory.put(BIG)
+    return memory
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def fault_at(
+    position: int, error: Exception | bytes, times: int = 1
+) -> Callable[[int], bytes | None]:
+    """A fault at the first chunk from a byte on, so many times."""
+    left = [times]
+
+    def fault(at: int) -> bytes | None:
+        if at < position or left[0] == 0:
+            return None
+        left[0] -= 1
+        if isinstance(error, bytes):
+            return error
+        raise error
+
+    return fault
+
+
+def broken_off(memory: Memory, **given: str) -> tuple[webob.Response, bytes]:
+    """The answer of a download that breaks off, and the bytes that came before."""
+    response = memory.request(**given)
+    received = b""
+    with pytest.raises(BackendError):  # noqa: PT012 - which chunk raises is what is asked
+        for chunk in response.app_iter:
+            received += chunk
+    with pytest.raises(BackendError):
+        next(iter(response.app_iter))
+    response.app_iter.close()
+    assert memory.store.open_blobs == 0
+    return response, received
+
+
+@pytest.mark.wire("registry-unavailable")
+@pytest.mark.parametrize(("retry_after", "sent"), [(None, "30"), (7, "7"), (0, "0")])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_registry_out_of_reach(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    retry_after: int | None,
+    sent: str,
+    method: str,
+) -> None:
+    monkeypatch.setattr(memory.registry, "get", raising(BackendUnavailable("down", retry_after)))
+    response = memory.request(method=method)
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == sent
+
+
+@pytest.mark.wire("registry-bad-reply")
+def test_registry_answers_badly(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.registry, "get", raising(BadReply("a teapot")))
+    assert memory.get().status_code == 502
+    assert memory.head().status_code == 502
+
+
+@pytest.mark.wire("registry-malformed")
+@pytest.mark.parametrize(
+    "record",
+    [
+        "{",
+        "[]",
+        '"text"',
+        '{"is_public": true}',
+        '{"status": "activ"}',
+        '{"status": "active", "is_public": "true"}',
+        '{"status": "active", "is_public": null}',
+        '{"status": "active", "id": "another"}',
+        '{"status": "active", "size": -1}',
+        '{"status": "active", "size": "1.5"}',
+        '{"status": "active", "checksum": "x"}',
+        '{"status": "active", "created_at": "yesterday"}',
+        '{"status": "active", "properties": []}',
+        '{"status": "active", "location": 1}',
+        '{"images": []}',
+        '{"images": [{"status": "active"}, {"status": "active"}]}',
+        '{"status": "active", "visibility": "secret"}',
+    ],
+)
+def test_malformed_record(
+    deployment: Deployment, record: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment.add("good", b"data")
+    deployment.record_path("i").write_text(record)
+    api = deployment.api()
+    for method in ("GET", "HEAD"):
+        assert get_file(api, "/v1/images/i", method=method).status_code == 500
+    assert str(deployment.record_path("i")) in caplog.text
+    assert get_file(api, "/v1/images/good").status_code == 200
+
+
+@pytest.mark.wire("registry-malformed")
+def test_registry_that_answers_with_another_image(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        memory.registry, "get", lambda *args: Image(id="x", status="active", is_public=True)
+    )
+    assert memory.get().status_code == 500
+
+
+@pytest.mark.wire("registry-malformed")
+def test_registry_with_a_bug(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory.registry, "get", raising(ZeroDivisionError("a bug")))
+    response = memory.get()
+    assert response.status_code == 500
+    assert b"bug" not in response.body
+    (record,) = caplog.records
+    assert "registry 'memory' raised ZeroDivisionError" in record.getMessage()
+    assert record.exc_info is not None
+
+
+OPEN_FAILURES = [
+    (DataNotFound("SECRET"), 404),
+    (BackendUnavailable("SECRET"), 503),
+    (DataChanged("SECRET"), 503),
+    (BadReply("SECRET"), 502),
+    (LocationRefused("SECRET"), 500),
+    (BackendError("SECRET"), 500),
+    (OSError("SECRET"), 500),
+]
+
+
+@pytest.mark.wire("data-not-found")
+@pytest.mark.wire("data-unavailable")
+@pytest.mark.wire("data-bad-reply")
+@pytest.mark.wire("data-refused")
+@pytest.mark.parametrize(("error", "status"), OPEN_FAILURES)
+@pytest.mark.parametrize("range_header", [None, "bytes=0-1"])
+def test_open_fails(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    range_header: str | None,
+) -> None:
+    memory.put()
+    monkeypatch.setattr(memory.store, "open", raising(error))
+    response = memory.get(**({"Range": range_header} if range_header else {}))
+    assert response.status_code == status
+    assert b"SECRET" not in response.body
+    assert ("Retry-After" in response.headers) == (status == 503)
+
+
+@pytest.mark.wire("data-unavailable")
+@pytest.mark.parametrize(("error", "status"), OPEN_FAILURES)
+def test_first_chunk_fails(memory: Memory, error: Exception, status: int) -> None:
+    memory.put()
+    memory.store.fault = fault_at(0, error, times=99)
+    assert memory.get().status_code == status
+    assert memory.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-refused")
+@pytest.mark.parametrize(
+    "location", [Location("rbd://pool/x"), Location("no-scheme"), Location("memory:i", "absent")]
+)
+def test_no_store_opens_it(memory: Memory, location: Location) -> None:
+    memory.put(locations=(location,))
+    assert memory.get().status_code == 500
+
+
+@pytest.mark.wire("data-locations")
+def test_named_store_opens_it(memory: Memory) -> None:
+    memory.put(None, locations=(Location("memory:i", "second"),))
+    memory.second.put("i", b"second")
+    assert memory.get().body == b"second"
+
+
+@pytest.mark.wire("data-locations")
+@pytest.mark.parametrize(
+    "wrong", ["absent", "down", "refused", "another size", "another checksum", "no store"]
+)
+def test_next_location_is_tried(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    first = Location("memory:i")
+    memory.put(b"data", locations=(first, Location("memory:i", "second")))
+    memory.second.put("i", b"data")
+    spoil(memory, monkeypatch, wrong, first)
+    for _ in range(2):
+        assert memory.get().body == b"data"
+    assert memory.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-locations")
+@pytest.mark.parametrize(
+    ("wrong", "status"), [("absent", 404), ("down", 503), ("refused", 500), ("another size", 500)]
+)
+def test_first_failure_answers(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, wrong: str, status: int
+) -> None:
+    first = Location("memory:i")
+    memory.put(b"data", locations=(first, Location("rbd:x"), Location("memory:i", "second")))
+    spoil(memory, monkeypatch, wrong, first)
+    assert memory.get().status_code == status
+
+
+def spoil(memory: Memory, monkeypatch: pytest.MonkeyPatch, wrong: str, first: Location) -> None:
+    errors = {
+        "absent": DataNotFound("x"),
+        "down": BackendUnavailable("x"),
+        "refused": LocationRefused("x"),
+    }
+    if wrong == "no store":
+        image = memory.registry.get("i", None)  # type: ignore[arg-type]
+        memory.put(b"data", locations=(Location("rbd:x"), *image.locations[1:]))
+    elif wrong in errors:
+        monkeypatch.setattr(memory.store, "open", raising(errors[wrong]))
+    else:
+        memory.store.put("i", b"data!" if wrong == "another size" else b"DATA")
+
+
+@pytest.mark.wire("data-size")
+@pytest.mark.parametrize("data", [b"dat", b"data!", b""])
+@pytest.mark.parametrize("range_header", [None, "bytes=0-1"])
+def test_size_is_not_the_records(
+    memory: Memory, data: bytes, range_header: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(b"data")
+    memory.store.put("i", data)
+    assert memory.get(**({"Range": range_header} if range_header else {})).status_code == 500
+    assert memory.store.open_blobs == 0
+    assert f"{len(data)} bytes, not 4 as its record says" in caplog.text
+
+
+@pytest.mark.wire("data-checksum-first-chunk")
+@pytest.mark.parametrize("size", [1, CHUNK - 1, CHUNK])
+def test_checksum_of_what_fits_the_first_chunk(chunked: Memory, size: int) -> None:
+    chunked.put(b"x" * size)
+    chunked.store.put("i", b"y" * size)
+    assert chunked.get().status_code == 500
+    assert chunked.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-checksum-first-chunk")
+def test_surplus_of_what_fits_the_first_chunk(chunked: Memory) -> None:
+    chunked.put(b"x" * 10, checksum=None)
+    chunked.store.fault = fault_at(10, b"more")
+    assert chunked.get().status_code == 500
+
+
+@pytest.mark.wire("data-ends-early")
+@pytest.mark.parametrize("error", [BackendUnavailable("reset"), OSError("a bug"), b""])
+@pytest.mark.parametrize("position", [1, CHUNK, CHUNK + 1, 5 * CHUNK, 10 * CHUNK])
+def test_data_that_ends_early_is_resumed(
+    chunked: Memory, error: Exception | bytes, position: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunked.store.fault = fault_at(position, error)
+    response = chunked.get()
+    assert (response.status_code, response.body) == (200, BIG)
+    assert chunked.store.opened == 2
+    assert chunked.store.open_blobs == 0
+    assert "resuming at byte" in caplog.text
+
+
+@pytest.mark.wire("data-ends-early")
+@pytest.mark.parametrize("attempts", [0, 1, 3])
+def test_resumed_so_often_a_response(tmp_path: Path, attempts: int) -> None:
+    memory = Memory(tmp_path, chunk_size=CHUNK, resume_attempts=attempts)
+    memory.put(BIG)
+    memory.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"), times=attempts)
+    assert memory.get().body == BIG
+    memory.store.opened = 0
+    memory.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"), times=attempts + 1)
+    response, received = broken_off(memory)
+    assert response.status_code == 200
+    assert received == BIG[: 2 * CHUNK]
+    assert memory.store.opened == attempts + 1
+
+
+@pytest.mark.wire("data-ends-early")
+def test_a_part_is_resumed_within_itself(chunked: Memory) -> None:
+    chunked.store.fault = fault_at(4 * CHUNK, BackendUnavailable("reset"))
+    response = chunked.get(Range="bytes=1500-7499")
+    assert (response.status_code, response.body) == (206, BIG[1500:7500])
+
+
+@pytest.mark.wire("data-ends-early")
+def test_never_resumed_without_a_version(chunked: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    opens = chunked.store.open
+
+    def open_without_version(*args: Any, **kwargs: Any) -> Any:
+        blob = opens(*args, **kwargs)
+        blob.version = None
+        return blob
+
+    monkeypatch.setattr(chunked.store, "open", open_without_version)
+    chunked.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"))
+    assert broken_off(chunked)[1] == BIG[: 2 * CHUNK]
+    assert chunked.store.opened == 1
+
+
+@pytest.mark.wire("data-ends-early")
+@pytest.mark.parametrize("told", [True, False])
+def test_never_resumed_from_other_bytes(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    opens = chunked.store.open
+
+    def open_ignoring_version(location: Location, **kwargs: Any) -> Any:
+        return opens(location, **{**kwargs, "version": None})
+
+    if not told:
+        monkeypatch.setattr(chunked.store, "open", open_ignoring_version)
+
+    def replace(at: int) -> bytes | None:
+        if at != 3 * CHUNK:
+            return None
+        chunked.store.put("i", BIG[::-1])
+        raise BackendUnavailable("reset")
+
+    chunked.store.fault = replace
+    assert broken_off(chunked)[1] == BIG[: 3 * CHUNK]
+
+
+@pytest.mark.wire("data-runs-over")
+@pytest.mark.parametrize("surplus", [b"!", b"!" * 5 * CHUNK])
+@pytest.mark.parametrize("range_header", [None, "bytes=0-5499"])
+def test_data_that_runs_over_is_cut(
+    chunked: Memory, surplus: bytes, range_header: str | None
+) -> None:
+    length = 5500 if range_header else len(BIG)
+    chunked.put(BIG, checksum=None)
+    chunked.store.fault = fault_at(length, surplus)
+    given = {"Range": range_header} if range_header else {}
+    response, received = broken_off(chunked, **given)
+    assert response.headers["Content-Length"] == str(length)
+    assert received == BIG[: length // CHUNK * CHUNK]
+
+
+@pytest.mark.wire("data-checksum")
+@pytest.mark.parametrize("wrong_byte", [0, 4 * CHUNK, len(BIG) - 1])
+@pytest.mark.parametrize("mode", ["once", "always"])
+def test_last_chunk_is_held_back_until_the_checksum_is_right(
+    tmp_path: Path, wrong_byte: int, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = Memory(tmp_path, chunk_size=CHUNK, verify_checksum=mode)
+    memory.put(BIG)
+    wrong = bytearray(BIG)
+    wrong[wrong_byte] ^= 1
+    memory.store.put("i", bytes(wrong))
+    for _ in range(2):
+        response, received = broken_off(memory)
+        assert response.status_code == 200
+        assert received == bytes(wrong[: 10 * CHUNK])
+    assert hashlib.md5(BIG).hexdigest() in caplog.text
+
+
+@pytest.mark.wire("data-checksum")
+def test_never_verified_when_told_so(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, verify_checksum="never")
+    memory.put(b"data")
+    memory.store.put("i", b"DATA")
+    assert memory.get().body == b"DATA"
+
+
+@pytest.mark.wire("data-checksum")
+@pytest.mark.parametrize(("mode", "hashed"), [("once", 1), ("always", 3), ("never", 0)])
+def test_how_often_it_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, hashed: int
+) -> None:
+    memory = Memory(tmp_path, verify_checksum=mode)
+    memory.put(b"data")
+    count = [0]
+    new = hashlib.new
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        count[0] += 1
+        return new(*args, **kwargs)
+
+    monkeypatch.setattr(hashlib, "new", counted)
+    for _ in range(3):
+        assert memory.get().body == b"data"
+        assert memory.get(Range="bytes=1-2").body == b"at"
+    assert count[0] == hashed
+
+
+@pytest.mark.wire("data-checksum")
+def test_a_new_version_is_verified_again(memory: Memory) -> None:
+    memory.put(b"data")
+    assert memory.get().body == b"data"
+    memory.store.put("i", b"DATA")
+    assert memory.get().status_code == 500
+
+
+@pytest.mark.wire("data-checksum")
+def test_a_new_checksum_is_verified_again(memory: Memory) -> None:
+    memory.put(b"data")
+    assert memory.get().body == b"data"
+    memory.registry.put(Image(id="i", status="active", is_public=True, checksum="0" * 32))
+    assert memory.get().status_code == 500
+
+
+@pytest.mark.wire("data-checksum")
+def test_os_hash_is_verified_instead_of_the_md5(memory: Memory) -> None:
+    digest = hashlib.sha512(b"data").hexdigest().upper()
+    memory.put(b"data", os_hash_algo="sha512", os_hash_value=digest, checksum="0" * 32)
+    response = memory.get()
+    assert (response.status_code, response.headers["Etag"]) == (200, "0" * 32)
+    memory.put(b"data", os_hash_algo="sha512", os_hash_value=digest[::-1])
+    assert memory.get().status_code == 500
+
+
+@pytest.mark.wire("data-checksum")
+@pytest.mark.parametrize("algorithm", ["no-such-hash", "shake_128"])
+def test_hash_that_cannot_be_computed(
+    memory: Memory, algorithm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(b"data", os_hash_algo=algorithm, os_hash_value="00")
+    assert memory.get().status_code == 500
+    assert "verify_checksum = never" in caplog.text
+    assert memory.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-checksum")
+def test_md5_refused_by_the_platform_is_told(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(b"data")
+    monkeypatch.setattr(hashlib, "new", raising(ValueError("disabled for FIPS")))
+    assert memory.get().status_code == 500
+    assert "cannot compute 'md5'" in caplog.text
+
+
+@pytest.mark.wire("data-parts")
+def test_a_part_is_not_checked(chunked: Memory) -> None:
+    wrong = BIG[:-1] + b"!"
+    chunked.store.put("i", wrong)
+    assert chunked.get(Range="bytes=0-99").body == BIG[:100]
+
+
+@pytest.mark.wire("data-parts")
+@pytest.mark.parametrize("range_header", ["bytes=0-", f"bytes=-{len(BIG)}"])
+def test_a_part_that_is_the_whole_is_checked(chunked: Memory, range_header: str) -> None:
+    chunked.store.put("i", BIG[:-1] + b"!")
+    assert broken_off(chunked, Range=range_header)[0].status_code == 206
+
+
+@pytest.mark.wire("data-checksum")
+@pytest.mark.parametrize("size", [None, len(BIG)])
+def test_data_of_unknown_size_is_verified_too(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
+    chunked.put(BIG, size=size)
+    opens = chunked.store.open
+
+    def open_unknown(*args: Any, **kwargs: Any) -> Any:
+        blob = opens(*args, **kwargs)
+        blob.total_size = None
+        return blob
+
+    monkeypatch.setattr(chunked.store, "open", open_unknown)
+    assert chunked.get().body == BIG
+    chunked.store.put("i", BIG[:-1] + b"!")
+    assert broken_off(chunked)[1] == BIG[: 10 * CHUNK]
+
+
+@pytest.mark.wire("data-locations")
+def test_closing_that_fails_spoils_nothing(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opens = chunked.store.open
+
+    def open_unclosable(*args: Any, **kwargs: Any) -> Any:
+        blob = opens(*args, **kwargs)
+        monkeypatch.setattr(blob, "close", raising(RuntimeError("a bug")))
+        return blob
+
+    monkeypatch.setattr(chunked.store, "open", open_unclosable)
+    assert chunked.get().body == BIG
+    assert "closing failed" in caplog.text
+
+
+@pytest.mark.wire("data-not-found")
+def test_log_has_one_line_for_what_is_no_bug(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(None)
+    assert memory.get().status_code == 404
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info in (None, (None, None, None))
+    assert record.getMessage() == "image 'i': store 'memory': nothing was put there"
+
+
+FAULTS = st.lists(
+    st.tuples(st.integers(0, 60), st.sampled_from(["drop", "end", "more", "other"])), max_size=6
+)
+
+
+def faults_of(data: bytes, chunk_size: int, pending: list[tuple[int, str]]) -> Any:
+    """Each fault once, at the first chunk from its byte on."""
+
+    def fault(at: int) -> bytes | None:
+        if not pending or pending[0][0] > at:
+            return None
+        kind = pending.pop(0)[1]
+        if kind == "drop":
+            raise BackendUnavailable("reset")
+        return {"end": b"", "more": b"more"}.get(kind, data[at : at + chunk_size][::-1])
+
+    return fault
+
+
+def received_of(response: webob.Response) -> tuple[bytes, bool]:
+    """What a client holds, and whether the body ended as it should."""
+    received = b""
+    try:
+        for chunk in response.app_iter:
+            received += chunk
+    except BackendError:
+        return received, False
+    finally:
+        if hasattr(response.app_iter, "close"):
+            response.app_iter.close()
+    return received, True
+
+
+@pytest.mark.wire("data-checksum")
+@given(
+    st.binary(max_size=60), st.integers(1, 20), FAULTS, st.sampled_from([None, "0-", "3-9", "-5"])
+)
+def test_never_a_complete_wrong_body(
+    tmp_path_factory: pytest.TempPathFactory,
+    data: bytes,
+    chunk_size: int,
+    faults: list[tuple[int, str]],
+    wanted: str | None,
+) -> None:
+    """Whatever the store does, a whole body that ends without an error is the right one."""
+    memory = Memory(tmp_path_factory.mktemp("any"), chunk_size=chunk_size)
+    memory.put(data)
+    memory.store.fault = faults_of(data, chunk_size, list(faults))
+    response = memory.request(**({"Range": f"bytes={wanted}"} if wanted else {}))
+    if response.status_code in (200, 206):
+        length = int(response.headers["Content-Length"])
+        received, ended = received_of(response)
+        assert (len(received) == length) is ended
+        assert not (ended and response.status_code == 200) or received == data
+    assert memory.store.open_blobs == 0

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/wire.md, GET of an image: 200, and HEAD of an image: 200."""
+
+import hashlib
+import logging
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imageapi.headers import meta_headers
+from imageapi.image import Image, Location
+from tests.memory import ADMIN, Memory
+
+FULL: dict[str, Any] = {
+    "name": "Ubuntu",
+    "disk_format": "vhd",
+    "container_format": "ovf",
+    "virtual_size": 5,
+    "created_at": datetime(2010, 2, 3, 9, 34, 1),
+    "updated_at": datetime(2010, 2, 3, 9, 34, 1, 5),
+    "protected": True,
+    "min_ram": 256,
+    "min_disk": 5,
+    "owner": "p1",
+    "properties": {"distro": "Ubuntu 10.04 LTS", "arch": "x86_64"},
+}
+
+
+def meta(response: webob.Response) -> list[tuple[str, str]]:
+    return [pair for pair in response.headerlist if pair[0].startswith("X-Image-Meta")]
+
+
+def property_lines(**properties: Any) -> list[tuple[str, str]]:
+    image = Image(id="i", status="active", properties=properties)
+    return [
+        (name.removeprefix("X-Image-Meta-Property-"), value)
+        for name, value in meta_headers(image, 70).lines
+        if "Property" in name
+    ]
+
+
+@pytest.mark.wire("get-content-type")
+def test_content_type_has_no_parameter(memory: Memory) -> None:
+    memory.put()
+    assert memory.get().headers["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.wire("get-content-length")
+def test_content_length_counts_the_body(memory: Memory) -> None:
+    memory.put(b"12345")
+    assert memory.request().headers["Content-Length"] == "5"
+
+
+@pytest.mark.wire("get-content-length")
+def test_content_length_is_the_stores_where_the_record_has_no_size(memory: Memory) -> None:
+    memory.put(b"12345", size=None)
+    response = memory.request()
+    assert response.headers["Content-Length"] == "5"
+    assert "X-Image-Meta-Size" not in response.headers
+    assert response.body == b"12345"
+
+
+@pytest.mark.wire("get-content-length")
+def test_no_content_length_where_nobody_knows(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.put(b"12345", size=None)
+    unknown_sizes(monkeypatch, memory)
+    response = memory.request()
+    assert "Content-Length" not in response.headers
+    assert b"".join(response.app_iter) == b"12345"
+
+
+def unknown_sizes(monkeypatch: pytest.MonkeyPatch, memory: Memory) -> None:
+    opens = memory.store.open
+
+    def open_unknown(*args: Any, **kwargs: Any) -> Any:
+        blob = opens(*args, **kwargs)
+        blob.total_size = None
+        return blob
+
+    monkeypatch.setattr(memory.store, "open", open_unknown)
+
+
+@pytest.mark.wire("get-etag")
+def test_etag_is_the_bare_checksum(memory: Memory) -> None:
+    memory.put(b"12345")
+    assert memory.get().headers["Etag"] == hashlib.md5(b"12345").hexdigest()
+    memory.put(b"12345", checksum=None)
+    assert "Etag" not in memory.get().headers
+
+
+@pytest.mark.wire("get-accept-ranges")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_accept_ranges_where_the_store_reads_ranges(
+    memory: Memory, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.put()
+    assert memory.request(method=method).headers["Accept-Ranges"] == "bytes"
+    monkeypatch.setattr(type(memory.store), "ranges", False)
+    memory.put(name="a new record")
+    assert "Accept-Ranges" not in memory.request(method=method).headers
+
+
+@pytest.mark.wire("get-accept-ranges")
+def test_no_accept_ranges_without_a_store_for_the_record(memory: Memory) -> None:
+    memory.put(locations=(Location("rbd://pool/x"),))
+    assert "Accept-Ranges" not in memory.head().headers
+
+
+@pytest.mark.wire("get-uri")
+@pytest.mark.parametrize("path", ["/v1/images/a%20b", "/v1.1/images/a%20b?x=y"])
+def test_uri_is_the_requests_without_its_query(memory: Memory, path: str) -> None:
+    memory.put(id="a b")
+    response = memory.get(path, Host="images.example:8080", X_Forwarded_Host="evil.example")
+    uri = "http://images.example:8080" + path.partition("?")[0]
+    assert response.headers["X-Image-Meta-Uri"] == uri
+
+
+@pytest.mark.wire("get-uri")
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_uri_is_below_the_public_endpoint(tmp_path: Path, slash: str) -> None:
+    memory = Memory(tmp_path, public_endpoint=f"https://example.com/glance{slash}")
+    memory.put(id="a/b".replace("/", "\u00e9 "))
+    response = memory.get("/v1.0/images/a%C3%A9%20b")
+    uri = "https://example.com/glance/v1/images/a%C3%A9%20b"
+    assert response.headers["X-Image-Meta-Uri"] == uri
+
+
+@pytest.mark.wire("get-uri")
+def test_uri_cannot_be_used_to_split_the_answer(memory: Memory) -> None:
+    memory.put()
+    request = webob.Request.blank("/v1/images/i")
+    request.environ["HTTP_HOST"] = "a\r\nX-Injected: 1"
+    assert request.send(memory.api).headers["X-Image-Meta-Uri"].startswith("http://a  X-Inj")
+
+
+@pytest.mark.wire("get-fields")
+@pytest.mark.wire("get-properties")
+@pytest.mark.wire("get-spelling")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_fields_and_properties_in_their_order_and_spelling(memory: Memory, method: str) -> None:
+    memory.put(b"12345", **FULL)
+    assert meta(memory.request(method=method)) == [
+        ("X-Image-Meta-Uri", "http://localhost/v1/images/i"),
+        ("X-Image-Meta-Id", "i"),
+        ("X-Image-Meta-Name", "Ubuntu"),
+        ("X-Image-Meta-Disk_format", "vhd"),
+        ("X-Image-Meta-Container_format", "ovf"),
+        ("X-Image-Meta-Size", "5"),
+        ("X-Image-Meta-Virtual_size", "5"),
+        ("X-Image-Meta-Checksum", "827ccb0eea8a706c4c34a16891f84e7b"),
+        ("X-Image-Meta-Created_at", "2010-02-03T09:34:01.000000"),
+        ("X-Image-Meta-Updated_at", "2010-02-03T09:34:01.000005"),
+        ("X-Image-Meta-Status", "active"),
+        ("X-Image-Meta-Is_public", "True"),
+        ("X-Image-Meta-Protected", "True"),
+        ("X-Image-Meta-Deleted", "False"),
+        ("X-Image-Meta-Min_ram", "256"),
+        ("X-Image-Meta-Min_disk", "5"),
+        ("X-Image-Meta-Owner", "p1"),
+        ("X-Image-Meta-Property-Arch", "x86_64"),
+        ("X-Image-Meta-Property-Distro", "Ubuntu 10.04 LTS"),
+    ]
+
+
+@pytest.mark.wire("get-fields")
+def test_deleted_at_stands_after_updated_at(memory: Memory) -> None:
+    deleted_at = datetime(2010, 2, 4, tzinfo=timezone(timedelta(hours=2)))
+    memory.put(status="deleted", updated_at=datetime(2010, 1, 1), deleted_at=deleted_at)
+    names = [name.removeprefix("X-Image-Meta-") for name, _ in meta(memory.head(caller=ADMIN))]
+    assert names.index("Deleted_at") == names.index("Updated_at") + 1
+    response = memory.head(caller=ADMIN)
+    assert response.headers["X-Image-Meta-Deleted_at"] == "2010-02-03T22:00:00.000000"
+
+
+@pytest.mark.wire("get-no-location")
+@pytest.mark.parametrize("suffix", ["", "?format=json"])
+def test_location_members_and_hashes_are_never_sent(memory: Memory, suffix: str) -> None:
+    secret = "memory:i"
+    memory.put(
+        b"x",
+        locations=(Location(secret),),
+        members=frozenset({"a-member"}),
+        os_hash_algo="sha256",
+        os_hash_value=hashlib.sha256(b"x").hexdigest(),
+    )
+    response = memory.get(f"/v1/images/i{suffix}")
+    told = f"{response.headerlist} {response.body!r}"
+    assert response.status_code == 200
+    assert secret not in told
+    assert "a-member" not in told
+    assert "os_hash" not in told.lower()
+
+
+@pytest.mark.wire("get-text")
+def test_text_of_values() -> None:
+    image = Image(
+        id="i",
+        status="active",
+        name="\u00dcbuntu \u65e5\u672c",
+        size=0,
+        created_at=datetime(2010, 2, 3, 11, 34, 1, tzinfo=timezone(timedelta(hours=2))),
+        updated_at=datetime(2010, 2, 3, 9, 34, 1, tzinfo=UTC),
+    )
+    lines = dict(meta_headers(image, 70).lines)
+    assert lines["X-Image-Meta-Name"].encode("latin-1").decode() == "\u00dcbuntu \u65e5\u672c"
+    assert lines["X-Image-Meta-Size"] == "0"
+    assert lines["X-Image-Meta-Created_at"] == "2010-02-03T09:34:01.000000"
+    assert lines["X-Image-Meta-Updated_at"] == "2010-02-03T09:34:01.000000"
+    assert lines["X-Image-Meta-Is_public"] == "False"
+    assert "X-Image-Meta-Owner" not in lines
+
+
+@pytest.mark.wire("get-property-values")
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a  b", "a  b"),
+        ("", ""),
+        (True, "True"),
+        (False, "False"),
+        (12, "12"),
+        (-1, "-1"),
+        (1.5, "1.5"),
+        (1e22, "10000000000000000000000"),
+        (1e-7, "0.0000001"),
+        (["a", 1, None], '["a",1,null]'),
+        ({"a": {"b": True}}, '{"a":{"b":true}}'),
+    ],
+)
+def test_text_of_property_values(value: Any, text: str) -> None:
+    assert property_lines(key=value) == [("Key", text)]
+
+
+@pytest.mark.wire("get-property-values")
+def test_property_without_a_value_is_not_sent() -> None:
+    assert property_lines(key=None) == []
+
+
+@pytest.mark.wire("get-properties")
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("kernel_id", "Kernel_id"),
+        ("dash-name", "Dash-Name"),
+        ("MixedCase", "Mixedcase"),
+        ("a.b", "A.b"),
+        ("-", "-"),
+    ],
+)
+def test_spelling_of_property_names(key: str, name: str) -> None:
+    assert property_lines(**{key: "x"}) == [(name, "x")]
+
+
+@pytest.mark.wire("get-properties")
+def test_properties_go_in_the_order_of_lower_cased_keys() -> None:
+    assert property_lines(b="1", A="2", c="3", B="4") == [("A", "2"), ("B", "4"), ("C", "3")]
+
+
+@pytest.mark.wire("get-clean")
+@pytest.mark.parametrize("control", ["\0", "\t", "\n", "\r", "\x1f", "\x7f", "\x80", "\x9f"])
+def test_control_character_becomes_a_space(control: str) -> None:
+    assert property_lines(key=f"a{control}b") == [("Key", "a b")]
+
+
+@pytest.mark.wire("get-clean")
+def test_what_utf8_cannot_carry_becomes_a_replacement_character() -> None:
+    ((_, value),) = property_lines(key="a\ud800b")
+    assert value.encode("latin-1").decode() == "a\ufffdb"
+
+
+@pytest.mark.wire("get-clean")
+@given(st.text(st.characters(exclude_categories=[])), st.dictionaries(st.text(), st.text()))
+def test_no_text_can_break_its_line(name: str, properties: dict[str, str]) -> None:
+    image = Image(id="i", status="active", name=name, properties=properties)
+    lines = meta_headers(image, 70).lines
+    for header, value in lines:
+        assert header.isascii()
+        assert " " not in header
+        octets = value.encode("latin-1")
+        assert not any(octet < 32 or octet == 127 for octet in octets)
+        assert not any("\x80" <= character <= "\x9f" for character in octets.decode())
+    assert len({header.lower() for header, _ in lines}) == len(lines)
+
+
+@pytest.mark.wire("get-left-out")
+@pytest.mark.parametrize("key", ["", "a b", "a:b", "\u00e9", "a\n", "\u212a", "a/b", "(x)"])
+def test_property_whose_key_is_no_token_is_left_out(key: str) -> None:
+    assert property_lines(**{key: "x", "ok": "y"}) == [("Ok", "y")]
+
+
+@pytest.mark.wire("get-left-out")
+def test_property_that_is_too_long_is_left_out() -> None:
+    assert property_lines(fits="x" * 8000, not_="x" * 8001) == [("Fits", "x" * 8000)]
+    assert property_lines(fits="\u00e9" * 4000, not_="\u00e9" * 4001)[0][0] == "Fits"
+    assert len(property_lines(fits="\u00e9" * 4000, not_="\u00e9" * 4001)) == 1
+
+
+@pytest.mark.wire("get-left-out")
+def test_only_so_many_properties_are_sent(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, max_property_headers=3)
+    memory.put(properties={f"key{number}": "x" for number in range(9)})
+    names = [name for name, _ in meta(memory.get()) if "Property" in name]
+    assert names == [f"X-Image-Meta-Property-Key{number}" for number in range(3)]
+
+
+@pytest.mark.wire("get-left-out")
+def test_default_is_70_properties(memory: Memory) -> None:
+    memory.put(properties={f"key{number:03}": "x" for number in range(100)})
+    assert sum("Property" in name for name, _ in meta(memory.get())) == 70
+
+
+@pytest.mark.wire("get-left-out")
+@pytest.mark.parametrize(
+    "properties",
+    [{"a b": "x"}, {"a": "x" * 9000}, {"a": "x", "A": "y"}, {"a": "x\n"}, {"a": "\ud800"}],
+)
+def test_it_is_logged_once_an_image_and_version(
+    memory: Memory, properties: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(properties=properties)
+    for _ in range(3):
+        assert memory.get().status_code == 200
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelno == logging.WARNING
+    memory.put(properties=properties, name="a new version")
+    memory.get()
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.wire("get-size-on-206")
+def test_size_is_the_whole_images_on_206(memory: Memory) -> None:
+    memory.put(b"0123456789")
+    response = memory.get(Range="bytes=2-3")
+    assert response.headers["X-Image-Meta-Size"] == "10"
+    assert response.headers["Content-Length"] == "2"
+
+
+@pytest.mark.wire("head-same")
+def test_head_has_the_headers_of_get_and_opens_no_store(memory: Memory) -> None:
+    memory.put(b"12345", **FULL)
+    head = memory.head().headerlist
+    assert memory.store.opened == 0
+    assert head == memory.request().headerlist
+
+
+@pytest.mark.wire("head-same")
+def test_head_of_an_unknown_size_has_no_content_length(memory: Memory) -> None:
+    memory.put(b"12345", size=None)
+    assert "Content-Length" not in memory.head().headers
+
+
+@pytest.mark.wire("head-not-active")
+@pytest.mark.parametrize(
+    "fields",
+    [{"status": "queued"}, {"status": "deactivated"}, {"status": "active", "deleted": True}],
+)
+def test_head_promises_no_data_that_is_not_served(memory: Memory, fields: dict[str, Any]) -> None:
+    memory.put(b"12345", **fields)
+    response = memory.head(caller=ADMIN)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["X-Image-Meta-Size"] == "5"
+    for name in ("Content-Length", "Etag", "Accept-Ranges"):
+        assert name not in response.headers

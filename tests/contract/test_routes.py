@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/wire.md, Routes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+
+from imageapi import ImageAPIMiddleware, load_config
+from tests.memory import Memory
+
+
+def mounted(app: Any, script_name: str, path_info: str, method: str = "GET") -> webob.Response:
+    request = webob.Request.blank("/", method=method)
+    request.environ["SCRIPT_NAME"] = script_name
+    request.environ["PATH_INFO"] = path_info
+    response: webob.Response = request.send(app)
+    return response
+
+
+@pytest.mark.wire("routes-paths")
+@pytest.mark.parametrize("version", ["v1", "v1.0", "v1.1"])
+@pytest.mark.parametrize("mount", ["", "/glance", "/a/b"])
+def test_image_is_found_below_any_mount(memory: Memory, version: str, mount: str) -> None:
+    memory.put(b"data")
+    assert mounted(memory.api, mount, f"/{version}/images/i").body == b"data"
+
+
+@pytest.mark.wire("routes-paths")
+@pytest.mark.parametrize("mount", ["/v1", "/v1.0", "/v1.1", "/glance/v1"])
+def test_version_may_be_the_end_of_the_mount(memory: Memory, mount: str) -> None:
+    memory.put(b"data")
+    assert mounted(memory.api, mount, "/images/i").body == b"data"
+
+
+@pytest.mark.wire("routes-paths")
+@pytest.mark.parametrize("mount", ["", "/glance", "/v2", "/v1/x", "/xv1"])
+def test_unversioned_path_is_none_elsewhere(memory: Memory, mount: str) -> None:
+    memory.put(b"data")
+    assert mounted(memory.api, mount, "/images/i").status_code == 404
+
+
+@pytest.mark.wire("routes-id")
+@pytest.mark.parametrize(
+    ("image_id", "path"),
+    [
+        ("71c675ab-d94f-49cd-a114-e12490b328d9", "71c675ab-d94f-49cd-a114-e12490b328d9"),
+        ("71c675ab", "%37%31c675ab"),
+        ("\u00e9", "%C3%A9"),
+        ("a b", "a%20b"),
+        ("100%", "100%25"),
+        ("\U0001f600", "%F0%9F%98%80"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("Detail", "Detail"),
+        ("i?format=json", "i%3Fformat=json"),
+    ],
+)
+def test_id_is_one_segment_decoded_as_utf8(memory: Memory, image_id: str, path: str) -> None:
+    memory.put(b"data", id=image_id)
+    assert memory.get(f"/v1/images/{path}").body == b"data"
+
+
+@pytest.mark.wire("routes-id")
+def test_case_matters(memory: Memory) -> None:
+    memory.put(b"data", id="abc")
+    assert memory.get("/v1/images/ABC").status_code == 404
+
+
+@pytest.mark.wire("routes-bad-id")
+@pytest.mark.parametrize(
+    "path", ["%FF", "%C3", "%00", "a%00b", "a%0Ab", "%7F", "%C2%80", "%C2%9F", "%ED%A0%80"]
+)
+def test_id_that_is_not_utf8_or_holds_controls(memory: Memory, path: str) -> None:
+    assert memory.get(f"/v1/images/{path}").status_code == 404
+
+
+@pytest.mark.wire("routes-segments")
+@pytest.mark.parametrize(
+    "path", ["/v1/images/i/", "/v1/images/i/x", "/v1/images/i%2Fx", "/v1/images/%2F", "/v1/images/"]
+)
+def test_trailing_slash_and_further_segments(memory: Memory, path: str) -> None:
+    memory.put(b"data")
+    assert memory.get(path).status_code == 404
+
+
+@pytest.mark.wire("routes-else")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v1/images",
+        "/v2/images/i",
+        "/v1//images/i",
+        "/v1/images/detail",
+        "/v1.2/images/i",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
+def test_any_other_path(memory: Memory, path: str, method: str) -> None:
+    memory.put(b"data")
+    memory.put(b"data", id="detail")
+    assert memory.request(path, method=method).status_code == 404
+
+
+@pytest.mark.wire("routes-methods")
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO"])
+@pytest.mark.parametrize("image_id", ["i", "absent"])
+def test_other_methods(memory: Memory, method: str, image_id: str) -> None:
+    memory.put(b"data")
+    response = memory.request(f"/v1/images/{image_id}", method=method)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.wire("routes-query")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "foo=bar",
+        "format=JSON",
+        "Format=json",
+        "format=js%6Fn",
+        "format=json2",
+        "%FF",
+        "a=%FF&b",
+    ],
+)
+def test_query_is_ignored(memory: Memory, query: str) -> None:
+    memory.put(b"data")
+    response = memory.get(f"/v1/images/i?{query}")
+    assert (response.status_code, response.body) == (200, b"data")
+
+
+@pytest.mark.wire("routes-query")
+@pytest.mark.parametrize("query", ["format=json", "a=b&format=json", "format=json&format=xml"])
+def test_query_that_wants_json(memory: Memory, query: str) -> None:
+    memory.put(b"data")
+    assert memory.get(f"/v1/images/i?{query}").content_type == "application/json"
+
+
+@pytest.mark.wire("routes-query")
+def test_query_that_cannot_be_decoded_is_ignored_as_a_whole(memory: Memory) -> None:
+    memory.put(b"data")
+    assert memory.get("/v1/images/i?format=json&x=%FF").body == b"data"
+
+
+@pytest.fixture
+def wrapped(tmp_path: Path) -> Iterator[ImageAPIMiddleware]:
+    """A filter in front of an application that answers 299 with its environ's path."""
+
+    def host(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("299 Host", [])
+        return [environ["PATH_INFO"].encode("latin-1")]
+
+    config = tmp_path / "filter.conf"
+    config.write_text("[imageapi]\nregistry = memory\nstores = memory\npolicy = visible\n")
+    middleware = ImageAPIMiddleware(host, load_config([str(config)]))
+    yield middleware
+    middleware.close()
+
+
+@pytest.mark.wire("routes-filter")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/images/i"),
+        ("OPTIONS", "/v1/images/i"),
+        ("GET", "/"),
+        ("GET", "/v1/images/detail"),
+        ("GET", "/v1/images/i/"),
+        ("GET", "/v1/images/i/members"),
+        ("GET", "/v1/images/%FF"),
+        ("HEAD", "/v2/images/i"),
+    ],
+)
+def test_filter_lets_everything_else_through(
+    wrapped: ImageAPIMiddleware, method: str, path: str
+) -> None:
+    response = webob.Request.blank(path, method=method).send(wrapped)
+    assert response.status_code == 299
+
+
+@pytest.mark.wire("routes-filter")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_filter_answers_for_every_image(wrapped: ImageAPIMiddleware, method: str) -> None:
+    response = webob.Request.blank("/v1/images/absent", method=method).send(wrapped)
+    assert response.status_code == 404
+
+
+@pytest.mark.wire("routes-id")
+@pytest.mark.parametrize("image_id", ["", "a/b", "detail", "a\nb", "\ud800"])
+def test_respond_knows_what_is_no_id(memory: Memory, image_id: str) -> None:
+    response = memory.api.respond(webob.Request.blank("/view"), image_id)
+    assert response.status_code == 404

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/wire.md, Who gets what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imageapi import Caller
+from tests.memory import ADMIN, MEMBER, OTHER, Memory
+
+NOBODY = Caller()
+
+
+def refusing(folder: Path, *actions: str) -> Memory:
+    return Memory(folder, rules="\n".join(f'"{action}": "!"' for action in actions))
+
+
+def both(
+    memory: Memory, path: str = "/v1/images/i", caller: Caller | None = None
+) -> tuple[int, int]:
+    """The status of GET and of HEAD."""
+    get, head = memory.get(path, caller=caller), memory.head(path, caller=caller)
+    return get.status_code, head.status_code
+
+
+@pytest.mark.wire("who-absent")
+def test_absent(tmp_path: Path) -> None:
+    assert both(Memory(tmp_path)) == (404, 404)
+    assert both(refusing(tmp_path, "get_image")) == (403, 403)
+    assert both(refusing(tmp_path, "download_image")) == (403, 404)
+
+
+@pytest.mark.wire("who-absent")
+@pytest.mark.wire("who-same-bytes")
+@pytest.mark.parametrize("rules", ["{}", '"get_image": "!"', '"download_image": "role:x"'])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_absent_and_unknowable_are_the_same_bytes(tmp_path: Path, rules: str, method: str) -> None:
+    memory = Memory(tmp_path, rules=rules)
+    memory.put(id="hidden", is_public=False, owner="p1")
+    memory.put(id="deleted", status="deleted")
+    answers = []
+    for image_id in ("hidden", "deleted", "absent"):
+        response = memory.request(f"/v1/images/{image_id}", method=method, caller=OTHER)
+        body = response.body.replace(image_id.encode(), b"ID")
+        headers = [pair for pair in response.headerlist if pair[0] != "Content-Length"]
+        answers.append((response.status, headers, body))
+    assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.mark.wire("who-deleted")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"deleted": True},
+        {"status": "deleted"},
+        {"status": "pending_delete"},
+        {"status": "deactivated", "deleted": True},
+    ],
+)
+def test_deleted(memory: Memory, fields: dict[str, Any]) -> None:
+    memory.put(owner="p1", **fields)
+    assert both(memory, caller=MEMBER) == (404, 404)
+    assert both(memory, caller=ADMIN) == (404, 200)
+    assert b"is not active" in memory.get(caller=ADMIN).body
+
+
+@pytest.mark.wire("who-get-image")
+def test_refused_by_get_image(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, rules='"get_image": "name:%(name)s or \'ok\':%(name)s"')
+    memory.put(name="not ok")
+    assert both(memory) == (403, 403)
+    memory.put(name="ok")
+    assert both(memory) == (200, 200)
+
+
+@pytest.mark.wire("who-deactivated")
+def test_deactivated(memory: Memory) -> None:
+    memory.put(status="deactivated")
+    assert both(memory) == (403, 200)
+    assert both(memory, caller=ADMIN) == (403, 200)
+
+
+@pytest.mark.wire("who-not-active")
+@pytest.mark.parametrize("status", ["queued", "saving", "killed", "uploading", "importing"])
+def test_not_active(memory: Memory, status: str) -> None:
+    memory.put(status=status)
+    assert both(memory) == (404, 200)
+
+
+@pytest.mark.wire("who-download-image")
+def test_refused_by_download_image(tmp_path: Path) -> None:
+    memory = refusing(tmp_path, "download_image")
+    memory.put()
+    assert both(memory) == (403, 200)
+    assert memory.store.opened == 0
+
+
+@pytest.mark.wire("who-download-image")
+def test_properties_and_fields_are_in_the_target(tmp_path: Path) -> None:
+    rule = "'yes':%(licensed)s and 'qcow2':%(disk_format)s and project_id:%(owner)s"
+    memory = Memory(tmp_path, rules=f'"download_image": "{rule}"')
+    memory.put(disk_format="qcow2", owner="p1", properties={"licensed": "yes"})
+    assert both(memory, caller=MEMBER) == (200, 200)
+    assert both(memory, caller=OTHER) == (403, 200)
+    memory.put(disk_format="qcow2", owner="p1", properties={"licensed": "no"})
+    assert both(memory, caller=MEMBER) == (403, 200)
+
+
+@pytest.mark.wire("who-active")
+def test_active(memory: Memory) -> None:
+    memory.put()
+    assert both(memory) == (200, 200)
+
+
+@pytest.mark.wire("who-order")
+def test_first_row_that_fits_answers(tmp_path: Path) -> None:
+    memory = refusing(tmp_path, "get_image", "download_image")
+    memory.put(status="deactivated")
+    assert both(memory) == (403, 403)
+    memory = refusing(tmp_path, "download_image")
+    memory.put(status="queued")
+    assert both(memory) == (404, 200)
+
+
+@pytest.mark.wire("who-may-know")
+@pytest.mark.parametrize(
+    ("fields", "knows"),
+    [
+        ({"is_public": True}, [NOBODY, MEMBER, OTHER, ADMIN]),
+        ({"is_public": False}, [ADMIN]),
+        ({"is_public": False, "owner": "p1"}, [MEMBER, ADMIN]),
+        ({"is_public": False, "owner": "p1", "members": frozenset({"p2"})}, [MEMBER, OTHER, ADMIN]),
+        ({"is_public": False, "owner": "", "members": frozenset({""})}, [ADMIN]),
+    ],
+)
+def test_who_may_know(memory: Memory, fields: dict[str, Any], knows: list[Caller]) -> None:
+    memory.put(**fields)
+    for caller in (NOBODY, Caller(project_id=""), MEMBER, OTHER, ADMIN):
+        known = caller in knows or (NOBODY in knows)
+        assert both(memory, caller=caller) == ((200, 200) if known else (404, 404)), caller
+
+
+@pytest.mark.wire("who-may-know")
+def test_registry_may_have_decided_already(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.put(is_public=False)
+    monkeypatch.setattr(type(memory.registry), "decides_visibility", True)
+    assert both(memory) == (200, 200)
+    memory.put(status="deleted")
+    assert both(memory) == (404, 404)
+
+
+@pytest.mark.wire("who-admin")
+def test_admin_is_not_spared_the_policy(tmp_path: Path) -> None:
+    memory = refusing(tmp_path, "get_image")
+    memory.put()
+    assert both(memory, caller=ADMIN) == (403, 403)
+    memory.put(deleted=True)
+    assert both(memory, caller=ADMIN) == (403, 403)
+    memory = refusing(tmp_path, "download_image")
+    memory.put()
+    assert both(memory, caller=ADMIN) == (403, 200)
+
+
+@pytest.mark.wire("who-missing-values")
+@pytest.mark.parametrize("rule", ["project_id:%(owner)s", "user_id:%(owner)s", "None:%(owner)s"])
+def test_missing_value_never_equals_a_missing_value(tmp_path: Path, rule: str) -> None:
+    memory = Memory(tmp_path, rules=f'"download_image": "{rule}"')
+    memory.put(owner=None)
+    assert both(memory) == (403, 200)
+    memory.put(owner=None, properties={"owner": "None"})
+    assert both(memory) == (403, 200)
+
+
+@pytest.mark.wire("who-missing-values")
+@pytest.mark.parametrize("name", ["owner", "project_id", "visibility", "status", "locations"])
+def test_property_never_shadows_a_field(tmp_path: Path, name: str) -> None:
+    memory = Memory(tmp_path, rules=f'"download_image": "\'forged\':%({name})s"')
+    memory.put(owner=None, properties={name: "forged"})
+    assert both(memory, caller=MEMBER) == (403, 200)
+
+
+@pytest.mark.wire("who-empty")
+@pytest.mark.parametrize("range_header", [None, "bytes=0-1", "bytes=-1", "bytes=5-"])
+def test_data_of_size_0(memory: Memory, range_header: str | None) -> None:
+    memory.put(b"", owner="p1")
+    response = memory.get(**({"Range": range_header} if range_header else {}))
+    assert response.status_code == 200
+    assert response.headers["Content-Length"] == "0"
+    assert response.body == b""
+    assert memory.store.opened == 0
+
+
+@pytest.mark.wire("who-active")
+def test_failing_policy_refuses(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put()
+    policy = memory.api.backends.policy.backend
+    for answer in (1, "yes", None, object()):
+        monkeypatch.setattr(policy, "allows", lambda *args, answer=answer: answer)
+        assert both(memory) == (403, 403)
+
+    def fail(*args: Any) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(policy, "allows", fail)
+    assert both(memory) == (403, 403)
+    assert "policy 'visible' refuses get_image" in caplog.text

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from imageapi.backends import file
+from imageapi.backends.file import FileRegistry, FileStore, file_name
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import (
+    BackendUnavailable,
+    DataChanged,
+    DataNotFound,
+    ImageNotFound,
+    LocationRefused,
+    MalformedImage,
+)
+from imageapi.image import Location
+from tests.deployment import Deployment
+
+
+@pytest.fixture
+def store(deployment: Deployment) -> FileStore:
+    store = deployment.api().backends.stores[0].backend
+    assert isinstance(store, FileStore)
+    return store
+
+
+@pytest.fixture
+def registry(deployment: Deployment) -> FileRegistry:
+    registry = deployment.api().backends.registry.backend
+    assert isinstance(registry, FileRegistry)
+    return registry
+
+
+def read(store: FileStore, path: Path | str, **wanted: Any) -> bytes:
+    blob = store.open(Location(f"file://{quote(str(path))}"), caller=ANONYMOUS, **wanted)
+    try:
+        return b"".join(blob)
+    finally:
+        blob.close()
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_is_left() -> Iterator[None]:
+    before = os.listdir("/proc/self/fd")
+    yield
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("image_id", "name"),
+    [
+        ("71c675ab-d94f", "71c675ab-d94f"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "..."),
+        ("a b", "a%20b"),
+        ("%2E", "%252E"),
+        ("\u00e9", "%C3%A9"),
+        ("a+b", "a%2Bb"),
+    ],
+)
+def test_file_names(image_id: str, name: str) -> None:
+    assert file_name(image_id) == name
+
+
+class TestRegistry:
+    @pytest.mark.parametrize("image_id", ["i", ".", "..", "a b", "\u00e9", "a.json", "-", "%"])
+    def test_finds_records(
+        self, deployment: Deployment, registry: FileRegistry, image_id: str
+    ) -> None:
+        deployment.record(image_id, name="found")
+        assert registry.get(image_id, ANONYMOUS).name == "found"
+
+    @pytest.mark.parametrize("image_id", ["absent", "x" * 300, ".", "..", "a.json"])
+    def test_absent(self, registry: FileRegistry, image_id: str) -> None:
+        with pytest.raises(ImageNotFound):
+            registry.get(image_id, ANONYMOUS)
+
+    def test_missing_folder_is_not_an_absent_image(
+        self, deployment: Deployment, registry: FileRegistry
+    ) -> None:
+        deployment.registry.rmdir()
+        with pytest.raises(BackendUnavailable, match="No such file"):
+            registry.get("i", ANONYMOUS)
+
+    @pytest.mark.parametrize("settled_ns", [-1, file.SETTLED_NS])
+    def test_changed_record_is_seen_at_the_next_request(
+        self,
+        deployment: Deployment,
+        registry: FileRegistry,
+        monkeypatch: pytest.MonkeyPatch,
+        settled_ns: int,
+    ) -> None:
+        monkeypatch.setattr(file, "SETTLED_NS", settled_ns)
+        deployment.record("i", name="a")
+        path = deployment.record_path("i")
+        assert registry.get("i", ANONYMOUS).name == "a"
+        new = path.with_name("new")
+        new.write_text(path.read_text().replace('"a"', '"b"'))
+        new.rename(path)
+        assert registry.get("i", ANONYMOUS).name == "b"
+        path.unlink()
+        with pytest.raises(ImageNotFound):
+            registry.get("i", ANONYMOUS)
+
+    def test_record_rewritten_within_a_clock_tick_is_seen(
+        self, deployment: Deployment, registry: FileRegistry
+    ) -> None:
+        for name in "abcdefgh":
+            deployment.record("i", name=name)
+            assert registry.get("i", ANONYMOUS).name == name
+
+    def test_parses_a_settled_record_once(
+        self, deployment: Deployment, registry: FileRegistry, settled: None
+    ) -> None:
+        deployment.record("i")
+        assert registry.get("i", ANONYMOUS) is registry.get("i", ANONYMOUS)
+
+    def test_remembers_in_bounded_memory(
+        self,
+        deployment: Deployment,
+        registry: FileRegistry,
+        settled: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        reads = []
+        parse = file.document.parse
+        monkeypatch.setattr(
+            file.document, "parse", lambda data, i: (reads.append(i), parse(data, i))[1]
+        )
+        ids = [f"i{number}" for number in range(20)]
+        for image_id in ids:
+            deployment.record(image_id, properties={"filler": "x" * 500_000})
+        for image_id in ids + ids:
+            registry.get(image_id, ANONYMOUS)
+        assert len(reads) == 40
+        registry.get(ids[-1], ANONYMOUS)
+        assert len(reads) == 40
+
+    def test_too_large(self, deployment: Deployment, registry: FileRegistry) -> None:
+        largest = {"status": "active", "name": ""}
+        room = 1024 * 1024 - len(json.dumps(largest))
+        deployment.record_path("i").write_text(json.dumps({**largest, "name": "x" * room}))
+        assert len(registry.get("i", ANONYMOUS).name or "") == room
+        deployment.record_path("i").write_text(json.dumps({**largest, "name": "x" * (room + 1)}))
+        with pytest.raises(MalformedImage, match="larger than 1048576 bytes"):
+            registry.get("i", ANONYMOUS)
+
+    def test_is_no_file(self, deployment: Deployment, registry: FileRegistry) -> None:
+        deployment.record_path("folder").mkdir()
+        os.mkfifo(deployment.record_path("fifo"))
+        for image_id in ("folder", "fifo"):
+            with pytest.raises(MalformedImage, match="not a regular file"):
+                registry.get(image_id, ANONYMOUS)
+
+    def test_malformed_names_the_file(self, deployment: Deployment, registry: FileRegistry) -> None:
+        deployment.record_path("i").write_text("{")
+        with pytest.raises(MalformedImage, match=str(deployment.record_path("i"))):
+            registry.get("i", ANONYMOUS)
+
+    def test_check(self, deployment: Deployment, registry: FileRegistry) -> None:
+        registry.check()
+        deployment.registry.rmdir()
+        with pytest.raises(BackendUnavailable, match=str(deployment.registry)):
+            registry.check()
+
+
+class TestStore:
+    @pytest.mark.parametrize("image_id", ["i", ".", "..", "a b", "\u00e9", "%2E", "a+b", "a?b#c"])
+    def test_locates_data_by_the_images_id(
+        self, deployment: Deployment, store: FileStore, image_id: str
+    ) -> None:
+        deployment.data_path(image_id).write_bytes(b"data")
+        blob = store.open(store.locate(image_id), caller=ANONYMOUS)
+        assert b"".join(blob) == b"data"
+        blob.close()
+
+    @pytest.mark.parametrize("url", ["file:{}", "file://{}", "file://localhost{}", "FILE://{}"])
+    def test_spellings_of_a_url(self, deployment: Deployment, store: FileStore, url: str) -> None:
+        path = deployment.data_path("i")
+        path.write_bytes(b"data")
+        blob = store.open(Location(url.format(path)), caller=ANONYMOUS)
+        assert b"".join(blob) == b"data"
+        blob.close()
+
+    @pytest.mark.parametrize(
+        "url", ["file:x", "file://", "file://host/x", "file:///a?b", "file:///a#b", "file:///a%00b"]
+    )
+    def test_malformed_urls(self, store: FileStore, url: str) -> None:
+        with pytest.raises(LocationRefused):
+            store.open(Location(url), caller=ANONYMOUS)
+
+    def test_folders_below_its_folder(self, deployment: Deployment, store: FileStore) -> None:
+        inner = deployment.images / "a" / "b"
+        inner.mkdir(parents=True)
+        (inner / "c").write_bytes(b"data")
+        assert read(store, inner / "c") == b"data"
+        assert read(store, f"{deployment.images}//a/./b/../b/c") == b"data"
+
+    def test_links_within_its_folder(self, deployment: Deployment, store: FileStore) -> None:
+        inner = deployment.images / "a"
+        inner.mkdir()
+        (inner / "data").write_bytes(b"data")
+        (deployment.images / "link").symlink_to(inner / "data")
+        (deployment.images / "folder").symlink_to("a")
+        assert read(store, deployment.images / "link") == b"data"
+        assert read(store, deployment.images / "folder" / "data") == b"data"
+
+    def test_its_folder_may_be_a_link(self, deployment: Deployment, store: FileStore) -> None:
+        real = deployment.folder / "real"
+        deployment.images.rename(real)
+        deployment.images.symlink_to(real)
+        (real / "i").write_bytes(b"data")
+        (real / "a").mkdir()
+        (real / "a" / "i").write_bytes(b"data")
+        assert read(store, deployment.images / "i") == b"data"
+        assert read(store, deployment.images / "a" / "i") == b"data"
+        assert read(store, real / "i") == b"data"
+        with pytest.raises(DataNotFound):
+            read(store, real / "absent")
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_never_leaves_its_folder(
+        self, deployment: Deployment, store: FileStore, there: bool
+    ) -> None:
+        outside = deployment.folder / "outside"
+        beside = deployment.folder / "images-beside"
+        beside.mkdir()
+        if there:
+            outside.write_bytes(b"secret")
+            (beside / "x").write_bytes(b"secret")
+        for path in (
+            outside,
+            deployment.images / ".." / "outside",
+            f"{deployment.images}/../outside",
+            beside / "x",
+            deployment.images,
+            deployment.images / "..",
+            "/",
+        ):
+            with pytest.raises(LocationRefused):
+                read(store, path)
+
+    def test_follows_no_link_out_of_its_folder(
+        self, deployment: Deployment, store: FileStore
+    ) -> None:
+        outside = deployment.folder / "outside"
+        outside.mkdir()
+        (outside / "data").write_bytes(b"secret")
+        (deployment.images / "link").symlink_to(outside / "data")
+        (deployment.images / "folder").symlink_to(outside)
+        (deployment.images / "self").symlink_to("self")
+        for path in ("link", "folder/data", "self"):
+            with pytest.raises(LocationRefused):
+                read(store, deployment.images / path)
+
+    def test_follows_no_link_that_is_put_there_while_it_looks(
+        self, deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        outside = deployment.folder / "outside"
+        outside.mkdir()
+        (outside / "data").write_bytes(b"secret")
+        inner = deployment.images / "a"
+        inner.mkdir()
+        (inner / "data").write_bytes(b"data")
+        resolve = os.path.realpath
+
+        def resolve_then_swap(path: str, **how: Any) -> str:
+            found = resolve(path, **how)
+            if path.endswith("data"):
+                inner.rename(deployment.images / "old")
+                inner.symlink_to(outside)
+            return found
+
+        monkeypatch.setattr(os.path, "realpath", resolve_then_swap)
+        with pytest.raises((LocationRefused, DataNotFound)):
+            read(store, inner / "data")
+
+    def test_opens_regular_files_only_and_never_waits(
+        self, deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A socket's path may not be as long as the folder's.
+        monkeypatch.chdir(deployment.images)
+        os.mkfifo("fifo")
+        (deployment.images / "folder").mkdir()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind("socket")
+            started = time.monotonic()
+            for name in ("fifo", "folder", "socket"):
+                with pytest.raises(LocationRefused, match="not a regular file"):
+                    read(store, deployment.images / name)
+        assert time.monotonic() - started < 5
+
+    def test_absent(self, deployment: Deployment, store: FileStore) -> None:
+        for name in ("absent", "a/b", "x" * 300):
+            with pytest.raises(DataNotFound):
+                read(store, deployment.images / name)
+
+    def test_missing_folder_is_not_absent_data(
+        self, deployment: Deployment, store: FileStore
+    ) -> None:
+        deployment.images.rmdir()
+        with pytest.raises(BackendUnavailable):
+            read(store, deployment.images / "i")
+
+    def test_version_names_these_bytes(
+        self, deployment: Deployment, store: FileStore, settled: None
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
+        blob.close()
+        assert read(store, path, version=blob.version, start=1) == b"ata"
+        new = deployment.images / "new"
+        new.write_bytes(b"DATA")
+        new.rename(path)
+        with pytest.raises(DataChanged):
+            read(store, path, version=blob.version)
+
+    def test_no_version_until_a_change_would_show(
+        self, deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        location = Location(f"file://{path}")
+        blob = store.open(location, caller=ANONYMOUS)
+        blob.close()
+        assert blob.version is None
+        later = time.time_ns() + file.SETTLED_NS + 1
+        monkeypatch.setattr(time, "time_ns", lambda: later)
+        blob = store.open(location, caller=ANONYMOUS)
+        blob.close()
+        assert blob.version is not None
+
+    @pytest.mark.parametrize("change", [b"DATA", b"da", b"data and more"])
+    def test_file_rewritten_while_it_is_read(
+        self, deployment: Deployment, store: FileStore, change: bytes
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        os.utime(path, (1, 1))
+        blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
+        path.write_bytes(change)
+        with pytest.raises(DataChanged):
+            list(blob)
+        blob.close()
+
+    def test_file_replaced_while_it_is_read_is_read_as_it_was(
+        self, deployment: Deployment, store: FileStore
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
+        path.unlink()
+        path.write_bytes(b"DATA")
+        assert b"".join(blob) == b"data"
+        blob.close()
+
+    def test_reads_in_chunks(self, deployment: Deployment) -> None:
+        deployment.configure(core="chunk_size = 3")
+        store = deployment.api().backends.stores[0].backend
+        (deployment.images / "i").write_bytes(b"12345678")
+        for start, stop, chunks in (
+            (0, None, [b"123", b"456", b"78"]),
+            (2, 8, [b"345", b"678"]),
+            (2, 7, [b"345", b"67"]),
+        ):
+            blob = store.open(store.locate("i"), start=start, stop=stop, caller=ANONYMOUS)
+            assert list(blob) == chunks
+            blob.close()
+
+    def test_check(self, deployment: Deployment, store: FileStore) -> None:
+        store.check()
+        deployment.images.rmdir()
+        deployment.images.write_bytes(b"")
+        with pytest.raises(BackendUnavailable, match="Not a directory"):
+            store.check()

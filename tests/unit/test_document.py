@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imageapi import document
+from imageapi.errors import MalformedImage
+from imageapi.image import STATUSES, Image, Location
+
+V2 = {
+    "id": "i",
+    "name": "cirros",
+    "status": "active",
+    "visibility": "public",
+    "protected": False,
+    "checksum": "eb9139e4942121f22bbc2afc0400b2a4",
+    "os_hash_algo": "sha512",
+    "os_hash_value": "ABCDEF",
+    "owner": "p1",
+    "size": 12,
+    "virtual_size": None,
+    "container_format": "bare",
+    "disk_format": "qcow2",
+    "created_at": "2015-11-29T22:21:42Z",
+    "updated_at": "2015-11-29T23:21:42+01:00",
+    "tags": ["x"],
+    "self": "/v2/images/i",
+    "file": "/v2/images/i/file",
+    "schema": "/v2/schemas/image",
+    "min_ram": 0,
+    "min_disk": 0,
+    "os_hidden": False,
+    "stores": "fast,slow",
+    "direct_url": "file:///x",
+    "hw_disk_bus": "scsi",
+    "members": "a custom property",
+    "is_public": "a custom property",
+}
+
+
+def parse(image_id: str = "i", **fields: Any) -> Image:
+    return document.parse(json.dumps({"status": "active", **fields}).encode(), image_id)
+
+
+def test_flat_v2_shape() -> None:
+    image = document.parse(json.dumps(V2).encode(), "i")
+    assert image == Image(
+        id="i",
+        status="active",
+        name="cirros",
+        is_public=True,
+        checksum="eb9139e4942121f22bbc2afc0400b2a4",
+        os_hash_algo="sha512",
+        os_hash_value="ABCDEF",
+        owner="p1",
+        size=12,
+        container_format="bare",
+        disk_format="qcow2",
+        created_at=datetime(2015, 11, 29, 22, 21, 42),
+        updated_at=datetime(2015, 11, 29, 22, 21, 42),
+        locations=(Location("file:///x"),),
+        properties={
+            "hw_disk_bus": "scsi",
+            "members": "a custom property",
+            "is_public": "a custom property",
+        },
+    )
+
+
+@pytest.mark.parametrize("visibility", ["private", "shared", "community"])
+def test_only_public_is_public(visibility: str) -> None:
+    assert not parse(visibility=visibility).is_public
+
+
+def test_least_record_is_private() -> None:
+    assert parse() == Image(id="i", status="active")
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_v1_shape(wrap: bool) -> None:
+    fields = {"status": "active", "is_public": True, "size": "007", "members": ["p1"], "owner": ""}
+    data = json.dumps({"images": [fields]} if wrap else fields).encode()
+    expected = Image(
+        id="i", status="active", is_public=True, size=7, members=frozenset({"p1"}), owner=None
+    )
+    assert document.parse(data, "i") == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "urls"),
+    [
+        ({"location": "a:1"}, [Location("a:1")]),
+        ({"locations": ["a:1", "b:2"]}, [Location("a:1"), Location("b:2")]),
+        ({"locations": [{"url": "a:1", "metadata": {"store": "s"}}]}, [Location("a:1", "s")]),
+        ({"locations": [{"url": "a:1", "metadata": {}}]}, [Location("a:1")]),
+        ({"locations": [{"url": "a:1"}], "location": "b:2"}, [Location("a:1")]),
+        ({"locations": [], "location": "b:2"}, [Location("b:2")]),
+        ({"location": {"url": "a:1", "metadata": {"store": "s"}}}, [Location("a:1", "s")]),
+        ({"location": ""}, []),
+        ({"location": None, "locations": None}, []),
+    ],
+)
+def test_locations(fields: dict[str, Any], urls: list[Location]) -> None:
+    assert list(parse(**fields).locations) == urls
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"status": None}, "status must be one of active, .*, not null"),
+        ({"status": "Active"}, "not 'Active'"),
+        ({"id": "x"}, "record of another image, 'x'"),
+        ({"id": 1}, "id must be a text or null, not 1"),
+        ({"name": ["x"]}, "name must be a text or null, not a list"),
+        ({"is_public": "true"}, "is_public must be true or false, not 'true'"),
+        ({"is_public": None}, "is_public must be true or false, not null"),
+        ({"protected": 0}, "protected must be true or false, not 0"),
+        ({"deleted": "no"}, "deleted must be"),
+        ({"size": -1}, "size must be a whole number, 0 or more, not -1"),
+        ({"size": True}, "size must be"),
+        ({"size": 1.0}, "size must be"),
+        ({"size": "\u0661"}, "size must be"),
+        ({"size": "9" * 20}, "size must be"),
+        ({"min_ram": "a"}, "min_ram must be"),
+        ({"virtual_size": {}}, "virtual_size must be .*, not an object"),
+        ({"checksum": "abc"}, "checksum must be an MD5"),
+        ({"checksum": "g" * 32}, "checksum must be an MD5"),
+        ({"created_at": 5}, "created_at must be a time"),
+        ({"updated_at": "0001-01-01T00:00:00+14:00"}, "updated_at must be a time"),
+        ({"properties": "x"}, "properties must be a JSON object"),
+        ({"members": "p1"}, "members must be a list"),
+        ({"members": [1]}, "members must be a list"),
+        ({"os_hash_algo": "sha512"}, "must come together"),
+        ({"os_hash_algo": "md5", "os_hash_value": "x"}, "os_hash_value must be in hexadecimal"),
+        ({"visibility": 1}, "visibility must be one of"),
+        ({"locations": {}}, "locations must be a list"),
+        ({"locations": [{"uri": "x"}]}, "a location must be a URL"),
+        ({"locations": [{"url": "x", "metadata": {"store": 1}}]}, "its store, a text"),
+        ({"locations": [{"url": "x", "metadata": "s"}]}, "metadata must be an object"),
+    ],
+)
+def test_malformed(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MalformedImage, match=reason):
+        parse(**fields)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b'{"status": NaN}',
+        b'{"size": 1e999}',
+        b"[" * 100_000,
+        b'{"size": ' + b"9" * 5000,
+    ],
+)
+def test_not_json(data: bytes) -> None:
+    with pytest.raises(MalformedImage, match="not JSON"):
+        document.parse(data, "i")
+
+
+@pytest.mark.parametrize("location", [5, {"url": "s3cret:x", "metadata": {"store": 5}}])
+def test_location_is_not_shown(location: Any) -> None:
+    with pytest.raises(MalformedImage) as caught:
+        parse(location=location)
+    assert "s3cret" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+NAMES = st.sampled_from([*V2, "properties", "location", "members", "deleted", "deleted_at"])
+
+
+@given(st.dictionaries(NAMES, JSON) | JSON)
+def test_any_json_is_an_image_or_malformed(value: Any) -> None:
+    try:
+        image = document.parse(json.dumps(value).encode(), "i")
+    except MalformedImage:
+        return
+    assert image.status in STATUSES
+    document.details(image, "uri")
+
+
+@given(st.binary())
+def test_any_bytes_are_an_image_or_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedImage):
+        document.parse(data, "i")
+
+
+@given(
+    st.builds(
+        Image,
+        id=st.just("i"),
+        status=st.sampled_from(sorted(STATUSES)),
+        name=st.none() | st.text(st.characters(codec="utf-8")),
+        size=st.none() | st.integers(0, 10**18),
+        virtual_size=st.none() | st.integers(0, 10**18),
+        is_public=st.booleans(),
+        protected=st.booleans(),
+        deleted=st.booleans(),
+        created_at=st.none()
+        | st.datetimes(min_value=datetime(1, 1, 2)).map(lambda t: t.replace(microsecond=0)),
+        min_ram=st.integers(0, 10**6),
+        owner=st.none() | st.text(st.characters(codec="utf-8"), min_size=1),
+        properties=st.dictionaries(
+            st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))
+        ),
+    )
+)
+def test_a_written_record_is_read_back(image: Image) -> None:
+    assert document.parse(json.dumps(document.record(image)).encode(), "i") == image

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from imageapi.image import Image, Location, is_image_id
+
+SECRET_URL = "swift+https://acct:us%65r:pa/ss@host:8080/v1/c/o?temp_url_sig=s1g#frag"
+
+
+def test_location_never_shows_itself() -> None:
+    location = Location(SECRET_URL, "store")
+    image = Image(id="i", status="active", locations=(location,))
+    for shown in (repr(location), str(location), f"{location}", repr(image), str([location])):
+        assert "host" not in shown
+        assert "pa/ss" not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (SECRET_URL, "swift+https://host:8080/v1/c/o"),
+        ("file:///a/b", "file:///a/b"),
+        ("https://host/a?sig=x@y/z", "https://y/z"),
+        ("memory:x", "memory:x"),
+    ],
+)
+def test_redacted_location_has_no_credentials(url: str, shown: str) -> None:
+    assert Location(url).redacted() == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme"), [("FILE:///x", "file"), ("a+b:x", "a+b"), ("nothing", ""), ("", "")]
+)
+def test_scheme(url: str, scheme: str) -> None:
+    assert Location(url).scheme == scheme
+
+
+@pytest.mark.parametrize("text", ["i", ".", "..", "a b", "\u00e9", "\U0001f600", "a" * 5000, "%2F"])
+def test_ids(text: str) -> None:
+    assert is_image_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "detail", "a/b", "\0", "a\n", "\x7f", "\x85", "\udcff"])
+def test_no_ids(text: str) -> None:
+    assert not is_image_id(text)
