@@ -14,7 +14,7 @@ _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 
-_COLUMNS = "{:<50} {:>9} {:>9}  {:<17} {:>8}  {:<17} {}"
+_COLUMNS = "{:<62} {:>8} {:>8}  {:<15} {:>8}  {:<14} {}"
 
 
 @dataclass(frozen=True)

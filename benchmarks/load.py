@@ -7,14 +7,14 @@ Content-Length and the number of bytes are looked at.
 """
 
 import itertools
-import select
+import selectors
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from typing import NamedTuple
+from contextlib import ExitStack, closing
+from typing import NamedTuple, Protocol
 
 _HOST = "127.0.0.1"
 _PATIENCE = 60.0
@@ -27,6 +27,15 @@ _BLANK_LINE = b"\r\n\r\n"
 
 class WrongAnswer(Exception):
     """A server answered otherwise than it should, or not at all."""
+
+
+class Server(Protocol):
+    """What a client must know of a server."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def keeps_connections(self) -> bool: ...
 
 
 class Load(NamedTuple):
@@ -47,39 +56,40 @@ def requests_for(paths: Iterable[str]) -> list[bytes]:
     return [f"GET {path} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode() for path in paths]
 
 
-def ask(port: int, requests: Sequence[bytes], size: int, connections: int, seconds: float) -> Load:
-    """Ask over and over on kept-alive connections, one request at a time on each.
+def ask(
+    server: Server, requests: Sequence[bytes], size: int, connections: int, seconds: float
+) -> Load:
+    """Ask over and over, with one request at a time on each connection.
 
+    :param server: where, and whether it keeps connections; else each request
+        gets one of its own.
     :param requests: asked in turn, from the first again after the last.
     :param size: the bytes that each answer's body must have.
     :raises WrongAnswer: the server answers otherwise.
     """
     upcoming = itertools.cycle(requests)
-    with ExitStack() as stack:
-        poll = stack.enter_context(select.epoll())
-        talks = {}
-        for _ in range(connections):
-            sock = stack.enter_context(socket.create_connection((_HOST, port), _PATIENCE))
-            poll.register(sock, select.EPOLLIN)
-            talks[sock.fileno()] = _Talk(sock, size)
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
+        talks = [
+            stack.enter_context(closing(_Talk(server, size, selector))) for _ in range(connections)
+        ]
         cpu, started = time.process_time(), time.perf_counter()
-        answers = _converse(poll, talks, upcoming, started + seconds)
+        for talk in talks:
+            talk.ask(next(upcoming))
+        answers = _converse(selector, connections, upcoming, started + seconds)
         return Load(answers, time.perf_counter() - started, time.process_time() - cpu)
 
 
 def _converse(
-    poll: select.epoll, talks: dict[int, "_Talk"], upcoming: Iterator[bytes], deadline: float
+    selector: selectors.BaseSelector, asked: int, upcoming: Iterator[bytes], deadline: float
 ) -> int:
-    """Ask until the deadline, then wait for what is under way; the number of answers."""
-    for talk in talks.values():
-        talk.ask(next(upcoming))
-    asked, answered = len(talks), 0
+    """Go on asking until the deadline, then wait for the rest; the number of answers."""
+    answered = 0
     while answered < asked:
-        ready = poll.poll(_PATIENCE)
+        ready = selector.select(_PATIENCE)
         if not ready:
             raise WrongAnswer("the server does not answer")
-        for descriptor, _ in ready:
-            talk = talks[descriptor]
+        for key, _ in ready:
+            talk: _Talk = key.data
             if talk.hear():
                 answered += 1
                 if time.perf_counter() < deadline:
@@ -89,32 +99,55 @@ def _converse(
 
 
 class _Talk:
-    """One connection with at most one request under way."""
+    """Requests and answers, one after the other."""
 
-    def __init__(self, sock: socket.socket, size: int) -> None:
-        self._sock = sock
+    def __init__(self, server: Server, size: int, selector: selectors.BaseSelector) -> None:
+        """Connect.
+
+        :param selector: is to wake this, which is the data of the key there.
+        """
+        self._server = server
         self._size = size
+        self._selector = selector
         self._answer = b""
+        self._is_used = False
+        self._connect()
+
+    def close(self) -> None:
+        self._selector.unregister(self._sock)
+        self._sock.close()
 
     def ask(self, request: bytes) -> None:
+        if self._is_used and not self._server.keeps_connections:
+            self.close()
+            self._connect()
+        self._is_used = True
         self._sock.sendall(request)
 
     def hear(self) -> bool:
-        """Receive what is there; whether the answer is whole now."""
+        """Receive what is there; whether the answer, and the connection with it, is at its end."""
         data = self._sock.recv(65536)
-        if not data:
+        if not data and self._server.keeps_connections:
             raise WrongAnswer("the server closed a connection that was to be kept")
         self._answer += data
+        if not (self._is_whole() and (self._server.keeps_connections or not data)):
+            return False
+        self._answer = b""
+        return True
+
+    def _connect(self) -> None:
+        self._sock = socket.create_connection((_HOST, self._server.port), _PATIENCE)
+        self._selector.register(self._sock, selectors.EVENT_READ, self)
+
+    def _is_whole(self) -> bool:
         head = self._answer.find(_BLANK_LINE)
         if head < 0:
             return False
-        end = head + len(_BLANK_LINE) + _checked_length(self._answer, self._size)
-        if len(self._answer) < end:
-            return False
-        if len(self._answer) > end:
+        missing = head + len(_BLANK_LINE) + _checked_length(self._answer, self._size)
+        missing -= len(self._answer)
+        if missing < 0:
             raise WrongAnswer("the server sent more than it told")
-        self._answer = b""
-        return True
+        return not missing
 
 
 def download(port: int, path: str, size: int) -> float:
@@ -147,7 +180,8 @@ def _download(port: int, path: str, size: int, begun: threading.Barrier | None) 
         received = _receive_head(sock, size)
         if begun is not None:
             begun.wait()
-        while count := sock.recv_into(buffer):
+        # uWSGI leaves the connection open for a while, also when asked not to.
+        while received < size and (count := sock.recv_into(buffer)):
             received += count
     seconds = time.perf_counter() - started
     if received != size:

@@ -10,6 +10,7 @@ from benchmarks.figures import Aim, Figure, Judged
 from benchmarks.processes import PeakMemory
 from benchmarks.workplace import LARGE_ID, SMALL_SIZE, Workplace, paths
 
+_SERVERS = (servers.GUNICORN, servers.UWSGI)
 _AT_ONCE = 8
 _CHUNK = 1024 * 1024
 
@@ -25,7 +26,7 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     deployment = workplace.large
     workplace.settle()
     for _ in range(effort.restarts):
-        for name in servers.WSGI_SERVERS:
+        for name in _SERVERS:
             with servers.imageapi(name, deployment) as server:
                 _warm_up(server)
                 peak = PeakMemory(server.pid)
@@ -33,21 +34,21 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
                 single[name].append(peak.growth() / _CHUNK)
                 load.download_together(server.port, _LARGE, effort.size, _AT_ONCE)
                 together[name].append(peak.growth() / _CHUNK / _AT_ONCE)
-    for name in servers.WSGI_SERVERS:
-        yield _figure(f"{name}, growth with 1 download", single[name])
-        yield _figure(f"{name}, growth with {_AT_ONCE} at once", together[name])
+    for name in _SERVERS:
+        yield _figure(f"{name}, peak growth, 1 download", single[name])
+        yield _figure(f"{name}, peak growth, {_AT_ONCE} at once", together[name])
 
 
 def _warm_up(server: servers.Served) -> None:
     """Have every thread and all code at work once, which is no matter of downloads."""
     requests = load.requests_for(paths(1, 1))
-    load.ask(server.port, requests, SMALL_SIZE, connections=16, seconds=0.3)
+    load.ask(server, requests, SMALL_SIZE, connections=16, seconds=0.3)
 
 
 def _figure(name: str, chunks: list[float]) -> Figure:
     return Figure(
         name=name,
-        unit="MiB chunks/download",
+        unit="chunks each",
         ours=chunks,
         judged=Judged.ITSELF,
         aim=_LITTLE_ENOUGH,

@@ -4,7 +4,7 @@
 import http.client
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,12 @@ from imageapi.config import ENVIRONMENT_VARIABLE
 from tests.deployment import Deployment
 from tests.functional.servers import BIN, connection, free_port, running
 
-#: The WSGI servers that imageapi is measured with.
-WSGI_SERVERS = ("gunicorn", "uwsgi")
+#: gunicorn with threads, as ``imageapi serve`` runs it.
+GUNICORN = "gunicorn"
+#: uWSGI with threads and kept-alive connections.
+UWSGI = "uwsgi"
+#: uWSGI's plain http-socket, which closes every connection after its response.
+UWSGI_CLOSING = "uwsgi http-socket"
 
 _GUNICORN_THREADS = 8
 
@@ -57,20 +61,24 @@ class Served(NamedTuple):
 
     port: int
     pid: int
+    keeps_connections: bool = True
 
 
 @contextmanager
 def imageapi(server: str, deployment: Deployment) -> Iterator[Served]:
-    """imageapi over a deployment, in one of the `WSGI_SERVERS`."""
+    """imageapi over a deployment.
+
+    :param server: the WSGI server, by its name here.
+    """
     port = free_port()
     environ = {ENVIRONMENT_VARIABLE: str(deployment.config_file)}
-    if server == "uwsgi":
-        command = _uwsgi(port, "imageapi.wsgi:application")
-    else:
+    if server == GUNICORN:
         command = [str(BIN / "imageapi"), "serve"]
         command += ["--port", str(port), "--threads", str(_GUNICORN_THREADS)]
-    with running(command, port, deployment.folder / f"{server}.log", environ) as process:
-        yield Served(port, process.pid)
+    else:
+        command = _uwsgi(server, port, "imageapi.wsgi:application")
+    with running(command, port, deployment.folder / "server.log", environ) as process:
+        yield Served(port, process.pid, server != UWSGI_CLOSING)
 
 
 @contextmanager
@@ -81,18 +89,18 @@ def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Se
     :param path: what it is asked for.
     """
     headers, body = _answer(model.port, path)
-    answer = folder / f"answer-{server}.json"
+    answer = folder / "answer.json"
     write_answer(answer, headers, body)
     port = free_port()
     environ = {ANSWER: str(answer), "PYTHONPATH": str(_ROOT)}
-    if server == "uwsgi":
-        command = _uwsgi(port, "benchmarks.constant:application()")
-    else:
+    if server == GUNICORN:
         command = [sys.executable, "-m", "benchmarks.constant", str(port), str(_GUNICORN_THREADS)]
-    with running(command, port, folder / f"constant-{server}.log", environ) as process:
+    else:
+        command = _uwsgi(server, port, "benchmarks.constant:application()")
+    with running(command, port, folder / "constant.log", environ) as process:
         if _answer(port, path) != (headers, body):
             raise RuntimeError("the constant's answer is not the same as imageapi's")
-        yield Served(port, process.pid)
+        yield Served(port, process.pid, server != UWSGI_CLOSING)
 
 
 @contextmanager
@@ -116,18 +124,18 @@ def nginx(images: Path, folder: Path, *, sendfile: bool) -> Iterator[Served]:
         yield Served(port, process.pid)
 
 
-def _uwsgi(port: int, module: str) -> list[str]:
-    options: Sequence[str] = (
-        # http-socket closes every connection after its response, untold.
-        f"--http11-socket=127.0.0.1:{port}",
+def _uwsgi(server: str, port: int, module: str) -> list[str]:
+    socket = "http-socket" if server == UWSGI_CLOSING else "http11-socket"
+    return [
+        str(BIN / "uwsgi"),
+        f"--{socket}=127.0.0.1:{port}",
         f"--module={module}",
         "--processes=1",
         f"--threads={_UWSGI_THREADS}",
         "--need-app",
         "--die-on-term",
         "--disable-logging",
-    )
-    return [str(BIN / "uwsgi"), *options]
+    ]
 
 
 def _answer(port: int, path: str) -> tuple[list[tuple[str, str]], bytes]:

@@ -13,6 +13,7 @@ from benchmarks.figures import Aim, Figure
 from benchmarks.processes import cpu_seconds
 from benchmarks.workplace import LARGE_ID, Workplace
 
+_SERVERS = (servers.GUNICORN, servers.UWSGI)
 _NGINX = "nginx"
 _NGINX_SENDFILE = "nginx, sendfile"
 
@@ -56,7 +57,7 @@ def _start(workplace: Workplace, stack: ExitStack) -> Mapping[str, _Side]:
     for name, sendfile in ((_NGINX, False), (_NGINX_SENDFILE, True)):
         served = servers.nginx(deployment.images, workplace.folder, sendfile=sendfile)
         sides[name] = _Side(stack.enter_context(served), f"/{LARGE_ID}")
-    for name in servers.WSGI_SERVERS:
+    for name in _SERVERS:
         served = servers.imageapi(name, deployment)
         sides[name] = _Side(stack.enter_context(served), f"/v1/images/{LARGE_ID}")
     return sides
@@ -84,7 +85,7 @@ def _take_turn(side: _Side, effort: Effort, numbers: _Numbers) -> None:
 def _figures(
     which: str, numbers: Mapping[str, _Numbers], fast: Aim | None = None, cheap: Aim | None = None
 ) -> Iterator[Figure]:
-    for server in servers.WSGI_SERVERS:
+    for server in _SERVERS:
         ours = numbers[server]
         for nginx in (_NGINX, _NGINX_SENDFILE):
             theirs = numbers[nginx]

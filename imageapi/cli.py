@@ -220,6 +220,7 @@ def _source(path: str) -> Iterator[BinaryIO]:
 
 def _progress_bar(source: BinaryIO) -> Any:
     """A bar on a terminal, and nothing elsewhere."""
+    total = None
     with contextlib.suppress(OSError):
         total = os.fstat(source.fileno()).st_size or None
     return tqdm(total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr)

@@ -74,7 +74,7 @@ class Memory:
         path: str = "/v1/images/i",
         method: str = "GET",
         caller: Caller | None = None,
-        **headers: str,
+        **headers: Any,
     ) -> webob.Response:
         """The answer, its body unread.  Header names are written with underscores."""
         request = webob.Request.blank(path, method=method)
@@ -90,7 +90,7 @@ class Memory:
         try:
             data = b"".join(response.app_iter)
         finally:
-            _close(response)
+            close(response)
         response.app_iter = [data]
         response.headers["Content-Length"] = str(len(data))
         return response
@@ -99,11 +99,11 @@ class Memory:
         """A HEAD's answer."""
         response = self.request(path, method="HEAD", **given)
         assert b"".join(response.app_iter) == b""
-        _close(response)
+        close(response)
         return response
 
 
-def _close(response: webob.Response) -> None:
+def close(response: webob.Response) -> None:
     if hasattr(response.app_iter, "close"):
         response.app_iter.close()
 

@@ -141,7 +141,8 @@ def _load(path: str | None) -> policy.Enforcer:
     own_conf = cfg.ConfigOpts()
     own_conf([], default_config_files=[], default_config_dirs=[])
     enforcer = policy.Enforcer(own_conf, use_conf=False)
-    enforcer.set_rules(policy.Rules.from_dict(rules), use_conf=False)
+    # Not set_rules(), which would let a rule named "default" answer for others.
+    enforcer.rules = policy.Rules.from_dict(rules)
     try:
         enforcer.check_rules(raise_on_violation=True)
     except policy.InvalidDefinitionError as error:
@@ -178,12 +179,17 @@ def _check_grammar(name: str, rule: str) -> None:
             fits = wants_check
             depth += word == "("
             wants_check = word in ("(", "not")
-            if not wants_check and word not in ("!", "@") and ":" not in word:
+            if not wants_check and not _is_check(word):
                 raise ValueError(f"the rule {name!r}: {word!r} is no check, such as role:admin")
         if not fits:
             raise ValueError(f"the rule {name!r} does not parse at {word!r}")
     if depth or (wants_check and rule.strip()):
         raise ValueError(f"the rule {name!r} ends too early")
+
+
+def _is_check(word: str) -> bool:
+    is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
+    return word in ("!", "@") or (":" in word and not is_quoted)
 
 
 def _words(rule: str) -> Iterator[str]:

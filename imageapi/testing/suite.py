@@ -15,7 +15,6 @@ second base.  What it must define raises NotImplementedError here, and says
 what it is for.
 """
 
-import contextlib
 import os
 import select
 import signal
@@ -261,6 +260,6 @@ def _report(writing: int, act: Callable[[], object]) -> NoReturn:
 
 def _told_by(reading: int) -> str:
     ready, _, _ = select.select([reading], [], [], _PATIENCE)
-    with contextlib.suppress(OSError):
-        return os.read(reading, select.PIPE_BUF).decode(errors="replace") if ready else "hangs"
-    return "died"
+    if not ready:
+        return "it hangs"
+    return os.read(reading, select.PIPE_BUF).decode(errors="replace") or "it died"

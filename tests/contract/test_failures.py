@@ -23,7 +23,7 @@ from imageapi.errors import (
 from imageapi.image import Image, Location
 from tests.deployment import Deployment
 from tests.deployment import get as get_file
-from tests.memory import Memory
+from tests.memory import Memory, close
 
 BIG = bytes(range(256)) * 40
 CHUNK = 1000
@@ -61,7 +61,7 @@ def fault_at(
     return fault
 
 
-def broken_off(memory: Memory, **given: str) -> tuple[webob.Response, bytes]:
+def broken_off(memory: Memory, **given: Any) -> tuple[webob.Response, bytes]:
     """The answer of a download that breaks off, and the bytes that came before."""
     response = memory.request(**given)
     received = b""
@@ -70,7 +70,7 @@ def broken_off(memory: Memory, **given: str) -> tuple[webob.Response, bytes]:
             received += chunk
     with pytest.raises(BackendError):
         next(iter(response.app_iter))
-    response.app_iter.close()
+    close(response)
     assert memory.store.open_blobs == 0
     return response, received
 
@@ -558,8 +558,7 @@ def received_of(response: webob.Response) -> tuple[bytes, bool]:
     except BackendError:
         return received, False
     finally:
-        if hasattr(response.app_iter, "close"):
-            response.app_iter.close()
+        close(response)
     return received, True
 
 
@@ -578,7 +577,8 @@ def test_never_a_complete_wrong_body(
     memory = Memory(tmp_path_factory.mktemp("any"), chunk_size=chunk_size)
     memory.put(data)
     memory.store.fault = faults_of(data, chunk_size, list(faults))
-    response = memory.request(**({"Range": f"bytes={wanted}"} if wanted else {}))
+    given: dict[str, Any] = {"Range": f"bytes={wanted}"} if wanted else {}
+    response = memory.request(**given)
     if response.status_code in (200, 206):
         length = int(response.headers["Content-Length"])
         received, ended = received_of(response)

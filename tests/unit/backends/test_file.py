@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from imageapi import document
 from imageapi.backends import file
 from imageapi.backends.file import FileRegistry, FileStore, file_name
 from imageapi.caller import ANONYMOUS
@@ -21,7 +22,7 @@ from imageapi.errors import (
     LocationRefused,
     MalformedImage,
 )
-from imageapi.image import Location
+from imageapi.image import Image, Location
 from tests.deployment import Deployment
 
 
@@ -132,10 +133,13 @@ class TestRegistry:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         reads = []
-        parse = file.document.parse
-        monkeypatch.setattr(
-            file.document, "parse", lambda data, i: (reads.append(i), parse(data, i))[1]
-        )
+        parse = document.parse
+
+        def counted(data: bytes, image_id: str) -> Image:
+            reads.append(image_id)
+            return parse(data, image_id)
+
+        monkeypatch.setattr(document, "parse", counted)
         ids = [f"i{number}" for number in range(20)]
         for image_id in ids:
             deployment.record(image_id, properties={"filler": "x" * 500_000})

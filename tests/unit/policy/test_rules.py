@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from imageapi.caller import Caller
+from imageapi.errors import BackendError, ConfigurationError
+from imageapi.policy import rules
+from imageapi.policy.base import target_of
+from imageapi.policy.rules import RulesPolicy
+from tests.memory import Memory
+
+CALLER = Caller(user_id="u", project_id="p", roles=("Reader", "AUDITOR"))
+
+
+def policy(folder: Path, text: str | None) -> RulesPolicy:
+    conf = cfg.ConfigOpts()
+    config = folder / "imageapi.conf"
+    config.write_text("[imageapi_policy_rules]\n" + ("policy_file = rules.yaml\n" if text else ""))
+    if text:
+        (folder / "rules.yaml").write_text(text)
+    conf([], default_config_files=[str(config)], default_config_dirs=[])
+    conf.register_opts(RulesPolicy.options(), group="imageapi_policy_rules")
+    return RulesPolicy(conf, "imageapi_policy_rules")
+
+
+def allows(folder: Path, rule: str, target: dict[str, Any] | None = None) -> bool:
+    return policy(folder, f'"get_image": "{rule}"').allows("get_image", CALLER, target or {})
+
+
+def test_defaults_allow(tmp_path: Path) -> None:
+    for action in ("get_image", "download_image"):
+        assert policy(tmp_path, None).allows(action, Caller(), {}) is True
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [
+        ("", True),
+        ("@", True),
+        ("!", False),
+        ("role:reader", True),
+        ("role:auditor", True),
+        ("role:READER", True),
+        ("role:admin", False),
+        ("not role:admin", True),
+        ("(role:admin or role:reader) and not !", True),
+        ("role:admin or (role:reader and role:none)", False),
+        ("project_id:p", True),
+        ("project_id:%(owner)s", True),
+        ("project_id:%(absent)s", False),
+        ("user_id:u", True),
+        ("is_admin:False", True),
+        ("'x':%(kind)s", True),
+        ("True:%(flag)s", True),
+        ("((role:reader))", True),
+        ("NOT role:admin AND @", True),
+    ],
+)
+def test_rules(tmp_path: Path, rule: str, allowed: bool) -> None:
+    target = {"owner": "p", "kind": "x", "flag": True}
+    assert allows(tmp_path, rule, target) is allowed
+
+
+def test_rule_may_refer_to_another(tmp_path: Path) -> None:
+    text = '"get_image": "rule:readers"\n"readers": "role:reader"'
+    assert policy(tmp_path, text).allows("get_image", CALLER, {}) is True
+
+
+def test_rule_default_is_not_asked(tmp_path: Path) -> None:
+    one = policy(tmp_path, '"default": "@"')
+    with pytest.raises(KeyError):
+        one.allows("delete_image", CALLER, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "YAML|expected|parsing"),
+        ("- a\n- b", "must hold rules"),
+        ("just a text", "must hold rules"),
+        ('"get_image": [["role:a"]]', "the rule 'get_image' must be a text"),
+        ('"get_image": "admin"', "'admin' is no check"),
+        ('"get_image": "role:a role:b"', "does not parse at 'role:b'"),
+        ('"get_image": "role:a or"', "ends too early"),
+        ('"get_image": "or role:a"', "does not parse at 'or'"),
+        ('"get_image": "(role:a"', "ends too early"),
+        ('"get_image": "role:a)"', r"does not parse at '\)'"),
+        ('"get_image": "()"', r"does not parse at '\)'"),
+        ('"get_image": "not"', "ends too early"),
+        ('"get_image": "role:a not role:b"', "does not parse at 'not'"),
+        ('"get_image": "rule:absent"', "undefined or go in circles.*get_image"),
+        ('"get_image": "rule:a"\n"a": "rule:get_image"', "in circles"),
+        ('"get_image": "\'role:a\'"', "does not parse|is no check"),
+        ('"other": "nonsense"', "'nonsense' is no check"),
+    ],
+)
+def test_broken_file_refuses_to_start(
+    tmp_path: Path, text: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        policy(tmp_path, text)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"policy_file: {tmp_path / 'rules.yaml'}: ")
+    assert re.search(reason, problem, re.DOTALL)
+    assert "Traceback" not in caplog.text
+
+
+def test_unreadable_file_refuses_to_start(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").mkdir()
+    conf = cfg.ConfigOpts()
+    config = tmp_path / "imageapi.conf"
+    config.write_text("[imageapi_policy_rules]\npolicy_file = rules.yaml\n")
+    conf([], default_config_files=[str(config)], default_config_dirs=[])
+    conf.register_opts(RulesPolicy.options(), group="imageapi_policy_rules")
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        RulesPolicy(conf, "imageapi_policy_rules")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed file is looked for at every question."""
+    monkeypatch.setattr(rules, "RELOAD_SECONDS", -1.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_changed_file_is_seen(tmp_path: Path) -> None:
+    one = policy(tmp_path, '"get_image": "@"')
+    assert one.allows("get_image", CALLER, {})
+    (tmp_path / "rules.yaml").write_text('"get_image": "!"')
+    assert not one.allows("get_image", CALLER, {})
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("broken", ['"get_image": "nonsense"', "{", None])
+def test_file_that_breaks_later_leaves_the_rules_as_they_were(
+    tmp_path: Path, broken: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = policy(tmp_path, '"get_image": "!"')
+    path = tmp_path / "rules.yaml"
+    if broken is None:
+        path.unlink()
+    else:
+        path.write_text(broken)
+    for _ in range(3):
+        assert not one.allows("get_image", CALLER, {})
+    assert len(caplog.records) == 1
+    assert "the rules stay as they were" in caplog.text
+    with pytest.raises(BackendError, match=str(path)):
+        one.check()
+    path.write_text('"get_image": "@"')
+    assert one.allows("get_image", CALLER, {})
+    one.check()
+
+
+def test_file_is_looked_for_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = policy(tmp_path, '"get_image": "@"')
+    looked: list[Any] = []
+    real = os.stat
+
+    def counted(*args: Any, **how: Any) -> os.stat_result:
+        looked.append(args)
+        return real(*args, **how)
+
+    monkeypatch.setattr(os, "stat", counted)
+    for _ in range(100):
+        one.allows("get_image", CALLER, {})
+    assert len(looked) <= 1
+
+
+def test_exception_in_a_rule_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    memory = Memory(tmp_path, rules='"get_image": "project_id:%(name)d"')
+    memory.put(name="x")
+    assert memory.get(caller=CALLER).status_code == 403
+    assert "refuses get_image" in caplog.text
+
+
+def test_host_configuration_is_not_used_for_rules(tmp_path: Path) -> None:
+    """The embedding application's own [oslo_policy] is about its own rules."""
+    folder = tmp_path / "policy.d"
+    folder.mkdir()
+    (folder / "host.yaml").write_text('"get_image": "!"')
+    config = tmp_path / "host.conf"
+    config.write_text("[oslo_policy]\npolicy_dirs = policy.d\npolicy_file = host.yaml\n")
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[str(config)], default_config_dirs=[])
+    conf.register_opts(RulesPolicy.options(), group="imageapi_policy_rules")
+    one = RulesPolicy(conf, "imageapi_policy_rules")
+    assert one.allows("get_image", CALLER, {})
+    assert "oslo_policy" not in conf
+
+
+def test_target_has_every_field(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    image = memory.put(b"data", name="n", owner="p1", is_public=False, members=frozenset("m"))
+    target = target_of(image)
+    assert target["size"] == 4
+    assert target["owner"] == target["project_id"] == "p1"
+    assert target["visibility"] == "private"
+    assert target["members"] == ["m"]
+    assert "virtual_size" not in target
+    assert "locations" not in target
+    with pytest.raises(TypeError):
+        target["owner"] = "x"  # type: ignore[index]
