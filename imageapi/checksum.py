@@ -5,7 +5,7 @@ import hashlib
 import threading
 from typing import NamedTuple, Protocol
 
-from cachetools import LRUCache
+from cachetools import FIFOCache
 
 from imageapi.errors import BackendError
 from imageapi.image import Image, Location
@@ -60,14 +60,14 @@ class Verified:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: LRUCache[tuple[object, ...], bool] = LRUCache(_REMEMBERED)
+        self._known: FIFOCache[tuple[object, ...], bool] = FIFOCache(_REMEMBERED)
 
     def add(self, store: str, location: Location, version: str, checksum: Checksum) -> None:
         """These bytes had this checksum."""
         with self._lock:
-            self._known[store, location, version, checksum] = True
+            self._known[store, location.url, version, checksum] = True
 
     def has(self, store: str, location: Location, version: str, checksum: Checksum) -> bool:
         """Whether these bytes are known to have this checksum."""
         with self._lock:
-            return bool(self._known.get((store, location, version, checksum)))
+            return (store, location.url, version, checksum) in self._known

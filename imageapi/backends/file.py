@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
@@ -39,6 +40,7 @@ SETTLED_NS = 2_000_000_000
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
+@lru_cache(maxsize=4096)
 def file_name(image_id: str) -> str:
     """The name under which a folder has an image: its id, percent-encoded.
 
@@ -67,6 +69,9 @@ class _Identity(NamedTuple):
             status.st_mtime_ns,
             status.st_ctime_ns,
         )
+
+    def __str__(self) -> str:
+        return f"{self[0]}:{self[1]}:{self[2]}:{self[3]}:{self[4]}"
 
     def is_settled(self) -> bool:
         """Whether a change from now on would show in the times."""
@@ -112,7 +117,7 @@ class FileRegistry(RegistryBackend):
 
     def path(self, image_id: str) -> str:
         """Where the record of an image lies."""
-        return os.path.join(self.directory, file_name(image_id) + ".json")
+        return f"{self.directory}/{file_name(image_id)}.json"
 
     def check(self) -> None:
         _check_directory(self.directory)
@@ -168,7 +173,7 @@ class FileStore(StoreBackend):
 
     def path(self, image_id: str) -> str:
         """Where the data lies of an image whose record names no location."""
-        return os.path.join(self.directory, file_name(image_id))
+        return f"{self.directory}/{file_name(image_id)}"
 
     def locate(self, image_id: str) -> Location:
         return Location("file://" + quote(self.path(image_id)))
@@ -182,7 +187,7 @@ class FileStore(StoreBackend):
         version: str | None = None,
         caller: Caller,
     ) -> Blob:
-        path = _path_of(location)
+        path = _path_of(location.url)
         try:
             descriptor = self._open_below(path)
         except OSError as error:
@@ -203,7 +208,7 @@ class FileStore(StoreBackend):
         follows no link.  All others are resolved first and then opened name
         by name, so that a link put there meanwhile is not followed either.
         """
-        parent, name = os.path.split(path)
+        parent, _, name = path.rpartition("/")
         if parent == self.directory and name not in ("", ".", ".."):
             try:
                 return os.open(path, _READ)
@@ -249,9 +254,10 @@ def _open_names(root: str, names: Sequence[str]) -> int:
         os.close(folder)
 
 
-def _path_of(location: Location) -> str:
+@lru_cache(maxsize=4096)
+def _path_of(url: str) -> str:
     """The absolute path that a file: URL names (RFC 8089), percent-decoded."""
-    path = location.url.partition(":")[2]
+    path = url.partition(":")[2]
     if path.startswith("//"):
         host, slash, rest = path[2:].partition("/")
         if host not in ("", "localhost"):
@@ -301,7 +307,7 @@ class FileBlob(Blob):
             raise LocationRefused(f"{path}: not a regular file")
         identity = _Identity.of(status)
         self.total_size = identity.size
-        self.version = ":".join(map(str, identity)) if identity.is_settled() else None
+        self.version = str(identity) if identity.is_settled() else None
         if version is not None and version != self.version:
             raise DataChanged(f"{path}: is not the file that was begun with")
         if start:

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an author defines for `imageapi.testing.store_suite`, and how its cases read."""
+
+import hashlib
+import uuid
+
+from imageapi.backends.base import Blob, StoreBackend
+from imageapi.errors import BackendError, RangeNotSupported
+from imageapi.image import Location
+from imageapi.testing.suite import CHUNK_SIZE, BackendSuite
+
+
+def pattern(size: int, salt: bytes = b"") -> bytes:
+    """Data in which no part looks like another; for each salt other data."""
+    return hashlib.shake_256(b"imageapi" + salt).digest(size)
+
+
+class StoreHooks(BackendSuite, mixin=True):
+    """What the author defines comes first; below it, helpers of the cases.
+
+    :cvar chunk_size: of the store that `make_store` makes.
+    :ivar store: what `make_store` made for this case.
+    """
+
+    chunk_size = CHUNK_SIZE
+
+    def make_store(self) -> StoreBackend:
+        """Make the store; called once in each case, before all else."""
+        raise NotImplementedError("define make_store(): it returns the store under test")
+
+    def put(self, data: bytes) -> Location:
+        """Put data where ``self.store`` finds it, each time at another place."""
+        raise NotImplementedError("define put(data): it returns the Location of the data")
+
+    def make_unreachable(self) -> tuple[StoreBackend, Location] | None:
+        """Make a store whose upstream cannot be reached, and name a location in it.
+
+        None for a store that has no upstream, such as one in memory.
+        """
+        raise NotImplementedError("define make_unreachable(): a store without its upstream, or None")
+
+    def missing(self) -> Location:
+        """A location that the store may open, but where nothing lies."""
+        return self.store.locate(uuid.uuid4().hex)
+
+    def replace(self, location: Location, data: bytes) -> None:
+        """Put other data at a location, as a user of the store would."""
+        self.skipTest("not proved: define replace(location, data)")
+
+    def remove(self, location: Location) -> None:
+        """Remove the data at a location."""
+        self.skipTest("not proved: define remove(location)")
+
+    # Helpers of the cases.
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store = self.make_store()
+        self.addCleanup(self.store.close)
+
+    def backend(self) -> StoreBackend:
+        return self.store
+
+    def unreachable(self) -> StoreBackend | None:
+        made = self.make_unreachable()
+        return None if made is None else made[0]
+
+    def put_some(self, salt: bytes = b"") -> tuple[bytes, Location]:
+        """Data of several chunks and a bit, and where it was put."""
+        data = pattern(3 * self.chunk_size + 1, salt)
+        return data, self.put(data)
+
+    def opened(
+        self, location: Location, start: int = 0, stop: int | None = None, version: str | None = None
+    ) -> Blob:
+        """The store's own answer; leaves out the arguments that would say nothing new."""
+        return self.store.open(
+            location, start=start, stop=stop, version=version, caller=self.caller
+        )
+
+    def open(
+        self, location: Location, start: int = 0, stop: int | None = None, version: str | None = None
+    ) -> Blob:
+        """Open what must open."""
+        what = f"open(start={start}, stop={stop}, version={version!r:.80})"
+        return self.works(what, lambda: self.opened(location, start, stop, version))
+
+    def opens_or_refuses(
+        self, location: Location, start: int = 0, stop: int | None = None, version: str | None = None
+    ) -> Blob | BackendError:
+        """Open what need not open."""
+        what = f"open(start={start}, stop={stop}, version={version!r:.80})"
+        return self.tried(what, lambda: self.opened(location, start, stop, version))
+
+    def refuses(
+        self,
+        why: str,
+        location: Location,
+        *kinds: type[BackendError],
+        start: int = 0,
+        version: str | None = None,
+    ) -> BackendError:
+        """Open what must not open; return the error, which must be one of these."""
+        return self.refused(
+            f"open() {why}", lambda: self.opened(location, start, None, version), *kinds
+        )
+
+    def next_of(self, blob: Blob) -> bytes | None:
+        """The next chunk, looked at; None at the end."""
+        chunk = self.works("__next__()", lambda: next(blob, None))
+        if chunk is not None:
+            self.assertIs(bytes, type(chunk), "a chunk must be bytes, and nothing like them")
+            self.assertNotEqual(b"", chunk, "a chunk must not be empty: StopIteration is the end")
+        return chunk
+
+    def read(self, blob: Blob, at_most: int) -> bytes:
+        """All the bytes that a Blob has, which is then closed."""
+        data = b""
+        while (chunk := self.next_of(blob)) is not None:
+            data += chunk
+            self.assertTrue(len(data) <= at_most, f"more than all {at_most} bytes were read")
+        self.works("a Blob's close()", blob.close)
+        return data
+
+    def reads(
+        self, location: Location, data: bytes, start: int = 0, stop: int | None = None
+    ) -> None:
+        """Open and read a part of the data that lies there; it must be the right one.
+
+        A store without ranges must refuse to read what is not the whole.
+        """
+        part = data[start:stop]
+        if not self.store.ranges and part != data:
+            self.refused(
+                f"open(start={start}, stop={stop}) of a store that says ranges = False",
+                lambda: self.opened(location, start, stop),
+                RangeNotSupported,
+            )
+            return
+        got = self.read(self.open(location, start, stop), len(data))
+        self.same(part, got, f"start={start}, stop={stop} of {len(data)} bytes")
+
+    def same(self, wanted: bytes, got: bytes, what: str) -> None:
+        """Fail where these bytes differ, and say where."""
+        if wanted != got:
+            pairs = enumerate(zip(wanted, got, strict=False))
+            first = next((n for n, (one, other) in pairs if one != other), None)
+            where = "" if first is None else f", and byte {first} is not the one that lies there"
+            self.fail(f"{what}: {len(got)} bytes were read, not {len(wanted)}{where}")
