@@ -25,7 +25,9 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         for name, value in self._settings.items():
-            self.cfg.set(name, value)
+            # Before gunicorn 25 there is no control socket to disable.
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
 
     def load(self) -> Any:
         return self._build()
