@@ -33,6 +33,7 @@ from imageapi.errors import (
     DataMismatch,
     DataNotFound,
     ImageNotFound,
+    LocationRefused,
     MalformedImage,
     RangeNotSupported,
     only_backend_errors,
@@ -176,27 +177,27 @@ class ImageAPI:
 
     def _find(self, image_id: str, caller: Caller, wants_data: bool) -> _Described:
         """The image, if the caller may know of it; absent and unknowable look the same."""
-        image = self._look_up(image_id, caller)
-        if image is not None and self._may_know(image, caller):
-            return self._describe(image)
+        described = self._look_up(image_id, caller)
+        if described is not None and self._may_know(described.image, caller):
+            return described
         forbidden = not self._allows(GET_IMAGE, caller, _NO_IMAGE) or (
             wants_data and not self._allows(DOWNLOAD_IMAGE, caller, _NO_IMAGE)
         )
         raise _forbidden(image_id) if forbidden else _not_found(image_id)
 
-    def _look_up(self, image_id: str, caller: Caller) -> Image | None:
+    def _look_up(self, image_id: str, caller: Caller) -> _Described | None:
         registry = self.backends.registry
         try:
             with only_backend_errors(registry):
                 image = registry.backend.get(image_id, caller)
-            if image.id != image_id:
-                raise MalformedImage("the registry answered with another image")
+                if not isinstance(image, Image) or image.id != image_id:
+                    raise MalformedImage("the registry answered with something else")
+                return self._describe(image)
         except ImageNotFound:
             return None
         except BackendError as error:
             _log_failure(image_id, registry, error)
             raise
-        return image
 
     def _may_know(self, image: Image, caller: Caller) -> bool:
         if caller.is_admin:
@@ -275,7 +276,7 @@ class ImageAPI:
         for place in described.places:
             try:
                 if isinstance(place, NoPlace):
-                    raise place.error
+                    raise LocationRefused(place.reason)
                 return self._open_at(place, span, request, image, caller)
             except BackendError as error:
                 _log_failure(image.id, place, error)
@@ -316,8 +317,7 @@ class ImageAPI:
         version = blob.version
 
         def reopen(received: int) -> Blob:
-            rest = Span(start + received, stop) if stop is not None else None
-            return place.open(rest, version, caller)
+            return place.open(start + received, stop, version, caller)
 
         checksum = None
         if start == 0 and stop == size:
@@ -429,10 +429,10 @@ def _open_span(
     """Open a part where the store can, else the whole."""
     if span is not None and place.store.backend.ranges:
         try:
-            return place.open(span, version, caller), span
+            return place.open(*span, version, caller), span
         except RangeNotSupported:
             LOG.debug("%s answers a range with the whole", place.store)
-    return place.open(None, version, caller), None
+    return place.open(0, None, version, caller), None
 
 
 def _size(image: Image, blob: Blob) -> int | None:

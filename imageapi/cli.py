@@ -20,7 +20,13 @@ from imageapi.api import ImageAPI
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import Caller
 from imageapi.config import ENVIRONMENT_VARIABLE, files_from_environment, load_config
-from imageapi.errors import BackendError, ConfigurationError, ImageAPIError, only_backend_errors
+from imageapi.errors import (
+    BackendError,
+    ConfigurationError,
+    ImageAPIError,
+    LocationRefused,
+    only_backend_errors,
+)
 from imageapi.headers import meta_headers
 from imageapi.image import Image, is_image_id
 from imageapi.places import NoPlace, Place, places_of
@@ -163,8 +169,8 @@ def _show_place(place: Place | NoPlace, image: Image) -> bool:
     print(f"Data: {place}, {url}: ", end="")
     try:
         if isinstance(place, NoPlace):
-            raise place.error
-        blob = place.open(None, None, _OPERATOR)
+            raise LocationRefused(place.reason)
+        blob = place.open(0, None, None, _OPERATOR)
         size = blob.total_size
         blob.close()
     except BackendError as error:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from imageapi.backends.base import Blob, StoreBackend
 from imageapi.caller import Caller
-from imageapi.conditions import Span
-from imageapi.errors import BackendError, DataChanged, LocationRefused, only_backend_errors
+from imageapi.errors import BackendError, DataChanged, only_backend_errors
 from imageapi.image import Image, Location
 from imageapi.loading import Loaded
 
@@ -21,28 +20,36 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return str(self.store)
 
-    def open(self, span: Span | None, version: str | None, caller: Caller) -> Blob:
-        """Open a part of the data, or with None all of it.
+    def open(self, start: int, stop: int | None, version: str | None, caller: Caller) -> Blob:
+        """Open the data from a byte on; parameters as for `StoreBackend.open`.
 
-        :param version: the bytes that are wanted; None for any.
         :raises BackendError: and nothing else.
         """
-        start, stop = span or (0, None)
         with only_backend_errors(self.store):
             blob = self.store.backend.open(
                 self.location, start=start, stop=stop, version=version, caller=caller
             )
-            if version is not None and blob.version != version:
+            try:
+                _check(blob, version)
+            except BaseException:
                 blob.close()
-                raise DataChanged("other bytes than those that were begun with")
+                raise
             return blob
+
+
+def _check(blob: Blob, version: str | None) -> None:
+    """What a store must do, but resuming relies on; a Blob without these is none."""
+    if version not in (None, blob.version):
+        raise DataChanged("other bytes than those that were begun with")
+    if blob.total_size is not None and blob.total_size < 0:
+        raise BackendError("total_size is negative; for unknown it is None")
 
 
 class NoPlace(NamedTuple):
     """A location that no store opens, and why; None where the record names none."""
 
     location: Location | None
-    error: BackendError
+    reason: str
 
     def __str__(self) -> str:
         return "no store"
@@ -56,7 +63,7 @@ def places_of(image: Image, stores: tuple[Loaded[StoreBackend], ...]) -> Sequenc
         with only_backend_errors(stores[0]):
             return [Place(stores[0], stores[0].backend.locate(image.id))]
     except BackendError as error:
-        return [NoPlace(None, error)]
+        return [NoPlace(None, str(error))]
 
 
 def _place(location: Location, stores: Iterable[Loaded[StoreBackend]]) -> Place | NoPlace:
@@ -64,5 +71,4 @@ def _place(location: Location, stores: Iterable[Loaded[StoreBackend]]) -> Place 
         if location.store in (None, store.name) and location.scheme in store.backend.schemes:
             return Place(store, location)
     which = "store" if location.store is None else f"store named {location.store!r:.100}"
-    refused = LocationRefused(f"no {which} opens a {location.scheme!r:.20} location")
-    return NoPlace(location, refused)
+    return NoPlace(location, f"no {which} opens a {location.scheme!r:.20} location")

@@ -11,7 +11,9 @@ import pytest
 import webob
 from hypothesis import given
 from hypothesis import strategies as st
+from webob import exc
 
+from imageapi import api
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -585,3 +587,76 @@ def test_never_a_complete_wrong_body(
         assert (len(received) == length) is ended
         assert not (ended and response.status_code == 200) or received == data
     assert memory.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-ends-early")
+@pytest.mark.parametrize("checksum", [None, hashlib.md5(BIG).hexdigest()])
+def test_data_of_unknown_size_is_resumed_where_it_broke_off(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, checksum: str | None
+) -> None:
+    chunked.put(BIG, size=None, checksum=checksum)
+    opens = chunked.store.open
+
+    def open_unknown(*args: Any, **kwargs: Any) -> Any:
+        blob = opens(*args, **kwargs)
+        blob.total_size = None
+        return blob
+
+    monkeypatch.setattr(chunked.store, "open", open_unknown)
+    chunked.store.fault = fault_at(5 * CHUNK, BackendUnavailable("reset"))
+    assert chunked.get().body == BIG
+    assert chunked.store.opened == 2
+
+
+@pytest.mark.wire("data-refused")
+def test_errors_do_not_pile_up(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that is kept and raised again would grow a traceback each time."""
+    memory.put(locations=(Location("rbd:x"),))
+    raised: list[BaseException] = []
+    failure = api._failure
+
+    def noted(error: BackendError, image_id: str) -> exc.HTTPException:
+        raised.append(error)
+        return failure(error, image_id)
+
+    monkeypatch.setattr(api, "_failure", noted)
+    for _ in range(2):
+        assert memory.get().status_code == 500
+    assert raised[0] is not raised[1]
+
+
+class Bare:
+    """What a plugin might take for a Blob, or an Image."""
+
+    id = "i"
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.wire("data-refused")
+def test_blob_that_is_none(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put()
+    bare = Bare()
+    monkeypatch.setattr(memory.store, "open", lambda *args, **kwargs: bare)
+    assert memory.get().status_code == 500
+    assert bare.closed
+    assert "store 'memory' raised AttributeError" in caplog.text
+
+
+@pytest.mark.wire("registry-malformed")
+@pytest.mark.parametrize(
+    "image", [None, Bare(), Image(id="i", status="active", is_public=True, properties={"a": {1}})]
+)
+def test_image_that_is_none(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    image: object,
+) -> None:
+    monkeypatch.setattr(memory.registry, "get", lambda *args: image)
+    assert memory.get().status_code == 500
+    assert "registry 'memory'" in caplog.text
