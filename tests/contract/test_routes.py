@@ -4,11 +4,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import webob
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from imageapi import ImageAPIMiddleware, load_config
+from imageapi.image import is_image_id
+from tests.deployment import Deployment, get
 from tests.memory import Memory
 
 
@@ -197,3 +202,33 @@ def test_filter_answers_for_every_image(wrapped: ImageAPIMiddleware, method: str
 def test_respond_knows_what_is_no_id(memory: Memory, image_id: str) -> None:
     response = memory.api.respond(webob.Request.blank("/view"), image_id)
     assert response.status_code == 404
+
+
+@pytest.mark.wire("routes-id")
+@pytest.mark.wire("routes-bad-id")
+@given(st.text(st.characters(exclude_categories=[]), min_size=1, max_size=20))
+@example(".")
+@example("..")
+@example("%2F")
+@example("detail")
+def test_any_id_is_found_or_none(deployments: Deployment, image_id: str) -> None:
+    """An id finds its own image and no other, whatever its characters."""
+    path = quote(image_id, safe="", errors="surrogatepass").replace(".", "%2E")
+    api = deployments.api()
+    if is_image_id(image_id):
+        deployments.add(image_id, image_id.encode())
+        assert get(api, f"/v1/images/{path}").body == image_id.encode()
+        deployments.record_path(image_id).unlink()
+    assert get(api, f"/v1/images/{path}").status_code == 404
+
+
+@pytest.mark.wire("routes-bad-id")
+@given(st.binary(max_size=20))
+def test_any_path_is_answered(deployments: Deployment, octets: bytes) -> None:
+    path = "/v1/images/" + octets.decode("latin-1")
+    assert mounted(deployments.api(), "", path).status_code == 404
+
+
+@pytest.fixture(scope="module")
+def deployments(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return Deployment(tmp_path_factory.mktemp("ids") / "deployment")
