@@ -9,6 +9,7 @@ before the response exists.
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -41,7 +42,7 @@ from imageapi.errors import (
 from imageapi.headers import HeaderLine, meta_headers
 from imageapi.image import Image, is_image_id
 from imageapi.places import NoPlace, Place, places_of
-from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, target_of
+from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, Target
 from imageapi.routes import image_id_of
 from imageapi.text import header_text
 
@@ -56,6 +57,7 @@ _REMEMBERED_BYTES = 8 * 1024 * 1024
 _NO_IMAGE: Mapping[str, object] = {}
 
 _PATH_SAFE = "/~!$&'()*+,;=:@"
+_PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # what needs no quoting, as most ids
 
 
 class _Described(NamedTuple):
@@ -65,11 +67,7 @@ class _Described(NamedTuple):
     headers: tuple[HeaderLine, ...]
     target: Mapping[str, object]
     places: Sequence[Place | NoPlace]
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes it takes."""
-        return len(repr(self.image)) + sum(len(name) + len(value) for name, value in self.headers)
+    weight: int
 
     @property
     def reads_ranges(self) -> bool:
@@ -250,7 +248,7 @@ class ImageAPI:
             headers = _data_headers(image, image.size, described.reads_ranges)
         else:
             headers = _data_headers(image, None, False, with_etag=False)
-        return self._response(request, described, "200 OK", headers, [])
+        return self._response(request, described, headers, [])
 
     # The answers with data.
 
@@ -258,15 +256,17 @@ class ImageAPI:
         image = described.image
         if image.size == 0:
             headers = _data_headers(image, 0, described.reads_ranges)
-            return self._response(request, described, "200 OK", headers, [])
+            return self._response(request, described, headers, [])
         opened = self._open(request, described, caller)
         span, size, ranges = opened.span, opened.size, opened.store.backend.ranges
         if span is None:
             headers = _data_headers(image, size, ranges)
-            return self._response(request, described, "200 OK", headers, opened.body)
+            return self._response(request, described, headers, opened.body)
         headers = _data_headers(image, span.stop - span.start, ranges)
         headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
-        return self._response(request, described, "206 Partial Content", headers, opened.body)
+        response = self._response(request, described, headers, opened.body)
+        response.status = "206 Partial Content"
+        return response
 
     def _open(self, request: Request, described: _Described, caller: Caller) -> _Opened:
         """Open the first place that works; when none does, fail as the first did."""
@@ -358,8 +358,10 @@ class ImageAPI:
         for note in headers.notes:
             LOG.warning("image %r: %s", image.id, note)
         places = places_of(image, self.backends.stores)
-        described = _Described(image, headers.lines, target_of(image), places)
-        if described.weight <= _REMEMBERED_BYTES:
+        # About what is sent, and what is left out of it.
+        weight = 1000 + len(str(headers.lines)) + len(str(image.properties))
+        described = _Described(image, headers.lines, Target(image), places, weight)
+        if weight <= _REMEMBERED_BYTES:
             with self._described_lock:
                 self._described[image.id] = described
         return described
@@ -368,20 +370,21 @@ class ImageAPI:
         self,
         request: Request,
         described: _Described,
-        status: str,
         headers: list[HeaderLine],
         body: Iterable[bytes],
     ) -> Response:
         uri = header_text(self._uri(request, described.image))
         headers.append(("X-Image-Meta-Uri", uri))
         headers.extend(described.headers)
-        return Response(status=status, headerlist=headers, app_iter=body)
+        return Response(headerlist=headers, app_iter=body)
 
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
             return f"{self._public_endpoint}/v1/images/{quote(image.id, safe='')}"
         path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
-        return request.host_url + quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)
+        if not _PLAIN_PATH.fullmatch(path):
+            path = quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)
+        return f"{request.host_url}{path}"
 
 
 def _wants_details(request: Request) -> bool:

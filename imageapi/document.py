@@ -65,7 +65,7 @@ def parse(data: bytes, image_id: str) -> Image:
     :raises MalformedImage: it is not such a document; the text says what is wrong.
     """
     try:
-        document = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+        document = _DECODER.decode(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise MalformedImage(f"not JSON: {error}") from None
     fields = _unwrapped(document)
@@ -308,3 +308,7 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text:.40} is too large a number")
     return number
+
+
+# Made once: json.loads() would make one for each document.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image -> the x-image-meta headers (docs/wire.md, Headers and their text)."""
+"""Image -> the x-image-meta headers (docs/wire.md, GET of an image: 200)."""
 
 import re
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from imageapi.image import Image
@@ -32,7 +33,8 @@ _FIELDS = (
     "min_disk",
     "owner",
 )
-_NAMES = tuple((field, f"X-Image-Meta-{field.capitalize()}") for field in _FIELDS)
+_NAMES = tuple(f"X-Image-Meta-{field.capitalize()}" for field in _FIELDS)
+_VALUES = attrgetter(*_FIELDS)
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -55,15 +57,17 @@ def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
     """
     notes: list[str] = []
     lines = []
-    for field, name in _NAMES:
-        text = text_of(getattr(image, field))
+    for name, value in zip(_NAMES, _VALUES(image), strict=True):
+        text = text_of(value)
         if text is not None:
-            lines.append((name, _noted_header_text(text, f"field {field}", notes)))
+            lines.append((name, _noted_header_text(text, name, notes)))
     lines.extend(_property_lines(image.properties, max_properties, notes))
     return MetaHeaders(tuple(lines), tuple(notes))
 
 
 def _noted_header_text(text: str, what: str, notes: list[str]) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     if CONTROL.search(text):
         notes.append(f"{what}: control characters are sent as spaces")
     if not text.isascii() and SURROGATE.search(text):
@@ -86,15 +90,16 @@ def _property_lines(
         lowered = key.lower()
         sent.add(lowered)
         name = "-".join(part.capitalize() for part in lowered.split("-"))
-        value = _noted_header_text(text, f"property {key!r:.100}", notes)
-        yield f"X-Image-Meta-Property-{name}", value
+        name = f"X-Image-Meta-Property-{name}"
+        yield name, _noted_header_text(text, name, notes)
 
 
 def _not_sent(key: str, text: str, sent: set[str], limit: int) -> str | None:
     """Why this property is not sent; None when it is."""
     if not _TOKEN.fullmatch(key):
         return "its key is not an HTTP token (RFC 9110, 5.6.2)"
-    if len(header_text(text)) > _LONGEST_PROPERTY:
+    # No character takes more than four bytes in UTF-8.
+    if len(text) * 4 > _LONGEST_PROPERTY and len(header_text(text)) > _LONGEST_PROPERTY:
         return f"its value is over {_LONGEST_PROPERTY} bytes"
     if key.lower() in sent:
         return "another key differs from it only by case"

@@ -128,12 +128,11 @@ class FileRegistry(RegistryBackend):
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise MalformedImage(f"{path}: not a regular file")
-            with open(descriptor, "rb", closefd=False) as file:
-                data = file.read(_LARGEST_RECORD + 1)
+            if status.st_size > _LARGEST_RECORD:
+                raise MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
+            data = os.read(descriptor, status.st_size)
         finally:
             os.close(descriptor)
-        if len(data) > _LARGEST_RECORD:
-            raise MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
         try:
             image = document.parse(data, image_id)
         except MalformedImage as error:
@@ -306,7 +305,7 @@ class FileBlob(Blob):
         if not stat.S_ISREG(status.st_mode):
             raise LocationRefused(f"{path}: not a regular file")
         identity = _Identity.of(status)
-        self.total_size = identity.size
+        self.total_size = self._size = identity.size
         self.version = str(identity) if identity.is_settled() else None
         if version is not None and version != self.version:
             raise DataChanged(f"{path}: is not the file that was begun with")
@@ -315,21 +314,30 @@ class FileBlob(Blob):
         self._descriptor = descriptor
         self._path = path
         self._chunk_size = chunk_size
-        self._left = None if stop is None else max(stop - start, 0)
-        self._written = (identity.size, identity.modified_ns)
+        self._position = start
+        self._stop = stop
+        self._modified_ns = identity.modified_ns
+        self._ended = False
 
     def __next__(self) -> bytes:
-        wanted = self._chunk_size if self._left is None else min(self._chunk_size, self._left)
+        if self._ended:
+            raise StopIteration
+        # One byte more than there should be tells whether the file has grown;
+        # a whole chunk's buffer for a small file would cost more than reading it.
+        stop = self._size + 1 if self._stop is None else self._stop
+        wanted = min(self._chunk_size, max(stop - self._position, 0))
         try:
-            chunk = os.read(self._descriptor, wanted) if wanted else b""
-            if not chunk:
+            chunk = os.read(self._descriptor, wanted)
+            self._position += len(chunk)
+            # A read that comes short at the size was the last one.
+            is_last = len(chunk) < wanted and self._position == self._size
+            if is_last or not chunk or self._position == self._stop:
                 self._check_unchanged()
+                self._ended = True
         except OSError as error:
             raise BackendUnavailable(f"{self._path}: {error.strerror}") from None
         if not chunk:
             raise StopIteration
-        if self._left is not None:
-            self._left -= len(chunk)
         return chunk
 
     def close(self) -> None:
@@ -344,5 +352,5 @@ class FileBlob(Blob):
         meanwhile goes on being read as it was.
         """
         status = os.fstat(self._descriptor)
-        if (status.st_size, status.st_mtime_ns) != self._written:
+        if (status.st_size, status.st_mtime_ns) != (self._size, self._modified_ns):
             raise DataChanged(f"{self._path}: was changed while it was read")

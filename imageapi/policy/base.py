@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of a policy, and what of an image it decides on."""
 
+import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from types import MappingProxyType
-from typing import Any
 
 from imageapi.backends.base import Backend
 from imageapi.caller import Caller
@@ -18,11 +17,13 @@ GET_IMAGE = "get_image"
 DOWNLOAD_IMAGE = "download_image"
 
 # Locations may hold credentials, and a rule has no use for them.
-_NOT_IN_TARGET = frozenset({"properties", "locations", "members"})
-_FIELDS = tuple(field.name for field in fields(Image) if field.name not in _NOT_IN_TARGET)
-# What rules written for Glance call the owner and is_public.
-_ALIASES = frozenset({"project_id", "visibility"})
-_RESERVED = _ALIASES.union(_FIELDS, _NOT_IN_TARGET)
+_NOT_IN_TARGET = frozenset({"properties", "locations"})
+_DERIVED: Mapping[str, Callable[[Image], object]] = {
+    "members": lambda image: sorted(image.members),
+    "project_id": lambda image: image.owner,
+    "visibility": lambda image: "public" if image.is_public else "private",
+}
+_FIELDS = frozenset(field.name for field in fields(Image)) - _NOT_IN_TARGET - set(_DERIVED)
 
 
 class PolicyBackend(Backend):
@@ -33,30 +34,48 @@ class PolicyBackend(Backend):
         """Whether the caller may do this.  Anything but True refuses, an exception too.
 
         :param action: `GET_IMAGE` or `DOWNLOAD_IMAGE`.
-        :param target: what `target_of` says of the image; empty where there
+        :param target: the `Target` of the image; empty where there
             is none that the caller may know of.
         """
 
 
-def target_of(image: Image) -> Mapping[str, object]:
+class Target(Mapping[str, object]):
     """An image's fields and properties by name, as rules see them.
 
     What has no value is absent, so that it cannot equal another missing
     value, and a property never takes the place of a field.  Times are texts,
     in UTC.  ``project_id`` and ``visibility`` say again, for rules written
-    for Glance, what ``owner`` and ``is_public`` say.
+    for Glance, what ``owner`` and ``is_public`` say.  Values are looked up
+    when they are asked for: most rules ask for one or none.
     """
-    target: dict[str, Any] = {
-        key: value
-        for key, value in image.properties.items()
-        if key not in _RESERVED and value is not None
-    }
-    for name in _FIELDS:
-        value = getattr(image, name)
-        if value is not None and value != "":
-            target[name] = value if isinstance(value, bool | int) else text_of(value)
-    target["members"] = sorted(image.members)
-    if image.owner:
-        target["project_id"] = image.owner
-    target["visibility"] = "public" if image.is_public else "private"
-    return MappingProxyType(target)
+
+    __slots__ = ("_image",)
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def __getitem__(self, name: str) -> object:
+        value = self._value(name)
+        if value is None or value == "":
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        names = (*_FIELDS, *_DERIVED, *self._image.properties)
+        return (name for name in dict.fromkeys(names) if self._value(name) not in (None, ""))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __deepcopy__(self, memo: object) -> dict[str, object]:
+        # oslo.policy's http: checks copy the target to send it.
+        return copy.deepcopy(dict(self))
+
+    def _value(self, name: str) -> object:
+        image = self._image
+        if name in _DERIVED:
+            return _DERIVED[name](image)
+        if name in _FIELDS:
+            value = getattr(image, name)
+            return value if isinstance(value, bool | int) else text_of(value)
+        return None if name in _NOT_IN_TARGET else image.properties.get(name)

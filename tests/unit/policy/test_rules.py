@@ -10,7 +10,7 @@ from oslo_config import cfg
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, ConfigurationError
 from imageapi.policy import rules
-from imageapi.policy.base import target_of
+from imageapi.policy.base import Target
 from imageapi.policy.rules import RulesPolicy
 from tests.memory import Memory
 
@@ -197,7 +197,7 @@ def test_host_configuration_is_not_used_for_rules(tmp_path: Path) -> None:
 def test_target_has_every_field(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
     image = memory.put(b"data", name="n", owner="p1", is_public=False, members=frozenset("m"))
-    target = target_of(image)
+    target = Target(image)
     assert target["size"] == 4
     assert target["owner"] == target["project_id"] == "p1"
     assert target["visibility"] == "private"
