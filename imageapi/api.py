@@ -271,26 +271,24 @@ class ImageAPI:
     def _open(self, request: Request, described: _Described, caller: Caller) -> _Opened:
         """Open the first place that works; when none does, fail as the first did."""
         image = described.image
-        span = _wanted_span(request, image, image.size)
         failures: list[BackendError] = []
         for place in described.places:
             try:
                 if isinstance(place, NoPlace):
                     raise LocationRefused(place.reason)
-                return self._open_at(place, span, request, image, caller)
+                return self._open_at(place, request, image, caller)
             except BackendError as error:
                 _log_failure(image.id, place, error)
                 failures.append(error)
         raise failures[0]
 
-    def _open_at(
-        self, place: Place, span: Span | None, request: Request, image: Image, caller: Caller
-    ) -> _Opened:
+    def _open_at(self, place: Place, request: Request, image: Image, caller: Caller) -> _Opened:
+        span = _wanted_span(request, image, place, image.size)
         blob, span = _open_span(place, span, None, caller)
         try:
             if image.size is None and span is None:
                 # Only now is it known which bytes a range means.
-                span = _wanted_span(request, image, blob.total_size)
+                span = _wanted_span(request, image, place, blob.total_size)
                 if span is not None:
                     blob.close()
                     blob, span = _open_span(place, span, blob.version, caller)
@@ -411,8 +409,9 @@ def _raise_for_conditions(request: Request, image: Image) -> None:
         raise exc.HTTPPreconditionFailed(f"Image {image.id} is not what If-Match asks for.")
 
 
-def _wanted_span(request: Request, image: Image, size: int | None) -> Span | None:
-    if size is None:
+def _wanted_span(request: Request, image: Image, place: Place, size: int | None) -> Span | None:
+    """The part that is asked for; None for the whole, also where there is nothing to choose."""
+    if size is None or not place.store.backend.ranges:
         return None
     environ = request.environ
     wanted = select_range(
@@ -429,8 +428,8 @@ def _wanted_span(request: Request, image: Image, size: int | None) -> Span | Non
 def _open_span(
     place: Place, span: Span | None, version: str | None, caller: Caller
 ) -> tuple[Blob, Span | None]:
-    """Open a part where the store can, else the whole."""
-    if span is not None and place.store.backend.ranges:
+    """Open a part where the store's server can, else the whole."""
+    if span is not None:
         try:
             return place.open(*span, version, caller), span
         except RangeNotSupported:

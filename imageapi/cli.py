@@ -9,7 +9,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from oslo_config import cfg
 from tqdm import tqdm
@@ -30,6 +30,7 @@ from imageapi.errors import (
 from imageapi.headers import meta_headers
 from imageapi.image import Image, is_image_id
 from imageapi.places import NoPlace, Place, places_of
+from imageapi.text import CONTROL
 
 _OPERATOR = Caller(is_admin=True)
 
@@ -113,8 +114,6 @@ def _serve(options: argparse.Namespace) -> int:
     def build() -> ImageAPI:
         return ImageAPI(_load_config(options))
 
-    # What is wrong is told here, once, and not by every worker.
-    build().close()
     Server(build, settings_for(options.host, options.port, options.workers, options.threads)).run()
     return 0
 
@@ -152,13 +151,15 @@ def _add(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     with _backends(options) as backends:
-        with only_backend_errors(backends.registry):
-            image = backends.registry.backend.get(options.id, _OPERATOR)
+        try:
+            with only_backend_errors(backends.registry):
+                image = backends.registry.backend.get(options.id, _OPERATOR)
+        except BackendError as error:
+            raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
         for name, value in meta_headers(image, sys.maxsize).lines:
-            shown = value.encode("latin-1").decode()
-            print(f"{name.removeprefix('X-Image-Meta-')}: {shown}")
+            _tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
         if image.members:
-            print(f"Members: {', '.join(sorted(image.members))}")
+            _tell(f"Members: {', '.join(sorted(image.members))}")
         found = [_show_place(place, image) for place in places_of(image, backends.stores)]
     return 0 if any(found) else 1
 
@@ -166,7 +167,7 @@ def _show(options: argparse.Namespace) -> int:
 def _show_place(place: Place | NoPlace, image: Image) -> bool:
     """Print where data is; whether it is there and of the right size."""
     url = place.location.redacted() if place.location else image.id
-    print(f"Data: {place}, {url}: ", end="")
+    where = f"Data: {place}, {url}"
     try:
         if isinstance(place, NoPlace):
             raise LocationRefused(place.reason)
@@ -174,11 +175,11 @@ def _show_place(place: Place | NoPlace, image: Image) -> bool:
         size = blob.total_size
         blob.close()
     except BackendError as error:
-        print(error)
+        _tell(f"{where}: {error}")
         return False
     fits = size is None or image.size is None or size == image.size
     told = "of unknown size" if size is None else f"{size} bytes"
-    print(told if fits else f"{told}, which is not the size in the record")
+    _tell(f"{where}: {told}{'' if fits else ', which is not the size in the record'}")
     return fits
 
 
@@ -191,10 +192,10 @@ def _check(options: argparse.Namespace) -> int:
                 with only_backend_errors(loaded):
                     loaded.backend.check()
             except BackendError as error:
-                print(f"{about}: {error}")
+                _tell(f"{about}: {error}")
                 status = 1
             else:
-                print(f"{about}: ok")
+                _tell(f"{about}: ok")
     return status
 
 
@@ -255,8 +256,15 @@ def _log_to_stderr(*, debug: bool) -> None:
     logging.getLogger("imageapi").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
+def _tell(text: str, file: TextIO | None = None) -> None:
+    """Print a line, with nothing in it that a terminal would obey or cannot show."""
+    file = file or sys.stdout
+    line = CONTROL.sub(" ", text).encode(file.encoding or "ascii", "backslashreplace")
+    print(line.decode(file.encoding or "ascii"), file=file)
+
+
 def _complain(text: str) -> None:
-    print(f"imageapi: {text}", file=sys.stderr)
+    _tell(f"imageapi: {text}", sys.stderr)
 
 
 def _image_id(text: str) -> str:

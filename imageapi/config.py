@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from oslo_config import cfg
 
@@ -13,7 +14,7 @@ PROJECT = "imageapi"
 ENVIRONMENT_VARIABLE = "IMAGEAPI_CONFIG_FILE"
 
 
-def load_config(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
+def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.ConfigOpts:
     """Read configuration files into a ConfigOpts that nobody else has.
 
     :param files: paths; what a later file says holds.  None for oslo.config's
@@ -21,14 +22,19 @@ def load_config(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
         not exist.
     :raises ConfigurationError: a file cannot be read or parsed.
     """
+    if isinstance(files, str):
+        raise ConfigurationError([f"load_config() takes a list of paths: [{files!r}]"])
     conf = cfg.ConfigOpts()
+    where: dict[str, Any] = {}
+    if files is not None:
+        where = {"default_config_files": [os.fspath(path) for path in files]}
+        where["default_config_dirs"] = []
     try:
-        if files is None:
-            conf([], project=PROJECT)
-        else:
-            conf([], project=PROJECT, default_config_files=list(files), default_config_dirs=[])
-    except cfg.Error as error:
-        raise ConfigurationError([str(error).replace("\n", " ")]) from None
+        # The program's name would be that of whatever runs us.
+        conf([], project=PROJECT, prog=PROJECT, **where)
+    except (cfg.Error, OSError, UnicodeDecodeError) as error:
+        told = str(error).replace("\n", " ")
+        raise ConfigurationError([f"the configuration cannot be read: {told}"]) from None
     return conf
 
 

@@ -271,7 +271,9 @@ def _locations(fields: Mapping[str, Any]) -> Iterable[Location]:
         raise MalformedImage("locations must be a list")
     if several:
         return [_location(entry) for entry in several]
-    one = fields.get("location") or fields.get("direct_url")
+    one = fields.get("location")
+    if one is None or one == "":
+        one = fields.get("direct_url")
     return [] if one is None or one == "" else [_location(one)]
 
 

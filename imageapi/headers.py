@@ -78,31 +78,33 @@ def _noted_header_text(text: str, what: str, notes: list[str]) -> str:
 def _property_lines(
     properties: Mapping[str, Any], limit: int, notes: list[str]
 ) -> Iterator[HeaderLine]:
-    sent: set[str] = set()
+    sent = 0
+    seen: set[str] = set()
     for key in sorted(properties, key=lambda key: (key.lower(), key)):
         text = text_of(properties[key])
         if text is None:
             continue
-        reason = _not_sent(key, text, sent, limit)
+        lowered = key.lower()
+        reason = _not_sent(key, text)
+        if lowered in seen:
+            reason = "another key differs from it only by case"
+        elif sent >= limit:
+            reason = f"more than max_property_headers = {limit}"
+        seen.add(lowered)
         if reason is not None:
             notes.append(f"property {key!r:.100} is left out: {reason}")
             continue
-        lowered = key.lower()
-        sent.add(lowered)
+        sent += 1
         name = "-".join(part.capitalize() for part in lowered.split("-"))
         name = f"X-Image-Meta-Property-{name}"
         yield name, _noted_header_text(text, name, notes)
 
 
-def _not_sent(key: str, text: str, sent: set[str], limit: int) -> str | None:
-    """Why this property is not sent; None when it is."""
+def _not_sent(key: str, text: str) -> str | None:
+    """What of this property cannot be sent; None when all can."""
     if not _TOKEN.fullmatch(key):
         return "its key is not an HTTP token (RFC 9110, 5.6.2)"
     # No character takes more than four bytes in UTF-8.
     if len(text) * 4 > _LONGEST_PROPERTY and len(header_text(text)) > _LONGEST_PROPERTY:
         return f"its value is over {_LONGEST_PROPERTY} bytes"
-    if key.lower() in sent:
-        return "another key differs from it only by case"
-    if len(sent) >= limit:
-        return f"more than max_property_headers = {limit}"
     return None

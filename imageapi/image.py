@@ -54,7 +54,7 @@ class Location:
 
     def redacted(self) -> str:
         """The URL for an operator's eyes: without credentials, query and fragment."""
-        return re.split(r"[?#]", re.sub(r"//.*@", "//", self.url), maxsplit=1)[0]
+        return re.split(r"[?#]", re.sub(r"^([^:/]*:)?(//)?.*@", r"\1\2", self.url), maxsplit=1)[0]
 
     def __repr__(self) -> str:
         return "<Location>"

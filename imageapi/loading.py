@@ -24,6 +24,9 @@ B = TypeVar("B", bound=Backend)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
+# How oslo.config says where a value comes from.
+_LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
+
 
 @dataclass(frozen=True)
 class Loaded(Generic[B]):
@@ -80,9 +83,6 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     :raises ConfigurationError: with all that is wrong at once.
     """
     loader = _Loader(conf)
-    loader.register(opts.GROUP, opts.CORE)
-    if loader.problems:
-        raise ConfigurationError(loader.problems)
     core = conf[opts.GROUP]
     # mypy wants concrete classes for type[B]; the base classes are only compared with.
     registries = loader.load_all("registry", "registry", [core.registry], RegistryBackend)  # type: ignore[type-abstract]
@@ -103,6 +103,8 @@ class _Loader:
         self.problems: list[str] = []
         self._conf = conf
         self._known: dict[str, set[str]] = {}
+        # Backends read the core's options too, and are not made over wrong ones.
+        self._core_is_sound = self.register(opts.GROUP, opts.CORE)
 
     def register(self, group: str, options: Sequence[cfg.Opt]) -> bool:
         """Register a section's options; whether all their values are usable."""
@@ -123,7 +125,7 @@ class _Loader:
         """Load the backends that an option names."""
         where = f"[{opts.GROUP}] {option}"
         if not any(specs):
-            self.problems.append(f"{where}: names no {kind}; the default is file, or rules")
+            self.problems.append(f"{where}: must name a {kind}")
             return []
         parsed = [self._parse(where, spec) for spec in specs]
         names = [spec.name for spec in parsed if spec]
@@ -154,6 +156,10 @@ class _Loader:
         for path in getattr(self._conf, "config_file", None) or ():
             sections: dict[str, dict[str, list[str]]] = {}
             cfg.ConfigParser(path, sections).parse()
+            for group in sections.keys() - self._known.keys():
+                if group.startswith(f"{opts.GROUP}_"):
+                    nearest = _nearest(group, self._known)
+                    LOG.warning("[%s] in %s is not used%s", group, path, nearest)
             for group, known in self._known.items():
                 for option in sections.get(group, {}):
                     if option.replace("-", "_") not in known:
@@ -166,7 +172,8 @@ class _Loader:
         try:
             value = self._conf[group][option.dest]
         except (ValueError, cfg.Error) as error:
-            self.problems.append(f"[{group}] {option.dest}: {error}")
+            told = _LOCATION_INFO.sub(r" in \1", str(error))
+            self.problems.append(f"[{group}] {option.dest}: {told}")
             return
         # oslo.config enforces this only for options registered before it parsed.
         if option.required and value is None:
@@ -235,7 +242,7 @@ class _Loader:
 
     def _construct(self, group: str, plugin: type[B], entry_point: str) -> B | None:
         try:
-            if not self.register(group, plugin.options()):
+            if not self.register(group, plugin.options()) or not self._core_is_sound:
                 return None
             return plugin(self._conf, group)
         except ConfigurationError as error:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``serve``: gunicorn with threads over the configuration."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from imageapi.api import ImageAPI
+from imageapi.errors import ConfigurationError
+
+LOG = logging.getLogger(__name__)
 
 
 class Server(BaseApplication):
@@ -15,13 +19,24 @@ class Server(BaseApplication):
     def __init__(self, build: Callable[[], ImageAPI], settings: dict[str, Any]) -> None:
         """Prepare a server; ``run()`` serves until it is told to stop.
 
-        :param build: makes the application, in each worker, so that a reload
-            (SIGHUP) reads the configuration again.
+        :param build: makes the application, before workers are forked.
         :param settings: gunicorn's own, by name.
+        :raises ConfigurationError: from ``build``.
         """
         self._build = build
         self._settings = settings
+        self._api = build()
         super().__init__()
+
+    def reload(self) -> None:
+        """At SIGHUP: read the configuration again; one that is refused changes nothing."""
+        try:
+            self._api = self._build()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                LOG.error("configuration: %s", problem)
+            LOG.error("the configuration is refused: it stays as it was")
+        super().reload()
 
     def load_config(self) -> None:
         for name, value in self._settings.items():
@@ -30,7 +45,7 @@ class Server(BaseApplication):
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self._build()
+        return self._api
 
 
 def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -147,15 +148,30 @@ def _load(path: str | None) -> policy.Enforcer:
         enforcer.check_rules(raise_on_violation=True)
     except policy.InvalidDefinitionError as error:
         raise ValueError(f"rules that are undefined or go in circles: {error}") from None
+    unused = sorted(set(rules) - _used(enforcer.rules))
+    if unused:
+        LOG.warning("%s: nothing asks for these rules: %s", path, ", ".join(unused))
     return enforcer
+
+
+def _used(rules: Mapping[str, Any]) -> set[str]:
+    """The names of the rules that are asked for, by us or by each other."""
+    asked = {rule.name for rule in _RULES}
+    for check in rules.values():
+        asked.update(re.findall(r"rule:([^\s()]+)", str(check)))
+    return asked
 
 
 def _read(path: str) -> dict[str, str]:
     try:
         with open(path, encoding="utf-8") as file:
-            rules = policy.parse_file_contents(file.read())
+            text = file.read()
     except OSError as error:
         raise ValueError(error.strerror) from None
+    if not text.strip():
+        # An editor may empty a file before it writes it: not a wish for the defaults.
+        raise ValueError("is empty; for the defaults in code, leave policy_file out")
+    rules = policy.parse_file_contents(text)
     if not isinstance(rules, dict):
         raise ValueError("must hold rules as NAME: RULE")
     for name, rule in rules.items():
@@ -189,7 +205,20 @@ def _check_grammar(name: str, rule: str) -> None:
 
 def _is_check(word: str) -> bool:
     is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
-    return word in ("!", "@") or (":" in word and not is_quoted)
+    if word in ("!", "@"):
+        return True
+    try:
+        word % _AnyTarget()
+    except (TypeError, ValueError):
+        return False
+    return ":" in word and not is_quoted
+
+
+class _AnyTarget(dict[str, str]):
+    """Has a text for every name."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
 
 
 def _words(rule: str) -> Iterator[str]:

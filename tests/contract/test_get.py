@@ -303,6 +303,12 @@ def test_property_that_is_too_long_is_left_out() -> None:
 
 
 @pytest.mark.wire("get-left-out")
+def test_of_keys_that_differ_by_case_the_first_by_code_point_is_sent() -> None:
+    assert property_lines(key="lower", Key="title", KEY="upper") == [("Key", "upper")]
+    assert property_lines(key="lower", KEY="x" * 8001) == []
+
+
+@pytest.mark.wire("get-left-out")
 def test_only_so_many_properties_are_sent(tmp_path: Path) -> None:
     memory = Memory(tmp_path, max_property_headers=3)
     memory.put(properties={f"key{number}": "x" for number in range(9)})

@@ -108,10 +108,27 @@ def test_serve_reads_the_configuration_again_at_sighup(deployment: Deployment) -
     with serving(deployment.config_file, "--workers", "2") as port:
         assert uri_of(port).startswith("http://127.0.0.1:")
         deployment.configure(core="public_endpoint = http://new.example")
-        log = (deployment.folder / "server.log").read_text()
-        master = int(log.split("[INFO] Starting gunicorn")[0].rsplit("[", 1)[1].split("]")[0])
-        os.kill(master, signal.SIGHUP)
+        os.kill(master_of(deployment.folder / "server.log"), signal.SIGHUP)
         assert "http://new.example/v1/images/i" in uris_until(port, "new.example")
+
+
+def test_serve_goes_on_when_a_new_configuration_is_refused(deployment: Deployment) -> None:
+    deployment.add("i", b"data")
+    log = deployment.folder / "server.log"
+    with serving(deployment.config_file) as port:
+        deployment.configure(core="registry = flie")
+        os.kill(master_of(log), signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while "stays as it was" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert uris_until(port, "127.0.0.1")
+    assert "configuration: [imageapi] registry: no installed" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def master_of(log: Path) -> int:
+    """The process that told the log that it starts."""
+    return int(log.read_text().split("[INFO] Starting gunicorn")[0].rsplit("[", 1)[1].split("]")[0])
 
 
 def uris_until(port: int, wanted: str) -> list[str]:

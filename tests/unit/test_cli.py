@@ -135,7 +135,17 @@ class TestAdd:
 class TestShow:
     def test_absent(self, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("show", "absent") == 1
-        assert "no record" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert error == "imageapi: image absent: registry 'file': no record\n"
+
+    def test_nothing_that_a_terminal_would_obey(
+        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        deployment.add("i", b"data", members=["\x1b[2Jp", "\ud800"], name="\x1b[2Jn")
+        assert run("show", "i") == 0
+        shown = capsys.readouterr().out
+        assert "Name:  [2Jn" in shown
+        assert "Members:  [2Jp, \\ud800" in shown
 
     def test_malformed(
         self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]

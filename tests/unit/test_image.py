@@ -21,6 +21,8 @@ def test_location_never_shows_itself() -> None:
         ("file:///a/b", "file:///a/b"),
         ("https://host/a?sig=x@y/z", "https://y/z"),
         ("memory:x", "memory:x"),
+        ("http:user:pw@host/x", "http:host/x"),
+        ("user:pw@host/x", "user:host/x"),
     ],
 )
 def test_redacted_location_has_no_credentials(url: str, shown: str) -> None:

@@ -103,8 +103,8 @@ policy_file = absent.yaml
         ("chunk_size = 1 MiB", r"\[imageapi\] chunk_size: .*1 MiB"),
         ("verify_checksum = sometimes", r"\[imageapi\] verify_checksum: .*sometimes"),
         ("resume_attempts = -1", r"\[imageapi\] resume_attempts"),
-        ("stores =", r"\[imageapi\] stores: names no store"),
-        ("registry =", r"\[imageapi\] registry: names no registry"),
+        ("stores =", r"\[imageapi\] stores: must name a store"),
+        ("registry =", r"\[imageapi\] registry: must name a registry"),
         ("stores = file:", r"'file:' is not NAME or NAME:DRIVER"),
         ("stores = :file", r"':file' is not NAME or NAME:DRIVER"),
         ("stores = a b", r"'a b' is not NAME or NAME:DRIVER"),
@@ -224,8 +224,25 @@ def test_deprecated_and_dashed_names_of_options_are_known(tmp_path: Path) -> Non
     assert len(load(tmp_path, text).stores) == 1
 
 
-def test_section_of_a_backend_that_is_not_named_is_left_alone(tmp_path: Path) -> None:
-    load(tmp_path, "[imageapi]\n[imageapi_store_later]\nanything = x\n[other]\nx = y\n")
+def test_section_of_a_backend_that_is_not_named_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n")
+    (message,) = caplog.messages
+    assert message.startswith("[imageapi_store_flie] in ")
+    assert message.endswith("is not used; did you mean 'imageapi_store_file'?")
+
+
+def test_wrong_value_of_the_core_hides_no_other_problem(tmp_path: Path) -> None:
+    text = "[imageapi]\nchunk_size = x\nstores = file, nothing\n[imageapi_store_file]\ndir = y\n"
+    problems = problems_of(tmp_path, text)
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "[imageapi] chunk_size",
+        "[imageapi] stores",
+        "[imageapi_store_file] dir",
+    ]
+    assert "LocationInfo" not in problems[0]
+    assert f"in {tmp_path / 'imageapi.conf'}" in problems[0]
 
 
 def test_loading_twice_from_one_conf() -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
+import json
 import os
 import re
 from pathlib import Path
@@ -6,6 +8,7 @@ from typing import Any
 
 import pytest
 from oslo_config import cfg
+from oslo_policy import _checks
 
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, ConfigurationError
@@ -97,6 +100,9 @@ def test_rule_default_is_not_asked(tmp_path: Path) -> None:
         ('"get_image": "rule:a"\n"a": "rule:get_image"', "in circles"),
         ('"get_image": "\'role:a\'"', "does not parse|is no check"),
         ('"other": "nonsense"', "'nonsense' is no check"),
+        ('"get_image": "project_id:%(owner"', "is no check"),
+        ('"get_image": "project_id:%(owner)d"', "is no check"),
+        (" \n", "is empty"),
     ],
 )
 def test_broken_file_refuses_to_start(
@@ -136,7 +142,7 @@ def test_changed_file_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-@pytest.mark.parametrize("broken", ['"get_image": "nonsense"', "{", None])
+@pytest.mark.parametrize("broken", ['"get_image": "nonsense"', "{", "", None])
 def test_file_that_breaks_later_leaves_the_rules_as_they_were(
     tmp_path: Path, broken: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,6 +163,36 @@ def test_file_that_breaks_later_leaves_the_rules_as_they_were(
     one.check()
 
 
+@pytest.mark.parametrize(
+    ("text", "unused"),
+    [
+        ('"download_imag": "!"', "download_imag"),
+        ('"default": "!"', "default"),
+        ('"get_image": "rule:a and not rule:b"\n"a": "@"\n"b": "!"\n"c": "@"', "c"),
+    ],
+)
+def test_rule_that_nothing_asks_for_is_told(
+    tmp_path: Path, text: str, unused: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy(tmp_path, text)
+    (message,) = caplog.messages
+    assert message.endswith(f"nothing asks for these rules: {unused}")
+
+
+def test_file_of_comments_leaves_the_defaults(tmp_path: Path) -> None:
+    assert policy(tmp_path, "# nothing yet").allows("get_image", CALLER, {}) is True
+
+
+def test_target_can_be_sent_to_another_server(tmp_path: Path) -> None:
+    """oslo.policy's http: checks copy the target."""
+    image = Memory(tmp_path).put(properties={"a": ["b"]}, name="n")
+    copied = copy.deepcopy(Target(image))
+    assert copied["a"] == ["b"]
+    assert json.loads(json.dumps(copied))["name"] == "n"
+    assert set(copied) == set(Target(image))
+    assert len(Target(image)) == len(copied)
+
+
 def test_file_is_looked_for_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = policy(tmp_path, '"get_image": "@"')
     looked: list[Any] = []
@@ -172,8 +208,15 @@ def test_file_is_looked_for_only_so_often(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(looked) <= 1
 
 
-def test_exception_in_a_rule_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    memory = Memory(tmp_path, rules='"get_image": "project_id:%(name)d"')
+def test_exception_in_a_rule_refuses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(tmp_path, rules='"get_image": "@"')
+
+    def fail(*args: Any) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(_checks.TrueCheck, "__call__", fail)
     memory.put(name="x")
     assert memory.get(caller=CALLER).status_code == 403
     assert "refuses get_image" in caplog.text
