@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from cachetools import LRUCache
+from cachetools import FIFOCache
 from oslo_config import cfg
 from webob import Request, Response, exc
 
@@ -37,7 +37,7 @@ from imageapi.errors import (
     LocationRefused,
     MalformedImage,
     RangeNotSupported,
-    only_backend_errors,
+    unexpected,
 )
 from imageapi.headers import HeaderLine, meta_headers
 from imageapi.image import Image, is_image_id
@@ -106,7 +106,7 @@ class ImageAPI:
         self._verify_checksum: str = core.verify_checksum
         self._verified = Verified()
         self._described_lock = threading.Lock()
-        self._described: LRUCache[str, _Described] = LRUCache(
+        self._described: FIFOCache[str, _Described] = FIFOCache(
             _REMEMBERED_BYTES, getsizeof=lambda described: described.weight
         )
 
@@ -146,10 +146,11 @@ class ImageAPI:
     def _respond(self, request: Request, image_id: str) -> Response:
         if not is_image_id(image_id):
             raise exc.HTTPNotFound()
-        if request.method not in ("GET", "HEAD"):
+        method = request.environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
             raise exc.HTTPMethodNotAllowed(headers=[("Allow", "GET, HEAD")])
         wants_details = _wants_details(request)
-        wants_data = request.method == "GET" and not wants_details
+        wants_data = method == "GET" and not wants_details
 
         caller = self._caller(request)
         described = self._find(image_id, caller, wants_data)
@@ -186,16 +187,19 @@ class ImageAPI:
     def _look_up(self, image_id: str, caller: Caller) -> _Described | None:
         registry = self.backends.registry
         try:
-            with only_backend_errors(registry):
-                image = registry.backend.get(image_id, caller)
-                if not isinstance(image, Image) or image.id != image_id:
-                    raise MalformedImage("the registry answered with something else")
-                return self._describe(image)
+            image = registry.backend.get(image_id, caller)
+            if not isinstance(image, Image) or image.id != image_id:
+                raise MalformedImage("the registry answered with something else")
+            return self._describe(image)
         except ImageNotFound:
             return None
         except BackendError as error:
             _log_failure(image_id, registry, error)
             raise
+        except Exception as error:
+            foreign = unexpected(registry, error)
+            LOG.error("image %r: %s", image_id, foreign, exc_info=error)
+            raise foreign from None
 
     def _may_know(self, image: Image, caller: Caller) -> bool:
         if caller.is_admin:
@@ -348,10 +352,13 @@ class ImageAPI:
     # What an answer looks like.
 
     def _describe(self, image: Image) -> _Described:
-        with self._described_lock:
-            known = self._described.get(image.id)
-        if known is not None and (known.image is image or known.image == image):
-            return known
+        try:
+            with self._described_lock:
+                known = self._described[image.id]
+            if known.image is image or known.image == image:
+                return known
+        except KeyError:
+            pass
         headers = meta_headers(image, self._max_property_headers)
         for note in headers.notes:
             LOG.warning("image %r: %s", image.id, note)

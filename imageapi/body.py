@@ -22,7 +22,7 @@ from imageapi.errors import (
     DataNotFound,
     LocationRefused,
     RangeNotSupported,
-    only_backend_errors,
+    unexpected,
 )
 
 LOG = logging.getLogger(__name__)
@@ -185,12 +185,18 @@ class Body:
             return chunk
 
     def _read(self) -> bytes | None:
-        with only_backend_errors(self._place):
-            for chunk in self._blob:
-                if not isinstance(chunk, bytes):
-                    raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
-                if chunk:
-                    return chunk
+        try:
+            chunk = next(self._blob, None)
+            while chunk == b"":
+                chunk = next(self._blob, None)
+        except BackendError:
+            raise
+        except Exception as error:
+            raise unexpected(self._place, error) from error
+        if chunk is not None:
+            if isinstance(chunk, bytes):
+                return chunk
+            raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
         if self._length is not None and self._received < self._length:
             raise BackendUnavailable(f"the data ended at byte {self._received} of {self._length}")
         return None

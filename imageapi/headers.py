@@ -67,7 +67,7 @@ def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
 
 def _noted_header_text(text: str, what: str, notes: list[str]) -> str:
     if text.isascii() and text.isprintable():
-        return text
+        return text  # as header_text() would, without two searches for what is not there
     if CONTROL.search(text):
         notes.append(f"{what}: control characters are sent as spaces")
     if not text.isascii() and SURROGATE.search(text):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from imageapi.backends.base import Blob, StoreBackend
 from imageapi.caller import Caller
-from imageapi.errors import BackendError, DataChanged, only_backend_errors
+from imageapi.errors import BackendError, DataChanged, only_backend_errors, unexpected
 from imageapi.image import Image, Location
 from imageapi.loading import Loaded
 
@@ -25,24 +25,23 @@ class Place(NamedTuple):
 
         :raises BackendError: and nothing else.
         """
-        with only_backend_errors(self.store):
+        blob = None
+        try:
             blob = self.store.backend.open(
                 self.location, start=start, stop=stop, version=version, caller=caller
             )
-            try:
-                _check(blob, version)
-            except BaseException:
+            # Resuming relies on these; what lacks one is no Blob.
+            if version not in (None, blob.version):
+                raise DataChanged("other bytes than those that were begun with")
+            if blob.total_size is not None and blob.total_size < 0:
+                raise BackendError("total_size is negative; for unknown it is None")
+        except BaseException as error:
+            if blob is not None:
                 blob.close()
-                raise
-            return blob
-
-
-def _check(blob: Blob, version: str | None) -> None:
-    """What a store must do, but resuming relies on; a Blob without these is none."""
-    if version not in (None, blob.version):
-        raise DataChanged("other bytes than those that were begun with")
-    if blob.total_size is not None and blob.total_size < 0:
-        raise BackendError("total_size is negative; for unknown it is None")
+            if isinstance(error, Exception) and not isinstance(error, BackendError):
+                raise unexpected(self.store, error) from error
+            raise
+        return blob
 
 
 class NoPlace(NamedTuple):

@@ -39,7 +39,7 @@ def header_text(text: str) -> str:
 
     Each control character becomes a space, so no value can end its line.
     """
-    text = CONTROL.sub(" ", text)
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
+    text = CONTROL.sub(" ", text)
     return without_surrogates(text).encode().decode("latin-1")

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
-from cachetools import LRUCache
+from cachetools import FIFOCache
 from oslo_config import cfg
 
 from imageapi import document
@@ -99,7 +99,7 @@ class FileRegistry(RegistryBackend):
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.directory: str = os.path.abspath(conf[group].directory)
         self._lock = threading.Lock()
-        self._remembered: LRUCache[str, _Remembered] = LRUCache(
+        self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
             _REMEMBERED_BYTES, getsizeof=lambda entry: entry.identity.size
         )
 
@@ -108,9 +108,14 @@ class FileRegistry(RegistryBackend):
         try:
             identity = _Identity.of(os.stat(path))
             with self._lock:
-                known = self._remembered.get(path)
-            if known is not None and known.identity == identity:
+                known = self._remembered[path]
+            if known.identity == identity:
                 return known.image
+        except KeyError:
+            pass
+        except OSError as error:
+            self._refuse(error)
+        try:
             return self._read(path, image_id)
         except OSError as error:
             self._refuse(error)
