@@ -119,7 +119,7 @@ class ImageAPI:
         request = Request(environ)
         image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
         if image_id is None:
-            response = request.send(exc.HTTPNotFound())
+            response = _refuse(request, exc.HTTPNotFound())
         else:
             response = self.respond(request, image_id)
         # WebOb's own way out walks all headers in search of a Location.
@@ -139,9 +139,9 @@ class ImageAPI:
         try:
             return self._respond(request, image_id)
         except exc.HTTPException as refusal:
-            return request.send(refusal)
+            return _refuse(request, refusal)
         except BackendError as error:
-            return request.send(_failure(error, image_id))
+            return _refuse(request, _failure(error, image_id))
 
     def _respond(self, request: Request, image_id: str) -> Response:
         if not is_image_id(image_id):
@@ -459,6 +459,14 @@ def _data_headers(
     if ranges:
         headers.append(("Accept-Ranges", "bytes"))
     return headers
+
+
+def _refuse(request: Request, refusal: exc.HTTPException) -> Response:
+    """WebOb's answer, its body written as Accept prefers; to HEAD just its headers."""
+    if request.environ["REQUEST_METHOD"] != "HEAD":
+        return request.send(refusal)
+    response = Request({**request.environ, "REQUEST_METHOD": "GET"}).send(refusal)
+    return Response(status=response.status, headerlist=response.headerlist, app_iter=[])
 
 
 def _not_found(image_id: str) -> exc.HTTPException:

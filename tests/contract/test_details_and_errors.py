@@ -177,6 +177,10 @@ def test_no_body_on_head(memory: Memory, path: str) -> None:
     memory.put(id="hidden", is_public=False)
     response = memory.head(path)
     assert response.status_code == 404
+    # The headers of GET (RFC 9110, 9.3.2), WebOb's own HEAD of an error being html.
+    assert response.headerlist == memory.request(path).headerlist
+    accepting = memory.head(path, Accept="application/json")
+    assert accepting.content_type == "application/json"
 
 
 @pytest.mark.wire("errors-log")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host application that knows who asks, and hands the caller over.
+
+It stands for what a deployment has in front of imageapi.  Never do in earnest
+what it does here: it believes identity headers that any client can send.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import imageapi
+from imageapi import Caller
+
+_ADMIN = Caller(user_id="root", roles=("admin",), is_admin=True)
+
+
+def build(settings_file: str) -> WSGIApplication:
+    """The application, for gunicorn to call in each worker.
+
+    :param settings_file: JSON; for each port the server listens on, who the
+        caller is (``caller``: ``admin`` or ``headers``) and the files of the
+        configuration (``config_files``).
+    """
+    settings = json.loads(Path(settings_file).read_text())
+    by_port = {port: _host(deployment) for port, deployment in settings.items()}
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return by_port[environ["SERVER_PORT"]](environ, start_response)
+
+    return application
+
+
+def _host(deployment: dict[str, Any]) -> WSGIApplication:
+    api = imageapi.ImageAPI(imageapi.load_config(deployment["config_files"]))
+    identify = _IDENTIFY[deployment["caller"]]
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["imageapi.caller"] = identify(environ)
+        return api(environ, start_response)
+
+    return application
+
+
+def _from_headers(environ: WSGIEnvironment) -> Caller:
+    if environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
+        return Caller()
+    roles = tuple(environ["HTTP_X_ROLES"].split(","))
+    return Caller(
+        user_id=environ["HTTP_X_USER_ID"],
+        project_id=environ["HTTP_X_TENANT_ID"],
+        roles=roles,
+        is_admin="admin" in roles,
+    )
+
+
+_IDENTIFY: dict[str, Callable[[WSGIEnvironment], Caller]] = {
+    "admin": lambda environ: _ADMIN,
+    "headers": _from_headers,
+}

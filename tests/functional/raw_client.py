@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client that sends bytes as they are and takes nothing but a flawless answer."""
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, NamedTuple
+
+_STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2}) ([\x20-\x7e]+)\r\n")
+_HEADER_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ((?:\S(?:.*\S)?)?)\r\n")
+_LENGTH = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+
+_NEXT_REQUEST = b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n"
+
+_TIMEOUT = 10
+
+
+class Answer(NamedTuple):
+    """What came over the connection.
+
+    :ivar headers: in the order they came, as names that come once only.
+    :ivar connection: ``open`` when a next request on it was answered, right
+        after the end of this answer; else ``closed``.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    connection: str
+
+
+class Pause(NamedTuple):
+    """Do something in the middle of the answer, once so many bytes of its body came."""
+
+    after_bytes: int
+    do: Callable[[], object]
+
+
+def exchange(port: int, request: bytes, pause: Pause | None = None) -> Answer:
+    """Send one request, read its answer, and see what becomes of the connection."""
+    with socket.socket() as sock:
+        sock.settimeout(_TIMEOUT)
+        if pause is not None:
+            # Else the kernel takes so much off the server that no middle is left.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(request)
+        with sock.makefile("rb") as stream:
+            status, headers = _read_head(stream)
+            length = _body_length(request, status, headers)
+            body = _read_body(stream, length, pause)
+            is_open = len(body) == length and _is_open(sock, stream, headers)
+    return Answer(status, headers, body, "open" if is_open else "closed")
+
+
+def _read_head(stream: BinaryIO) -> tuple[int, Mapping[str, str]]:
+    line = stream.readline().decode("ascii")
+    status = _STATUS_LINE.fullmatch(line)
+    assert status is not None, f"no status line: {line!r}"
+    headers: dict[str, str] = {}
+    while (line := stream.readline().decode("utf-8")) != "\r\n":
+        header = _HEADER_LINE.fullmatch(line)
+        assert header is not None, f"no header line: {line!r}"
+        name, value = header.groups()
+        assert name.lower() not in map(str.lower, headers), f"{name} came twice"
+        headers[name] = value
+    return int(status[1]), headers
+
+
+def _body_length(request: bytes, status: int, headers: Mapping[str, str]) -> int:
+    assert "Transfer-Encoding" not in headers
+    length = headers.get("Content-Length")
+    assert length is None or _LENGTH.fullmatch(length), f"Content-Length: {length}"
+    if request.startswith(b"HEAD ") or status == 304:
+        return 0
+    assert length is not None, "a body without a length"
+    return int(length)
+
+
+def _read_body(stream: BinaryIO, length: int, pause: Pause | None) -> bytes:
+    if pause is None:
+        return stream.read(length)
+    start = stream.read(pause.after_bytes)
+    pause.do()
+    return start + stream.read(length - len(start))
+
+
+def _is_open(sock: socket.socket, stream: BinaryIO, headers: Mapping[str, str]) -> bool:
+    """Whether it stays open; a byte too many in the answer is no status line."""
+    if headers.get("Connection", "").lower() != "close":
+        sock.sendall(_NEXT_REQUEST)
+        assert _read_head(stream)[0] == 404
+        return True
+    rest = stream.read()
+    assert not rest, f"came after the end: {rest[:100]!r}"
+    return False

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a real Glance answered, replayed against the library over a real socket.
+
+tests/data/glance_captures.json has the requests, Glance's answers, and, where
+the library must answer otherwise, its answer and the rows of docs/wire.md that
+want it so.
+"""
+
+import hashlib
+import html
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+import pytest
+
+from tests.deployment import Deployment
+from tests.functional.raw_client import Answer, Pause, exchange
+from tests.functional.servers import free_port, running
+
+ROOT = Path(__file__).parents[2]
+TABLE = json.loads((ROOT / "tests/data/glance_captures.json").read_text(encoding="utf-8"))
+CASES: list[dict[str, Any]] = TABLE["cases"]
+
+# All of an answer that is not about the image, as the table says in "about".
+IGNORED = ("Connection", "Date", "Server")
+
+META = "X-Image-Meta-"
+ALL_META = "X-Image-Meta-*"
+
+Facets = dict[str, object]
+
+
+# What the table holds.
+
+
+@cache
+def bytes_of(name: str) -> bytes:
+    """The bytes that stand for those that were captured."""
+    data = TABLE["data"][name]
+    if "text" in data:
+        return bytes(data["text"], "utf-8")
+    return hashlib.shake_256(data.get("of", name).encode()).digest(data["length"])
+
+
+def raw_request(case: dict[str, Any], port: int) -> bytes:
+    request = case["request"]
+    lines = [f"{request['method']} {request['path']} HTTP/{request['http']}"]
+    lines += [f"{name}: {value}" for name, value in request["headers"]]
+    text = "\r\n".join([*lines, "", request.get("body", "")])
+    return text.replace("{host}", f"127.0.0.1:{port}").encode()
+
+
+def asked_id(case: dict[str, Any]) -> str | None:
+    """The last segment of the path; None where it is no text at all."""
+    segment = case["request"]["path"].partition("?")[0].rpartition("/")[2]
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        return None
+
+
+# Answers, taken to pieces to be compared: those of the table and those that come.
+
+
+def facets_in_table(case: dict[str, Any], answer: dict[str, Any]) -> Facets:
+    headers = dict(answer["headers"])
+    meta = case["image"] and TABLE["images"][case["image"]]["details"]
+    return facets(
+        case,
+        status=answer["status"],
+        headers=headers,
+        meta=dict(meta) if answer.get("details") else {},
+        body=_body_in_table(case, answer),
+        connection=answer["connection"],
+    )
+
+
+def facets_that_came(case: dict[str, Any], answer: Answer, port: int, private: str) -> Facets:
+    headers = {name: text for name, text in answer.headers.items() if name not in IGNORED}
+    for rule in TABLE["rules"]:
+        expected = RULES[rule["header"]](case, headers, port)
+        assert headers.pop(rule["header"], None) == expected, rule
+    meta = {name: headers.pop(name) for name in list(headers) if name.startswith(META)}
+    body: object = _measure(answer.body)
+    if not meta and answer.status >= 400 and answer.body:
+        body = _gist(case, headers["Content-Type"], answer.body.decode(), private)
+    return facets(
+        case,
+        status=answer.status,
+        headers=headers,
+        meta=meta,
+        body=body,
+        connection=answer.connection,
+    )
+
+
+def facets(
+    case: dict[str, Any], *, headers: dict[str, str], meta: dict[str, str], **others: object
+) -> Facets:
+    if not meta and case["request"]["method"] != "HEAD":
+        # It counts the words of an error, which are not Glance's.
+        headers.pop("Content-Length", None)
+    return {**others, **headers, ALL_META: meta}
+
+
+def _uri(case: dict[str, Any], headers: Mapping[str, str], port: int) -> str | None:
+    path = unquote(case["request"]["path"].partition("?")[0])
+    return f"http://127.0.0.1:{port}{quote(path)}" if f"{META}Id" in headers else None
+
+
+def _accept_ranges(case: dict[str, Any], headers: Mapping[str, str], port: int) -> str | None:
+    return "bytes" if headers.get(f"{META}Status") == "active" else None
+
+
+RULES = {"X-Image-Meta-Uri": _uri, "Accept-Ranges": _accept_ranges}
+
+
+def _body_in_table(case: dict[str, Any], answer: dict[str, Any]) -> object:
+    body = answer["body"]
+    if body is None:
+        return _measure(b"")
+    if "data" in body:
+        return _measure(bytes_of(body["data"])[body.get("start", 0) : body.get("stop")])
+    if "error" in body:
+        return {**body, "tells_path": False}
+    if answer["status"] >= 400:
+        return _gist(case, answer["headers"]["Content-Type"], body["text"], "/STORE")
+    return _measure(body["text"].encode())
+
+
+def _measure(data: bytes) -> object:
+    return {"length": len(data), "md5": hashlib.md5(data).hexdigest()}
+
+
+def _gist(case: dict[str, Any], content_type: str, text: str, private: str) -> object:
+    """What an error's body tells, whatever its words are.
+
+    :param private: the start of the paths that it must not tell.
+    """
+    image_id = asked_id(case)
+    match content_type:
+        case "application/json":
+            document = json.loads(text)
+            title, words = document["code"], document["message"]
+        case "text/html; charset=UTF-8":
+            title = re.findall("<h1>(.*)</h1>", text)[0]
+            words, image_id = text, image_id and html.escape(image_id)
+        case _:
+            title, _, words = text.partition("\n")
+    return {
+        "error": int(title.split()[0]),
+        "names_image": bool(image_id) and image_id in words,
+        "tells_path": private in words,
+    }
+
+
+# One server on as many ports as there are deployments; each case sets up its state.
+
+
+class Served(NamedTuple):
+    files: Deployment
+    ports: Mapping[str, int]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    files = Deployment(tmp_path_factory.mktemp("glance") / "deployment")
+    ports: dict[str, int] = {}
+    for name in TABLE["deployments"]:
+        ports[name] = _another_port(ports)
+    settings = {
+        str(port): {
+            "caller": TABLE["deployments"][name]["caller"],
+            "config_files": _config_files(files, name),
+        }
+        for name, port in ports.items()
+    }
+    settings_file = files.folder / "deployments.json"
+    settings_file.write_text(json.dumps(settings))
+    command = [
+        sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "4",
+        # It closes no connection by itself while a client waits for more.
+        "--keep-alive", "60", "--no-control-socket", "--pythonpath", str(ROOT),
+        *(f"--bind=127.0.0.1:{port}" for port in ports.values()),
+        f"tests.functional.identity_app:build({str(settings_file)!r})",
+    ]  # fmt: skip
+    # It binds them in turn, so the last one listens when all do.
+    with running(command, list(ports.values())[-1], files.folder / "server.log"):
+        yield Served(files, ports)
+
+
+def _another_port(ports: Mapping[str, int]) -> int:
+    while (port := free_port()) in ports.values():
+        pass
+    return port
+
+
+def _config_files(files: Deployment, name: str) -> list[str]:
+    """The deployment's configuration, and a second file with what is special to this one."""
+    deployment = TABLE["deployments"][name]
+    folder = files.folder / quote(name)
+    folder.mkdir()
+    lines = []
+    if "rules" in deployment:
+        (folder / "policy.yaml").write_text(json.dumps(deployment["rules"]))
+        lines += ["[imageapi_policy_rules]", f"policy_file = {folder}/policy.yaml"]
+    if deployment.get("registry") == "absent":
+        lines += ["[imageapi_registry_file]", f"directory = {folder}/absent"]
+    special = folder / "special.conf"
+    special.write_text("\n".join(lines))
+    return [str(files.config_file), str(special)]
+
+
+def _set_up(files: Deployment, case: dict[str, Any]) -> None:
+    for folder in (files.registry, files.images):
+        for path in folder.iterdir():
+            path.unlink()
+    if case["image"] is None:
+        return
+    image = TABLE["images"][case["image"]]
+    record = dict(image["record"])
+    if image["data"] is not None:
+        files.data_path(record["id"]).write_bytes(bytes_of(image["data"]))
+    files.record(record["id"], **record)
+
+
+def _pause(files: Deployment, case: dict[str, Any]) -> Pause | None:
+    if "fault" not in case:
+        return None
+    fault = case["fault"]
+    path = files.data_path(TABLE["images"][case["image"]]["record"]["id"])
+    return Pause(fault["after_bytes"], lambda: os.truncate(path, fault["cut_to"]))
+
+
+# The tests.
+
+
+def _param(case: dict[str, Any]) -> Any:
+    """A case by its name; one that differs carries the rows that it shows."""
+    marks = [pytest.mark.wire(row) for row in case.get("better", ())]
+    return pytest.param(case, id=case["name"], marks=marks)
+
+
+each_case = pytest.mark.parametrize("case", [_param(case) for case in CASES])
+
+
+@each_case
+def test_the_library_answers_as_the_table_says(served: Served, case: dict[str, Any]) -> None:
+    port = served.ports[case["deployment"]]
+    _set_up(served.files, case)
+    answer = exchange(port, raw_request(case, port), _pause(served.files, case))
+    assert str(served.files.folder) not in str(answer.headers)
+    came = facets_that_came(case, answer, port, str(served.files.folder))
+    assert came == facets_in_table(case, case.get("ours", case["glance"]))
+
+
+@each_case
+def test_all_that_differs_from_glance_names_its_row(case: dict[str, Any]) -> None:
+    glance = facets_in_table(case, case["glance"])
+    ours = facets_in_table(case, case.get("ours", case["glance"]))
+    differing = {name for name in glance | ours if glance.get(name) != ours.get(name)}
+    named = [name for names in case.get("better", {}).values() for name in names]
+    assert sorted(named) == sorted(differing)
+    assert ("better" in case) == ("ours" in case) == bool(differing)
+    assert set(case.get("better", ())) <= set(TABLE["rows"])
+
+
+def test_rows_are_those_of_the_contract() -> None:
+    contract = (ROOT / "docs/wire.md").read_text(encoding="utf-8")
+    _, *sections = re.split(r"^## (.*)$", contract, flags=re.MULTILINE)
+    text_of = dict(zip(sections[::2], sections[1::2], strict=True))
+    for name, row in TABLE["rows"].items():
+        assert f"({name})" in text_of[row["section"]]
+    used = {row for case in CASES for row in case.get("better", ())}
+    assert used | {rule["row"] for rule in TABLE["rules"]} == set(TABLE["rows"])
+
+
+def test_table_is_sound() -> None:
+    assert len({case["name"] for case in CASES}) == len(CASES)
+    assert {rule["header"] for rule in TABLE["rules"]} == set(RULES)
+    for name, data in TABLE["data"].items():
+        assert _measure(bytes_of(name)) == {"length": data["length"], "md5": data["md5"]}
