@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import webob
 from oslo_config import cfg
 
@@ -106,6 +107,18 @@ class Memory:
 def close(response: webob.Response) -> None:
     if hasattr(response.app_iter, "close"):
         response.app_iter.close()
+
+
+def blobs_without(monkeypatch: pytest.MonkeyPatch, memory: Memory, attribute: str) -> None:
+    """From now on the first store knows no ``total_size``, or no ``version``, of its data."""
+    opens = memory.store.open
+
+    def open_without(*args: Any, **wanted: Any) -> Any:
+        blob = opens(*args, **wanted)
+        setattr(blob, attribute, None)
+        return blob
+
+    monkeypatch.setattr(memory.store, "open", open_without)
 
 
 class NoRangesStore(MemoryStore):

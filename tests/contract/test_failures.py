@@ -25,7 +25,7 @@ from imageapi.errors import (
 from imageapi.image import Image, Location
 from tests.deployment import Deployment
 from tests.deployment import get as get_file
-from tests.memory import Memory, close
+from tests.memory import Memory, blobs_without, close
 
 BIG = bytes(range(256)) * 40
 CHUNK = 1000
@@ -326,14 +326,7 @@ def test_a_part_is_resumed_within_itself(chunked: Memory) -> None:
 
 @pytest.mark.wire("data-ends-early")
 def test_never_resumed_without_a_version(chunked: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    opens = chunked.store.open
-
-    def open_without_version(*args: Any, **kwargs: Any) -> Any:
-        blob = opens(*args, **kwargs)
-        blob.version = None
-        return blob
-
-    monkeypatch.setattr(chunked.store, "open", open_without_version)
+    blobs_without(monkeypatch, chunked, "version")
     chunked.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"))
     assert broken_off(chunked)[1] == BIG[: 2 * CHUNK]
     assert chunked.store.opened == 1
@@ -491,14 +484,7 @@ def test_data_of_unknown_size_is_verified_too(
     chunked: Memory, monkeypatch: pytest.MonkeyPatch, size: int | None
 ) -> None:
     chunked.put(BIG, size=size)
-    opens = chunked.store.open
-
-    def open_unknown(*args: Any, **kwargs: Any) -> Any:
-        blob = opens(*args, **kwargs)
-        blob.total_size = None
-        return blob
-
-    monkeypatch.setattr(chunked.store, "open", open_unknown)
+    blobs_without(monkeypatch, chunked, "total_size")
     assert chunked.get().body == BIG
     chunked.store.put("i", BIG[:-1] + b"!")
     assert broken_off(chunked)[1] == BIG[: 10 * CHUNK]
@@ -595,14 +581,7 @@ def test_data_of_unknown_size_is_resumed_where_it_broke_off(
     chunked: Memory, monkeypatch: pytest.MonkeyPatch, checksum: str | None
 ) -> None:
     chunked.put(BIG, size=None, checksum=checksum)
-    opens = chunked.store.open
-
-    def open_unknown(*args: Any, **kwargs: Any) -> Any:
-        blob = opens(*args, **kwargs)
-        blob.total_size = None
-        return blob
-
-    monkeypatch.setattr(chunked.store, "open", open_unknown)
+    blobs_without(monkeypatch, chunked, "total_size")
     chunked.store.fault = fault_at(5 * CHUNK, BackendUnavailable("reset"))
     assert chunked.get().body == BIG
     assert chunked.store.opened == 2

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from imageapi.headers import meta_headers
 from imageapi.image import Image, Location
-from tests.memory import ADMIN, Memory
+from tests.memory import ADMIN, Memory, blobs_without
 
 FULL: dict[str, Any] = {
     "name": "Ubuntu",
@@ -70,21 +70,10 @@ def test_no_content_length_where_nobody_knows(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.put(b"12345", size=None)
-    unknown_sizes(monkeypatch, memory)
+    blobs_without(monkeypatch, memory, "total_size")
     response = memory.request()
     assert "Content-Length" not in response.headers
     assert b"".join(response.app_iter) == b"12345"
-
-
-def unknown_sizes(monkeypatch: pytest.MonkeyPatch, memory: Memory) -> None:
-    opens = memory.store.open
-
-    def open_unknown(*args: Any, **kwargs: Any) -> Any:
-        blob = opens(*args, **kwargs)
-        blob.total_size = None
-        return blob
-
-    monkeypatch.setattr(memory.store, "open", open_unknown)
 
 
 @pytest.mark.wire("get-etag")

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry and the store in folders do what every one must."""
+
+import itertools
+import json
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import testtools
+
+from imageapi import document
+from imageapi.backends import file
+from imageapi.backends.file import FileRegistry, FileStore, file_name
+from imageapi.image import Image, Location
+from imageapi.testing.registry_suite import RegistrySuite
+from imageapi.testing.store_suite import StoreSuite
+from imageapi.testing.suite import build
+
+
+def folder_of(case: testtools.TestCase) -> Path:
+    """A folder for a test, in which no file need get older before its times are settled."""
+    case.patch(file, "SETTLED_NS", -1)
+    folder = tempfile.TemporaryDirectory()
+    case.addCleanup(folder.cleanup)
+    return Path(folder.name)
+
+
+def write(path: str, data: bytes) -> None:
+    """Put a file in place, or in another's place, as operators are told to."""
+    new = f"{os.path.dirname(path)}/.new"
+    Path(new).write_bytes(data)
+    os.replace(new, path)
+
+
+class FileStoreSuite(StoreSuite, mixin=True):
+    """The store in folders, also for wrong ones made from it."""
+
+    backend_class: type[FileStore] = FileStore
+
+    def make_store(self) -> FileStore:
+        self.folder = folder_of(self)
+        self.names = map(str, itertools.count())
+        return build(self.backend_class, directory=str(self.folder))
+
+    def put(self, data: bytes) -> Location:
+        location = self.store.locate(next(self.names))
+        self.replace(location, data)
+        return location
+
+    def make_unreachable(self) -> tuple[FileStore, Location]:
+        directory = str(self.folder / "not-mounted")
+        return build(self.backend_class, directory=directory), Location(
+            f"file://{quote(directory)}/x"
+        )
+
+    def replace(self, location: Location, data: bytes) -> None:
+        write(_path_of(location), data)
+
+    def remove(self, location: Location) -> None:
+        os.unlink(_path_of(location))
+
+
+class FileRegistrySuite(RegistrySuite, mixin=True):
+    """The registry in folders, also for wrong ones made from it."""
+
+    registry: FileRegistry
+    backend_class: type[FileRegistry] = FileRegistry
+
+    def make_registry(self) -> FileRegistry:
+        self.folder = folder_of(self)
+        return build(self.backend_class, directory=str(self.folder))
+
+    def put(self, image: Image) -> None:
+        record = document.record(image)
+        record["locations"] = [
+            {"url": location.url, "metadata": {"store": location.store}}
+            for location in image.locations
+        ]
+        record["members"] = sorted(image.members)
+        write(self.registry.path(image.id), json.dumps(record).encode())
+
+    def make_unreachable(self) -> FileRegistry:
+        return build(self.backend_class, directory=str(self.folder / "not-mounted"))
+
+    def remove(self, image_id: str) -> None:
+        os.unlink(self.registry.path(image_id))
+
+    def can_have(self, image_id: str) -> bool:
+        return len(file_name(image_id)) < 250
+
+
+class TestFileStore(FileStoreSuite, testtools.TestCase):
+    pass
+
+
+class TestFileRegistry(FileRegistrySuite, testtools.TestCase):
+    pass
+
+
+def _path_of(location: Location) -> str:
+    return unquote(location.url.removeprefix("file://"))

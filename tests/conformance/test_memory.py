@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry and the store in memory do what every one must."""
+
+import itertools
+from typing import Any
+
+import testtools
+
+from imageapi.backends.base import Blob
+from imageapi.errors import RangeNotSupported
+from imageapi.image import Image, Location
+from imageapi.testing.fakes import MemoryRegistry, MemoryStore
+from imageapi.testing.registry_suite import RegistrySuite
+from imageapi.testing.store_suite import StoreSuite
+from imageapi.testing.suite import build
+
+
+class MemoryStoreSuite(StoreSuite, mixin=True):
+    """The store in memory, also for wrong ones made from it."""
+
+    store: MemoryStore
+    backend_class: type[MemoryStore] = MemoryStore
+
+    def make_store(self) -> MemoryStore:
+        self.names = map(str, itertools.count())
+        return build(self.backend_class)
+
+    def put(self, data: bytes) -> Location:
+        return self.store.put(next(self.names), data)
+
+    def make_unreachable(self) -> None:
+        return None
+
+    def replace(self, location: Location, data: bytes) -> None:
+        self.store.put(location.url.removeprefix("memory:"), data)
+
+    def remove(self, location: Location) -> None:
+        self.store.remove(location.url.removeprefix("memory:"))
+
+
+class MemoryRegistrySuite(RegistrySuite, mixin=True):
+    """The registry in memory, also for wrong ones made from it."""
+
+    registry: MemoryRegistry
+    backend_class: type[MemoryRegistry] = MemoryRegistry
+
+    def make_registry(self) -> MemoryRegistry:
+        return build(self.backend_class)
+
+    def put(self, image: Image) -> None:
+        self.registry.put(image)
+
+    def make_unreachable(self) -> None:
+        return None
+
+    def remove(self, image_id: str) -> None:
+        self.registry.remove(image_id)
+
+
+class TestMemoryStore(MemoryStoreSuite, testtools.TestCase):
+    pass
+
+
+class WholeOnlyStore(MemoryStore):
+    """Reads no ranges, and says so."""
+
+    ranges = False
+
+    def open(self, location: Location, **asked: Any) -> Blob:
+        if asked.get("start") or asked.get("stop") is not None:
+            raise RangeNotSupported("only the whole")
+        return super().open(location, **asked)
+
+
+class TestWholeOnlyStore(MemoryStoreSuite, testtools.TestCase):
+    backend_class = WholeOnlyStore
+
+
+class TestMemoryRegistry(MemoryRegistrySuite, testtools.TestCase):
+    pass
