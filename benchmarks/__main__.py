@@ -4,6 +4,7 @@
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -69,10 +70,16 @@ def _parser() -> argparse.ArgumentParser:
         help=f"measure only this; may be given again: {', '.join(_BENCHMARKS)}",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every number there")
-    parser.add_argument("--size-mib", metavar="N", type=int, help="of the large image")
-    parser.add_argument("--records", metavar="N", type=int, help="in the large registry")
-    parser.add_argument("--rounds", metavar="N", type=int, help="of measuring in turns")
+    parser.add_argument("--size-mib", metavar="N", type=_positive, help="of the large image")
+    parser.add_argument("--records", metavar="N", type=_positive, help="in the large registry")
+    parser.add_argument("--rounds", metavar="N", type=_positive, help="of measuring in turns")
     return parser
+
+
+def _positive(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
 
 
 def _effort(options: argparse.Namespace) -> Effort:
@@ -105,4 +112,6 @@ def _as_json(
 
 
 if __name__ == "__main__":
+    # Told to end, it stops its servers and removes its folder first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -11,7 +11,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import NamedTuple, Protocol
@@ -51,36 +51,37 @@ class Load(NamedTuple):
         return self.answers / self.seconds
 
 
-def requests_for(paths: Iterable[str]) -> list[bytes]:
-    """The bytes of a GET of each path, on a connection that is kept."""
-    return [f"GET {path} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode() for path in paths]
+def requests_for(paths: Iterable[str]) -> Iterator[bytes]:
+    """The bytes of a GET of each path, and after the last from the first again."""
+    return itertools.cycle(
+        [f"GET {path} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode() for path in paths]
+    )
 
 
 def ask(
-    server: Server, requests: Sequence[bytes], size: int, connections: int, seconds: float
+    server: Server, requests: Iterator[bytes], size: int, connections: int, seconds: float
 ) -> Load:
     """Ask over and over, with one request at a time on each connection.
 
     :param server: where, and whether it keeps connections; else each request
         gets one of its own.
-    :param requests: asked in turn, from the first again after the last.
+    :param requests: without an end; the next call goes on where this one stopped.
     :param size: the bytes that each answer's body must have.
     :raises WrongAnswer: the server answers otherwise.
     """
-    upcoming = itertools.cycle(requests)
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
         talks = [
             stack.enter_context(closing(_Talk(server, size, selector))) for _ in range(connections)
         ]
         cpu, started = time.process_time(), time.perf_counter()
         for talk in talks:
-            talk.ask(next(upcoming))
-        answers = _converse(selector, connections, upcoming, started + seconds)
+            talk.ask(next(requests))
+        answers = _converse(selector, connections, requests, started + seconds)
         return Load(answers, time.perf_counter() - started, time.process_time() - cpu)
 
 
 def _converse(
-    selector: selectors.BaseSelector, asked: int, upcoming: Iterator[bytes], deadline: float
+    selector: selectors.BaseSelector, asked: int, requests: Iterator[bytes], deadline: float
 ) -> int:
     """Go on asking until the deadline, then wait for the rest; the number of answers."""
     answered = 0
@@ -93,7 +94,7 @@ def _converse(
             if talk.hear():
                 answered += 1
                 if time.perf_counter() < deadline:
-                    talk.ask(next(upcoming))
+                    talk.ask(next(requests))
                     asked += 1
     return answered
 

@@ -2,7 +2,7 @@
 """Requests a second of a 1 KiB image, beside a constant with the same headers."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class _Side(NamedTuple):
     """A server under load, and what it is asked."""
 
     server: servers.Served
-    requests: Sequence[bytes]
+    requests: Iterator[bytes]
 
 
 @dataclass
