@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pages show runs, and prints what they say."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment
+from tests.functional.servers import BIN
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, code in enumerate(blocks(page, "python"))
+    ],
+)
+def test_python(deployment: Deployment, code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore:'cgi':DeprecationWarning", "-c", code],
+        cwd=deployment.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    said = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
+    assert done.stdout.splitlines() == said
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "operations.md"])
+def test_shell(tmp_path: Path, page: Path) -> None:
+    """The commands of a page in their order, but for those that install or serve."""
+    (tmp_path / "disk.qcow2").write_bytes(b"data")
+    lines = ["set -eu"]
+    for block in blocks(page, "sh"):
+        if not re.search(r"scripts/|&\n|uwsgi", block):
+            lines += block.splitlines()
+    script = "\n".join(line for line in lines if not re.search(r"^pip | serve$", line))
+    assert "imageapi --config-file imageapi.conf add" in script
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "my-image" in done.stdout
+    assert len(list((tmp_path / "registry").iterdir())) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", text).lower().replace(" ", "-") for text in headings}
+            assert anchor in slugs, target
