@@ -27,7 +27,7 @@ class Backend(ABC):
 
     @abstractmethod
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
-        """Read the options; no I/O.
+        """Read the options, and files that they name as configuration; no other I/O.
 
         :param conf: the caller's configuration.
         :param group: the section that holds this instance's options.
@@ -83,7 +83,7 @@ class Blob(ABC):
 
     @abstractmethod
     def __next__(self) -> bytes:
-        """The next chunk.
+        """The next chunk, never an empty one.
 
         Ends only where the data, or the part asked for, ends.
 

@@ -261,7 +261,9 @@ def _open_names(root: str, names: Sequence[str]) -> int:
 @lru_cache(maxsize=4096)
 def _path_of(url: str) -> str:
     """The absolute path that a file: URL names (RFC 8089), percent-decoded."""
-    path = url.partition(":")[2]
+    scheme, _, path = url.partition(":")
+    if scheme.lower() != "file":
+        raise LocationRefused("not a file: URL")
     if path.startswith("//"):
         host, slash, rest = path[2:].partition("/")
         if host not in ("", "localhost"):
@@ -271,7 +273,10 @@ def _path_of(url: str) -> str:
         raise LocationRefused("a file: URL must have an absolute path")
     if "?" in path or "#" in path:
         raise LocationRefused("a file: URL has no query and no fragment: write %3F and %23")
-    decoded = unquote_to_bytes(path)
+    try:
+        decoded = unquote_to_bytes(path)
+    except UnicodeEncodeError:
+        raise LocationRefused("a file: URL must not hold a lone surrogate") from None
     if b"\0" in decoded:
         raise LocationRefused("a file: URL must not hold %00")
     return os.fsdecode(decoded)
@@ -315,7 +320,8 @@ class FileBlob(Blob):
         if version is not None and version != self.version:
             raise DataChanged(f"{path}: is not the file that was begun with")
         if start:
-            os.lseek(descriptor, start, os.SEEK_SET)
+            # Past the end there is nothing, however far; lseek knows a farthest.
+            os.lseek(descriptor, min(start, identity.size), os.SEEK_SET)
         self._descriptor = descriptor
         self._path = path
         self._chunk_size = chunk_size

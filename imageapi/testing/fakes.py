@@ -24,6 +24,10 @@ class MemoryRegistry(RegistryBackend):
         """Add an image, or replace the one of the same id."""
         self._images[image.id] = image
 
+    def remove(self, image_id: str) -> None:
+        """Take an image away that is there."""
+        del self._images[image_id]
+
     def get(self, image_id: str, caller: Caller) -> Image:
         try:
             return self._images[image_id]
@@ -59,6 +63,10 @@ class MemoryStore(StoreBackend):
         """Add data, or replace it as a new version."""
         self._data[image_id] = data, str(next(self._versions))
         return self.locate(image_id)
+
+    def remove(self, image_id: str) -> None:
+        """Take data away that is there; what is being read of it goes on."""
+        del self._data[image_id]
 
     def locate(self, image_id: str) -> Location:
         return Location("memory:" + quote(image_id, safe=""))

@@ -37,7 +37,9 @@ class StoreHooks(BackendSuite, mixin=True):
 
         None for a store that has no upstream, such as one in memory.
         """
-        raise NotImplementedError("define make_unreachable(): a store without its upstream, or None")
+        raise NotImplementedError(
+            "define make_unreachable(): a store without its upstream, or None"
+        )
 
     def missing(self) -> Location:
         """A location that the store may open, but where nothing lies."""
@@ -56,7 +58,7 @@ class StoreHooks(BackendSuite, mixin=True):
     def setUp(self) -> None:
         super().setUp()
         self.store = self.make_store()
-        self.addCleanup(self.store.close)
+        self.lets_go_of(self.store)
 
     def backend(self) -> StoreBackend:
         return self.store
@@ -71,26 +73,50 @@ class StoreHooks(BackendSuite, mixin=True):
         return data, self.put(data)
 
     def opened(
-        self, location: Location, start: int = 0, stop: int | None = None, version: str | None = None
+        self,
+        location: Location,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
     ) -> Blob:
-        """The store's own answer; leaves out the arguments that would say nothing new."""
+        """What the store answers with; may raise."""
         return self.store.open(
             location, start=start, stop=stop, version=version, caller=self.caller
         )
 
     def open(
-        self, location: Location, start: int = 0, stop: int | None = None, version: str | None = None
+        self,
+        location: Location,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
     ) -> Blob:
         """Open what must open."""
         what = f"open(start={start}, stop={stop}, version={version!r:.80})"
         return self.works(what, lambda: self.opened(location, start, stop, version))
 
     def opens_or_refuses(
-        self, location: Location, start: int = 0, stop: int | None = None, version: str | None = None
+        self,
+        location: Location,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
     ) -> Blob | BackendError:
         """Open what need not open."""
         what = f"open(start={start}, stop={stop}, version={version!r:.80})"
         return self.tried(what, lambda: self.opened(location, start, stop, version))
+
+    def error_of(self, location: Location, version: str | None = None) -> BackendError | None:
+        """Open what need not open; return the error, if it does not."""
+        blob = self.opens_or_refuses(location, version=version)
+        if isinstance(blob, BackendError):
+            return blob
+        blob.close()
+        return None
+
+    def located(self, what: str, image_id: str) -> Location | BackendError:
+        """Where the store says; one whose records must name a location refuses."""
+        return self.tried(what, lambda: self.store.locate(image_id))
 
     def refuses(
         self,
@@ -98,11 +124,12 @@ class StoreHooks(BackendSuite, mixin=True):
         location: Location,
         *kinds: type[BackendError],
         start: int = 0,
+        stop: int | None = None,
         version: str | None = None,
     ) -> BackendError:
         """Open what must not open; return the error, which must be one of these."""
         return self.refused(
-            f"open() {why}", lambda: self.opened(location, start, None, version), *kinds
+            f"open() {why}", lambda: self.opened(location, start, stop, version), *kinds
         )
 
     def next_of(self, blob: Blob) -> bytes | None:
@@ -113,6 +140,10 @@ class StoreHooks(BackendSuite, mixin=True):
             self.assertNotEqual(b"", chunk, "a chunk must not be empty: StopIteration is the end")
         return chunk
 
+    def next_or_error(self, blob: Blob, when: str) -> object:
+        """The next chunk, where there need be none: an error or None instead."""
+        return self.tried(f"__next__() {when}", lambda: next(blob, None))
+
     def read(self, blob: Blob, at_most: int) -> bytes:
         """All the bytes that a Blob has, which is then closed."""
         data = b""
@@ -122,6 +153,19 @@ class StoreHooks(BackendSuite, mixin=True):
         self.works("a Blob's close()", blob.close)
         return data
 
+    def begun(self, location: Location, chunks: int) -> Blob:
+        """A Blob that so many chunks were read of; may be at its end."""
+        blob = self.open(location)
+        for _ in range(chunks):
+            self.next_of(blob)
+        return blob
+
+    def closed_after(self, location: Location, chunks: int) -> Blob:
+        """The same, closed."""
+        blob = self.begun(location, chunks)
+        blob.close()
+        return blob
+
     def reads(
         self, location: Location, data: bytes, start: int = 0, stop: int | None = None
     ) -> None:
@@ -130,15 +174,14 @@ class StoreHooks(BackendSuite, mixin=True):
         A store without ranges must refuse to read what is not the whole.
         """
         part = data[start:stop]
-        if not self.store.ranges and part != data:
-            self.refused(
-                f"open(start={start}, stop={stop}) of a store that says ranges = False",
-                lambda: self.opened(location, start, stop),
-                RangeNotSupported,
-            )
-            return
-        got = self.read(self.open(location, start, stop), len(data))
-        self.same(part, got, f"start={start}, stop={stop} of {len(data)} bytes")
+        what = f"start={start}, stop={stop} of {len(data)} bytes"
+        if self.store.ranges or part == data:
+            # To a store without ranges the end is no part.
+            end = stop if self.store.ranges else None
+            self.same(part, self.read(self.open(location, start, end), len(data)), what)
+        else:
+            why = f"with {what}, by a store that says ranges = False"
+            self.refuses(why, location, RangeNotSupported, start=start, stop=stop)
 
     def same(self, wanted: bytes, got: bytes, what: str) -> None:
         """Fail where these bytes differ, and say where."""

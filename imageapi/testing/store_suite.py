@@ -7,13 +7,19 @@ and where it can `replace` and `remove`; `StoreHooks` says what each is for.
 
 import itertools
 
-from imageapi.backends.base import Blob
 from imageapi.errors import BackendError, DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
 from imageapi.testing.store_hooks import StoreHooks, pattern
 
 _SECRET = "suite-secret"  # noqa: S105 - made up
 _ABSENT = (DataNotFound, LocationRefused)
+# Where locations have credentials; nothing listens there.
+_WITH_SECRET = (
+    f"//user:{_SECRET}@127.0.0.1:9/x",
+    f"//127.0.0.1:9/x?token={_SECRET}",
+    f"///x?token={_SECRET}",
+    f"///x#{_SECRET}",
+)
 # What no store can have, after each of its schemes.
 _NONSENSE = (
     "",
@@ -65,13 +71,15 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_start_at_the_end_or_past_it(self) -> None:
         data, location = self.put_some()
         size = len(data)
-        for start, stop in ((1, 1), (size, None), (size + 1, None), (2**40, 2**41), (2**64, None)):
+        spans = [(1, 1), (size, None), (size + 1, None), (2**40, 2**41)]
+        spans += [(2**63 - 1, None), (2**64, None)]
+        for start, stop in spans:
             blob = self.opens_or_refuses(location, start, stop)
             if not isinstance(blob, BackendError):
-                got = self.tried("__next__()", lambda blob=blob: next(blob, b""))
+                got = self.next_or_error(blob, f"with start={start}, stop={stop}")
                 blob.close()
-                if not isinstance(got, BackendError):
-                    self.same(b"", got, f"start={start}, stop={stop} of {size} bytes")
+                what = f"start={start}, stop={stop} of {size} bytes must give none"
+                self.assertNotIsInstance(got, bytes, what)
 
     def test_total_size_is_of_the_whole(self) -> None:
         data, location = self.put_some()
@@ -93,9 +101,9 @@ class StoreSuite(StoreHooks, mixin=True):
         blob = self.open(self.put(pattern(10)))
         while self.next_of(blob) is not None:
             pass
-        again = self.tried("__next__() after the end", lambda: next(blob, None))
+        again = self.next_or_error(blob, "after the end")
         blob.close()
-        self.assertFalse(isinstance(again, bytes), "after its end a Blob must give no more")
+        self.assertNotIsInstance(again, bytes, "after its end a Blob must give no more")
 
     def test_blobs_are_independent(self) -> None:
         (one, here), (other, there) = self.put_some(), self.put_some(b"other")
@@ -179,13 +187,13 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_nonsense_locations(self) -> None:
         for scheme, nonsense in itertools.product(sorted(self.store.schemes), _NONSENSE):
             url = f"{scheme}:{nonsense}"
-            self.refuses(f"of {ascii(url):.60}", Location(url), *_ABSENT)
+            self.refuses(f"of {url!a:.60}", Location(url), *_ABSENT)
 
     def test_locate(self) -> None:
         located: dict[str, str] = {}
         for image_id in _ODD_IDS:
             what = f"locate({image_id!r:.20})"
-            location = self.tried(what, lambda image_id=image_id: self.store.locate(image_id))
+            location = self.located(what, image_id)
             if not isinstance(location, BackendError):
                 self.assertIn(location.scheme, self.store.schemes, f"{what}: not a scheme of ours")
                 other = located.setdefault(location.url, image_id)
@@ -196,7 +204,7 @@ class StoreSuite(StoreHooks, mixin=True):
         made = self.make_unreachable()
         if made is not None:
             store, location = made
-            self.addCleanup(store.close)
+            self.lets_go_of(store)
             self.out_of_reach("open()", lambda: store.open(location, caller=self.caller))
 
     # Closing.
@@ -204,7 +212,7 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_closes_at_any_time(self) -> None:
         data, location = self.put_some()
         for chunks in range(6):
-            blob = self._read_chunks(location, chunks)
+            blob = self.begun(location, chunks)
             self.works(f"a Blob's close() after {chunks} chunks", blob.close)
             self.works("a Blob's second close()", blob.close)
             self.reads(location, data)
@@ -212,33 +220,19 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_no_data_after_close(self) -> None:
         _, location = self.put_some()
         for chunks in (0, 1):
-            blob = self._read_chunks(location, chunks)
+            blob = self.begun(location, chunks)
             blob.close()
-            chunk = self.tried("__next__() after close()", lambda blob=blob: next(blob, None))
-            self.assertFalse(isinstance(chunk, bytes), "a closed Blob must give no more data")
+            chunk = self.next_or_error(blob, "after close()")
+            self.assertNotIsInstance(chunk, bytes, "a closed Blob must give no more data")
 
     def test_leaves_no_descriptors_open(self) -> None:
         _, location = self.put_some()
         nowhere = self.missing()
-        self.leaks_nothing("open() and close()", lambda: self._close_after(location, 0))
-        self.leaks_nothing("close() in the middle", lambda: self._close_after(location, 1))
-        self.leaks_nothing("close() after the end", lambda: self._close_after(location, 6))
-        self.leaks_nothing("open() of missing data", lambda: self.opens_or_refuses(nowhere))
-        self.leaks_nothing(
-            "open() with another version",
-            lambda: self.opens_or_refuses(location, version="another"),
-        )
-
-    def _read_chunks(self, location: Location, chunks: int) -> Blob:
-        blob = self.open(location)
-        for _ in range(chunks):
-            self.next_of(blob)
-        return blob
-
-    def _close_after(self, location: Location, chunks: int) -> Blob:
-        blob = self._read_chunks(location, chunks)
-        blob.close()
-        return blob
+        self.leaks_nothing("open() and close()", lambda: self.closed_after(location, 0))
+        self.leaks_nothing("close() in the middle", lambda: self.closed_after(location, 1))
+        self.leaks_nothing("close() after the end", lambda: self.closed_after(location, 6))
+        self.leaks_nothing("open() of missing data", lambda: self.error_of(nowhere))
+        self.leaks_nothing("open() with a version", lambda: self.error_of(location, "another"))
 
     # Threads, forks and secrets.
 
@@ -261,8 +255,9 @@ class StoreSuite(StoreHooks, mixin=True):
         blob = self.open(location)
         blob.close()
         shown: dict[str, object] = {"the store": self.store, "a Blob": blob}
-        shown["the error of missing data"] = self.opens_or_refuses(self.missing())
-        shown["the error of another version"] = self.opens_or_refuses(location, version="another")
+        shown["the error of missing data"] = self.error_of(self.missing())
+        shown["the error of another version"] = self.error_of(location, "another")
         self.keeps_secrets(shown)
-        for scheme in self.store.schemes:
-            url = f"{scheme}://user:{_SECRET}@suite.invalid/{_SECRET}?{_SECRET}#{_SECRET}"
+        for scheme, nonsense in itertools.product(self.store.schemes, _WITH_SECRET):
+            refusal = self.error_of(Location(f"{scheme}:{nonsense}"))
+            self.keeps_secrets({"the error of a location": refusal}, _SECRET)

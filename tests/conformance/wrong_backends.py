@@ -4,7 +4,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -339,7 +339,7 @@ class OpensLate(MemoryStore):
 class _LateBlob(Blob):
     def __init__(self, store: OpensLate, location: Location, asked: Mapping[str, Any]) -> None:
         self.total_size = self.version = None
-        self._open = lambda: MemoryStore.open(store, location, **asked)
+        self._open: Callable[[], Blob] = lambda: MemoryStore.open(store, location, **asked)
         self._blob: Blob | None = None
 
     def __next__(self) -> bytes:
@@ -471,7 +471,7 @@ class _PooledBlob(WrappedBlob):
         return first or super().__next__()
 
     def close(self) -> None:
-        self.store.rest = next(self.blob, b"")
+        self.store.rest = self.store.rest or next(self.blob, b"")
         super().close()
 
 
@@ -506,7 +506,6 @@ class _LeakingBlob(WrappedBlob):
         super().__init__(blob)
         # Closed when it is collected, so that only the case leaks, not the tests.
         self.pipe = open("/dev/null", "rb", buffering=0)  # noqa: SIM115
-        self.read_to_its_end = False
 
     def __next__(self) -> bytes:
         try:
@@ -514,9 +513,6 @@ class _LeakingBlob(WrappedBlob):
         except StopIteration:
             self.pipe.close()
             raise
-
-    def close(self) -> None:
-        super().close()
 
     def __del__(self) -> None:
         self.pipe.close()
@@ -679,7 +675,8 @@ class DenyAll(PolicyBackend):
         return False
 
     def check(self) -> None:
-        pass
+        if not self.reachable:
+            raise BackendUnavailable("nobody there")
 
 
 class SaysNone(DenyAll):

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every registry must do, as cases for a plugin's own tests (see `imageapi.testing.suite`).
+
+A subclass of `RegistrySuite` defines `make_registry`, `put` and
+`make_unreachable`, and where it can `remove`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+
+from imageapi.backends.base import RegistryBackend
+from imageapi.caller import ANONYMOUS, Caller
+from imageapi.errors import BackendError, ImageNotFound
+from imageapi.image import Image, Location
+from imageapi.testing.suite import BackendSuite
+
+_ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin",), is_admin=True)
+# The first is the one that a careless registry takes the others for.
+_ODD_IDS = (
+    "suite",
+    "SUITE",
+    " suite",
+    "suite ",
+    ".%2Fsuite",
+    "suite%20",
+    "suite.json",
+    "suite?x=1",
+    "suite#x",
+    "suite&x=1;y",
+    "suite+x",
+    "suite x",
+    "%73uite",
+    "*",
+    "_____",
+    "'",
+    '"',
+    "\\",
+    "~",
+    ".",
+    "..",
+    "..%2Fsuite",
+    "%2F",
+    "%2f",
+    "\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "e\N{COMBINING ACUTE ACCENT}",
+    "\N{SNOWMAN}",
+    "\N{GRINNING FACE}",
+    "x" * 300,
+)
+
+
+class RegistrySuite(BackendSuite, mixin=True):
+    """What the author defines comes first; below it, the cases.
+
+    :ivar registry: what `make_registry` made for this case.
+    """
+
+    def make_registry(self) -> RegistryBackend:
+        """Make the registry; called once in each case, before all else."""
+        raise NotImplementedError("define make_registry(): it returns the registry under test")
+
+    def put(self, image: Image) -> None:
+        """Put a record where ``self.registry`` finds it, or replace the one of the same id."""
+        raise NotImplementedError("define put(image): the registry answers with it from then on")
+
+    def make_unreachable(self) -> RegistryBackend | None:
+        """Make a registry whose upstream cannot be reached; None where it has no upstream."""
+        raise NotImplementedError("define make_unreachable(): one without its upstream, or None")
+
+    def remove(self, image_id: str) -> None:
+        """Remove a record."""
+        self.skipTest("not proved: define remove(image_id)")
+
+    def can_have(self, image_id: str) -> bool:
+        """Whether `put` can put a record of this id; upstreams may refuse odd ones."""
+        return True
+
+    def full_image(self, image_id: str) -> Image:
+        """A private image with as many fields as the registry can hold."""
+        return Image(
+            id=image_id,
+            status="active",
+            name="Suite \N{SNOWMAN}",
+            disk_format="qcow2",
+            container_format="bare",
+            size=2**40,
+            virtual_size=2**41,
+            checksum="0123456789abcdef" * 2,
+            created_at=datetime(2010, 2, 3, 9, 34, 1, tzinfo=UTC),
+            updated_at=datetime(2011, 2, 3, 9, 34, 1, tzinfo=UTC),
+            protected=True,
+            min_ram=256,
+            min_disk=5,
+            owner="suite-project",
+            properties={"distro": "Ubuntu \N{SNOWMAN}", "empty": ""},
+            locations=(Location("suite://host/one"), Location("suite://host/two", "second")),
+            members=frozenset({"one", "two"}),
+            os_hash_algo="sha512",
+            os_hash_value="0123456789abcdef" * 8,
+        )
+
+    # Helpers of the cases.
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.registry = self.make_registry()
+        self.lets_go_of(self.registry)
+
+    def backend(self) -> RegistryBackend:
+        return self.registry
+
+    def unreachable(self) -> RegistryBackend | None:
+        return self.make_unreachable()
+
+    def answers(self, image: Image) -> None:
+        """Get a record that is there; it must be this one."""
+        what = f"get({image.id!r:.40})"
+        got = self.works(what, lambda: self.registry.get(image.id, self.caller))
+        self.same(image, got, what)
+
+    def same(self, wanted: Image, got: Image, what: str) -> None:
+        """Fail where an image is not the one wanted, and say in what it differs."""
+        self.assertIsInstance(got, Image, f"{what} must return an imageapi Image")
+        differing = [
+            f"{field.name} is {getattr(got, field.name)!r}, not {getattr(wanted, field.name)!r}"
+            for field in fields(Image)
+            if _comparable(getattr(got, field.name)) != _comparable(getattr(wanted, field.name))
+        ]
+        self.assertEqual([], differing, f"{what} must answer with the record as it was put")
+
+    def knows_not(self, image_id: str) -> Exception:
+        """Get a record that is not there; return the error."""
+        what = f"get({image_id!r:.40}), which is not there,"
+        return self.refused(what, lambda: self.registry.get(image_id, self.caller), ImageNotFound)
+
+    def _asked_by(self, caller: Caller, image_id: str) -> Image | BackendError:
+        return self.tried("get()", lambda: self.registry.get(image_id, caller))
+
+    def _possible(self) -> Sequence[str]:
+        return [image_id for image_id in _ODD_IDS if self.can_have(image_id)]
+
+    # The cases.
+
+    def test_known_record(self) -> None:
+        image = self.full_image("suite")
+        self.put(image)
+        self.answers(image)
+        self.answers(image)
+
+    def test_least_record(self) -> None:
+        image = Image(id="least", status="queued")
+        self.put(image)
+        self.answers(image)
+
+    def test_unknown_id(self) -> None:
+        self.knows_not("unknown")
+        self.put(self.full_image("suite"))
+        self.knows_not("unknown")
+
+    def test_odd_ids_that_are_unknown(self) -> None:
+        known, *unknown = _ODD_IDS
+        self.put(self.full_image(known))
+        for image_id in unknown:
+            self.knows_not(image_id)
+
+    def test_odd_ids_that_are_known(self) -> None:
+        images = [
+            replace(self.full_image(image_id), name=f"number {number}")
+            for number, image_id in enumerate(self._possible())
+        ]
+        for image in images:
+            self.put(image)
+        for image in images:
+            self.answers(image)
+
+    def test_replaced_record(self) -> None:
+        image = self.full_image("suite")
+        for name in ("first", "other", "again"):
+            renamed = replace(image, name=name)
+            self.put(renamed)
+            self.answers(renamed)
+
+    def test_new_record(self) -> None:
+        self.knows_not("suite")
+        self.put(self.full_image("suite"))
+        self.answers(self.full_image("suite"))
+
+    def test_removed_record(self) -> None:
+        self.put(self.full_image("suite"))
+        self.answers(self.full_image("suite"))
+        self.remove("suite")
+        self.knows_not("suite")
+
+    def test_answers_every_caller(self) -> None:
+        """The core decides who may know, unless the registry says that it does."""
+        image = self.full_image("suite")
+        self.put(image)
+        for caller in (ANONYMOUS, Caller(user_id="other", project_id="other"), _ADMIN):
+            what = f"get() of a private image for {caller}"
+            got = self._asked_by(caller, image.id)
+            if isinstance(got, Image):
+                self.same(image, got, what)
+            elif not (self.registry.decides_visibility and isinstance(got, ImageNotFound)):
+                self.fail(f"{what} raised {got!r}: leave that decision, or set decides_visibility")
+
+    def test_upstream_out_of_reach(self) -> None:
+        registry = self.make_unreachable()
+        if registry is not None:
+            self.lets_go_of(registry)
+            self.out_of_reach("get()", lambda: registry.get("suite", self.caller))
+
+    def test_leaves_no_descriptors_open(self) -> None:
+        image = self.full_image("suite")
+        self.put(image)
+        self.leaks_nothing("get()", lambda: self.answers(image))
+        self.leaks_nothing("get() of an unknown id", lambda: self.knows_not("unknown"))
+
+    def test_ten_threads(self) -> None:
+        images = [replace(self.full_image(f"suite-{n}"), name=f"number {n}") for n in range(3)]
+        for image in images:
+            self.put(image)
+
+        def get(number: int) -> None:
+            for turn in range(10):
+                self.answers(images[(number + turn) % len(images)])
+                self.knows_not(f"unknown-{number}")
+
+        self.in_threads(get)
+
+    def test_after_a_fork(self) -> None:
+        image = self.full_image("suite")
+        self.put(image)
+        self.in_child(lambda: self.answers(image))
+
+    def test_shows_no_secret(self) -> None:
+        image = self.full_image("suite")
+        self.put(image)
+        self.answers(image)
+        self.keeps_secrets({"the registry": self.registry, "an error": self.knows_not("unknown")})
+
+
+def _comparable(value: object) -> object:
+    """A field's value; of times the point in time, since a naive one is in UTC."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
