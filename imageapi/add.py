@@ -56,6 +56,8 @@ def add_image(
             record.write(_record(image))
             data.place()
             record.place()
+            data.keep()
+            record.keep()
     except FileExistsError as error:
         raise AddError(f"image {image.id} exists already: {error.filename2}") from None
     except OSError as error:
@@ -96,12 +98,13 @@ def _record(image: Image) -> bytes:
 class _NewFile:
     """A file that gets its name when it is whole; without one it is gone when closed.
 
-    Once placed, it stays only when the ``with`` block ends without an exception.
+    Once placed, it stays if it is kept, or the ``with`` block ends without an exception.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._temporary: str | None = None
+        self._is_kept = False
         self._folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._file = open(self._open(), "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
@@ -125,6 +128,10 @@ class _NewFile:
         os.link(source, self._path, src_dir_fd=self._folder, follow_symlinks=True)
         os.fsync(self._folder)
 
+    def keep(self) -> None:
+        """From now on no exception takes the file away."""
+        self._is_kept = True
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -134,7 +141,7 @@ class _NewFile:
         try:
             if self._temporary is not None:
                 os.unlink(self._temporary)
-            if error is not None and self._is_placed():
+            if error is not None and not self._is_kept and self._is_placed():
                 os.unlink(self._path)
         finally:
             self._file.close()

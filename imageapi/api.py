@@ -22,7 +22,7 @@ from webob import Request, Response, exc
 
 from imageapi import document, loading, opts
 from imageapi.backends.base import Blob, StoreBackend
-from imageapi.body import Body
+from imageapi.body import Body, close_blob
 from imageapi.caller import Caller, from_environ
 from imageapi.checksum import Checksum, Verified, checksum_of
 from imageapi.conditions import Refusal, Span, evaluate, select_range
@@ -51,8 +51,8 @@ LOG = logging.getLogger(__name__)
 # Seconds, where an upstream that is out of reach did not say (docs/wire.md).
 _RETRY_AFTER = 30
 
-# Bytes of records whose headers are remembered.
-_REMEMBERED_BYTES = 8 * 1024 * 1024
+# Of records whose headers are remembered, by a rough count of the bytes they take.
+_REMEMBERED_BYTES = 16 * 1024 * 1024
 
 _NO_IMAGE: Mapping[str, object] = {}
 
@@ -119,12 +119,10 @@ class ImageAPI:
         request = Request(environ)
         image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
         if image_id is None:
-            response = _refuse(request, exc.HTTPNotFound())
+            response = refuse(request, exc.HTTPNotFound())
         else:
             response = self.respond(request, image_id)
-        # WebOb's own way out walks all headers in search of a Location.
-        start_response(response.status, response.headerlist)
-        return response.app_iter
+        return start(response, start_response)
 
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
@@ -139,9 +137,9 @@ class ImageAPI:
         try:
             return self._respond(request, image_id)
         except exc.HTTPException as refusal:
-            return _refuse(request, refusal)
+            return refuse(request, refusal)
         except BackendError as error:
-            return _refuse(request, _failure(error, image_id))
+            return refuse(request, _failure(error, image_id))
 
     def _respond(self, request: Request, image_id: str) -> Response:
         if not is_image_id(image_id):
@@ -261,21 +259,26 @@ class ImageAPI:
         if image.size == 0:
             headers = _data_headers(image, 0, described.reads_ranges)
             return self._response(request, described, headers, [])
+        # Made before the data is opened: nothing may fail after that.
+        response = self._response(request, described, [], [])
         opened = self._open(request, described, caller)
         span, size, ranges = opened.span, opened.size, opened.store.backend.ranges
         if span is None:
             headers = _data_headers(image, size, ranges)
-            return self._response(request, described, headers, opened.body)
-        headers = _data_headers(image, span.stop - span.start, ranges)
-        headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
-        response = self._response(request, described, headers, opened.body)
-        response.status = "206 Partial Content"
-        return response
+        else:
+            response.status = "206 Partial Content"
+            headers = _data_headers(image, span.stop - span.start, ranges)
+            headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
+        return Response(
+            status=response.status,
+            headerlist=headers + response.headerlist,
+            app_iter=opened.body,
+        )
 
     def _open(self, request: Request, described: _Described, caller: Caller) -> _Opened:
         """Open the first place that works; when none does, fail as the first did."""
         image = described.image
-        failures: list[BackendError] = []
+        first_error: BackendError | None = None
         for place in described.places:
             try:
                 if isinstance(place, NoPlace):
@@ -283,8 +286,12 @@ class ImageAPI:
                 return self._open_at(place, request, image, caller)
             except BackendError as error:
                 _log_failure(image.id, place, error)
-                failures.append(error)
-        raise failures[0]
+                first_error = first_error or error
+        try:
+            raise first_error or DataNotFound("no place")
+        finally:
+            # Its traceback holds this frame: together they would be a cycle.
+            del first_error
 
     def _open_at(self, place: Place, request: Request, image: Image, caller: Caller) -> _Opened:
         span = _wanted_span(request, image, place, image.size)
@@ -294,11 +301,11 @@ class ImageAPI:
                 # Only now is it known which bytes a range means.
                 span = _wanted_span(request, image, place, blob.total_size)
                 if span is not None:
-                    blob.close()
+                    close_blob(blob, image.id, place)
                     blob, span = _open_span(place, span, blob.version, caller)
             body = self._body(place, blob, span, image, caller)
         except BaseException:
-            blob.close()
+            close_blob(blob, image.id, place)
             raise
         try:
             body.prime()
@@ -355,7 +362,8 @@ class ImageAPI:
         try:
             with self._described_lock:
                 known = self._described[image.id]
-            if known.image is image or known.image == image:
+            # Both, since to == True is 1, and to repr() all locations are alike.
+            if known.image is image or (known.image == image and repr(known.image) == repr(image)):
                 return known
         except KeyError:
             pass
@@ -363,8 +371,8 @@ class ImageAPI:
         for note in headers.notes:
             LOG.warning("image %r: %s", image.id, note)
         places = places_of(image, self.backends.stores)
-        # About what is sent, and what is left out of it.
         weight = 1000 + len(str(headers.lines)) + len(str(image.properties))
+        weight += 100 * len(image.members) + 500 * len(image.locations)
         described = _Described(image, headers.lines, Target(image), places, weight)
         if weight <= _REMEMBERED_BYTES:
             with self._described_lock:
@@ -410,7 +418,7 @@ def _raise_for_conditions(request: Request, image: Image) -> None:
         environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH"), image.checksum
     )
     if refusal is Refusal.NOT_MODIFIED:
-        headers = [("Etag", image.checksum)] if image.checksum else []
+        headers = [("Etag", header_text(image.checksum))] if image.checksum else []
         raise exc.HTTPNotModified(headers=headers)
     if refusal is Refusal.PRECONDITION_FAILED:
         raise exc.HTTPPreconditionFailed(f"Image {image.id} is not what If-Match asks for.")
@@ -461,7 +469,21 @@ def _data_headers(
     return headers
 
 
-def _refuse(request: Request, refusal: exc.HTTPException) -> Response:
+def start(response: Response, start_response: StartResponse) -> Iterable[bytes]:
+    """Hand an answer to a WSGI server; its data is closed where that fails.
+
+    WebOb's own way out walks all headers in search of a Location.
+    """
+    try:
+        start_response(response.status, response.headerlist)
+    except BaseException:
+        if isinstance(response.app_iter, Body):
+            response.app_iter.close()
+        raise
+    return response.app_iter
+
+
+def refuse(request: Request, refusal: exc.HTTPException) -> Response:
     """WebOb's answer, its body written as Accept prefers; to HEAD just its headers."""
     if request.environ["REQUEST_METHOD"] != "HEAD":
         return request.send(refusal)

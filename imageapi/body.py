@@ -79,7 +79,7 @@ class Body:
         self._primed: bytes | None = None
         self._complete = False
         self._closed = False
-        self._error: BackendError | None = None
+        self._broken: str | None = None
 
     def __iter__(self) -> Self:
         return self
@@ -99,10 +99,10 @@ class Body:
         :raises BackendError: the body cannot be completed as it should be;
             every further call raises it again.
         """
-        if self._error is not None:
-            raise self._error
+        if self._broken is not None:
+            raise BackendError(self._broken)
         chunk, self._primed = self._primed, None
-        if chunk is None and not self._complete and not self._closed:
+        if chunk is None and not self._complete:
             chunk = self._advance_or_break()
         if chunk is None:
             self.close()
@@ -110,9 +110,14 @@ class Body:
         return chunk
 
     def close(self) -> None:
-        """Release the store's data.  Idempotent."""
+        """Release the store's data.  Idempotent.
+
+        What was not complete by then is broken, should anybody go on reading.
+        """
         if not self._closed:
             self._closed = True
+            if not self._complete and self._broken is None:
+                self._broken = "the data was closed before its end"
             self._close_blob()
 
     def _advance_or_break(self) -> bytes | None:
@@ -127,7 +132,8 @@ class Body:
                 error,
                 exc_info=error.__cause__,
             )
-            self._error = error
+            # Not the error itself, whose traceback would keep all of this alive.
+            self._broken = str(error)
             self.close()
             # Without its cause: the server will log it, and nobody knows
             # what a foreign exception tells.
@@ -224,8 +230,15 @@ class Body:
         raise error
 
     def _close_blob(self) -> None:
-        try:
-            self._blob.close()
-        except Exception as error:
-            # It spoils no response: the bytes are out, or broken off, already.
-            LOG.warning("image %r: %s: closing failed", self._image_id, self._place, exc_info=error)
+        close_blob(self._blob, self._image_id, self._place)
+
+
+def close_blob(blob: Blob, image_id: str, place: object) -> None:
+    """Close a Blob; where that fails it is logged, and spoils nothing else.
+
+    :param image_id, place: for the log.
+    """
+    try:
+        blob.close()
+    except Exception as error:
+        LOG.warning("image %r: %s: closing failed", image_id, place, exc_info=error)

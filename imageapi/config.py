@@ -40,5 +40,9 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
 
 def files_from_environment() -> list[str] | None:
     """The paths in IMAGEAPI_CONFIG_FILE, separated by ``:``; None where it names none."""
-    files = [path for path in os.environ.get(ENVIRONMENT_VARIABLE, "").split(":") if path]
-    return files or None
+    return split_paths(os.environ.get(ENVIRONMENT_VARIABLE, "")) or None
+
+
+def split_paths(text: str) -> list[str]:
+    """Paths separated by ``:``."""
+    return [path for path in text.split(":") if path]

@@ -8,6 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from imageapi.errors import MalformedImage
+
 STATUSES = frozenset(
     {
         "active",
@@ -102,6 +104,21 @@ class Image:
     members: frozenset[str] = frozenset()
     os_hash_algo: str | None = None
     os_hash_value: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would open an image, or break its answer, by its type alone.
+
+        :raises MalformedImage: a registry made it of something else.
+        """
+        for name in ("is_public", "protected", "deleted"):
+            if not isinstance(getattr(self, name), bool):
+                raise MalformedImage(f"{name} must be True or False")
+        if not isinstance(self.members, frozenset):
+            raise MalformedImage("members must be a frozenset of project ids")
+        if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
+            raise MalformedImage("size must be a whole number, 0 or more, or None")
+        if self.status not in STATUSES:
+            raise MalformedImage(f"status must be one of {', '.join(sorted(STATUSES))}")
 
     @property
     def is_deleted(self) -> bool:

@@ -157,8 +157,8 @@ class _Loader:
             sections: dict[str, dict[str, list[str]]] = {}
             cfg.ConfigParser(path, sections).parse()
             for group in sections.keys() - self._known.keys():
-                if group.startswith(f"{opts.GROUP}_"):
-                    nearest = _nearest(group, self._known)
+                nearest = _nearest(group, self._known)
+                if nearest or group.startswith(f"{opts.GROUP}_"):
                     LOG.warning("[%s] in %s is not used%s", group, path, nearest)
             for group, known in self._known.items():
                 for option in sections.get(group, {}):
@@ -269,7 +269,7 @@ def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
+    close = difflib.get_close_matches(name, list(known), 1, 0.75)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

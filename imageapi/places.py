@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which store opens which of an image's locations, and opening it there."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ class Place(NamedTuple):
                 raise BackendError("total_size is negative; for unknown it is None")
         except BaseException as error:
             if blob is not None:
-                blob.close()
+                with contextlib.suppress(Exception):
+                    blob.close()
             if isinstance(error, Exception) and not isinstance(error, BackendError):
                 raise unexpected(self.store, error) from error
             raise

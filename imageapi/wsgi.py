@@ -9,8 +9,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request, exc
 
-from imageapi.api import ImageAPI
-from imageapi.config import files_from_environment, load_config
+from imageapi.api import ImageAPI, refuse, start
+from imageapi.config import files_from_environment, load_config, split_paths
 from imageapi.errors import ConfigurationError
 from imageapi.routes import image_id_of
 
@@ -34,8 +34,7 @@ class ImageAPIMiddleware:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
             if image_id is not None:
-                response = self.api.respond(Request(environ), image_id)
-                return response(environ, start_response)
+                return start(self.api.respond(Request(environ), image_id), start_response)
         return self.app(environ, start_response)
 
     def close(self) -> None:
@@ -57,7 +56,7 @@ class _LazyApplication:
             for problem in error.problems:
                 LOG.error("configuration: %s", problem)
             refusal = exc.HTTPInternalServerError("The server's configuration is refused.")
-            return Request(environ).send(refusal)(environ, start_response)
+            return start(refuse(Request(environ), refusal), start_response)
         return api(environ, start_response)
 
     def _build(self) -> ImageAPI:
@@ -98,5 +97,8 @@ def _paste_config(settings: dict[str, str]) -> cfg.ConfigOpts:
             [f"paste: there is no setting {name!r}; there is config_file" for name in unknown]
         )
     if "config_file" in settings:
-        return load_config(settings["config_file"].split(":"))
+        files = split_paths(settings["config_file"])
+        if not files:
+            raise ConfigurationError(["paste: config_file names no file"])
+        return load_config(files)
     return load_config(files_from_environment())

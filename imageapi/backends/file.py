@@ -29,8 +29,8 @@ from imageapi.image import Image, Location
 
 _LARGEST_RECORD = 1024 * 1024
 
-# What is remembered of parsed records: this many bytes of their documents.
-_REMEMBERED_BYTES = 8 * 1024 * 1024
+# What is remembered of parsed records, by a rough count of the bytes they take.
+_REMEMBERED_BYTES = 16 * 1024 * 1024
 
 # A file changed twice within a file system's clock tick keeps its times.  The
 # coarsest in use (FAT's) tick every two seconds, so the times of a file that
@@ -100,7 +100,7 @@ class FileRegistry(RegistryBackend):
         self.directory: str = os.path.abspath(conf[group].directory)
         self._lock = threading.Lock()
         self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda entry: entry.identity.size
+            _REMEMBERED_BYTES, getsizeof=lambda entry: 1000 + 2 * entry.identity.size
         )
 
     def get(self, image_id: str, caller: Caller) -> Image:
@@ -135,6 +135,8 @@ class FileRegistry(RegistryBackend):
                 raise MalformedImage(f"{path}: not a regular file")
             if status.st_size > _LARGEST_RECORD:
                 raise MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
+            identity = _Identity.of(status)
+            is_settled = identity.is_settled()
             data = os.read(descriptor, status.st_size)
         finally:
             os.close(descriptor)
@@ -142,8 +144,7 @@ class FileRegistry(RegistryBackend):
             image = document.parse(data, image_id)
         except MalformedImage as error:
             raise MalformedImage(f"{path}: {error}") from None
-        identity = _Identity.of(status)
-        if identity.is_settled():
+        if is_settled:
             with self._lock:
                 self._remembered[path] = _Remembered(identity, image)
         return image
@@ -297,6 +298,8 @@ class FileBlob(Blob):
     Its version is the file's identity and times, once they are settled.
     """
 
+    _descriptor = -1
+
     def __init__(
         self,
         descriptor: int,
@@ -327,7 +330,8 @@ class FileBlob(Blob):
         self._chunk_size = chunk_size
         self._position = start
         self._stop = stop
-        self._modified_ns = identity.modified_ns
+        self._identity = identity
+        self._links = status.st_nlink
         self._ended = False
 
     def __next__(self) -> bytes:
@@ -356,12 +360,19 @@ class FileBlob(Blob):
         if descriptor >= 0:
             os.close(descriptor)
 
+    def __del__(self) -> None:
+        # For hosts that drop an answer without closing it.
+        self.close()
+
     def _check_unchanged(self) -> None:
         """A file rewritten in place while it was read gave a mixture of bytes.
 
-        Its ctime is left out of this: a file that is renamed or replaced
+        Losing a name changes only the ctime: a file that was replaced
         meanwhile goes on being read as it was.
         """
         status = os.fstat(self._descriptor)
-        if (status.st_size, status.st_mtime_ns) != (self._size, self._modified_ns):
+        now, before = _Identity.of(status), self._identity
+        if status.st_nlink < self._links:
+            now = now._replace(changed_ns=before.changed_ns)
+        if now != before:
             raise DataChanged(f"{self._path}: was changed while it was read")

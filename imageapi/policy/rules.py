@@ -70,10 +70,10 @@ class RulesPolicy(PolicyBackend):
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         name: str | None = conf[group].policy_file
         self._path = conf.find_file(name) if name else None
-        if name and self._path is None:
+        if name is not None and self._path is None:
             raise ConfigurationError([f"policy_file: there is no file {name!r}"])
         self._lock = threading.Lock()
-        self._seen = self._identity()
+        self._seen = self._coming = self._identity()
         self._looked_at = time.monotonic()
         try:
             self._enforcer = _load(self._path)
@@ -109,6 +109,10 @@ class RulesPolicy(PolicyBackend):
             self._looked_at = time.monotonic()
             identity = self._identity()
             if identity == self._seen:
+                return
+            if identity != self._coming:
+                # It may be half written: it is read when it looks the same again.
+                self._coming = identity
                 return
             self._seen = identity
             try:
@@ -199,7 +203,7 @@ def _check_grammar(name: str, rule: str) -> None:
                 raise ValueError(f"the rule {name!r}: {word!r} is no check, such as role:admin")
         if not fits:
             raise ValueError(f"the rule {name!r} does not parse at {word!r}")
-    if depth or (wants_check and rule.strip()):
+    if depth or (wants_check and rule):
         raise ValueError(f"the rule {name!r} ends too early")
 
 

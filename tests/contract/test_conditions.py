@@ -2,6 +2,7 @@
 """docs/wire.md, Conditional and partial requests."""
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,20 @@ def test_if_match_comes_before_if_none_match_and_range(ten: Memory) -> None:
     assert ten.get(If_Match="x", If_None_Match=MD5, Range="bytes=50-").status_code == 412
     assert ten.get(If_Match=MD5, If_None_Match=MD5, Range="bytes=50-").status_code == 304
     assert ten.get(If_Match=MD5, If_None_Match="x", Range="bytes=50-").status_code == 416
+
+
+@pytest.mark.wire("conditions-if-none-match")
+@pytest.mark.parametrize("name", ["If_None_Match", "If_Match", "If_Range"])
+@pytest.mark.parametrize("blanks", [" ", "\t", ", ", '" ', "W/ "])
+def test_no_header_keeps_the_server_busy(ten: Memory, name: str, blanks: str) -> None:
+    """A parser that tries again at each blank would take minutes for these."""
+    started = time.monotonic()
+    for end in ("", '"', '"x', "x\x00"):
+        ten.head(**{name: "a," + blanks * 100_000 + end, "Range": "bytes=0-1"})
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.wire("conditions-304")
+def test_304_cannot_be_split_by_a_checksum(ten: Memory) -> None:
+    ten.put(DATA, checksum="a\r\nSet-Cookie: x")
+    assert ten.get(If_None_Match="*").headers["Etag"] == "a  Set-Cookie: x"

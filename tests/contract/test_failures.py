@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/wire.md, When the registry fails, and When the data is not as the record says."""
 
+import gc
 import hashlib
 import logging
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webob import exc
 
-from imageapi import api
+from imageapi import ImageAPIMiddleware, api
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -21,6 +22,7 @@ from imageapi.errors import (
     DataChanged,
     DataNotFound,
     LocationRefused,
+    MalformedImage,
 )
 from imageapi.image import Image, Location
 from tests.deployment import Deployment
@@ -639,3 +641,99 @@ def test_image_that_is_none(
     monkeypatch.setattr(memory.registry, "get", lambda *args: image)
     assert memory.get().status_code == 500
     assert "registry 'memory'" in caplog.text
+
+
+@pytest.mark.wire("data-ends-early")
+def test_body_that_was_closed_does_not_end_as_if_it_were_whole(chunked: Memory) -> None:
+    response = chunked.request()
+    close(response)
+    with pytest.raises(BackendError):
+        b"".join(response.app_iter)
+    assert chunked.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-checksum-first-chunk")
+def test_whole_body_that_was_closed_is_still_there(chunked: Memory) -> None:
+    chunked.put(b"data")
+    response = chunked.request()
+    close(response)
+    assert b"".join(response.app_iter) == b"data"
+
+
+@pytest.mark.wire("data-locations")
+@pytest.mark.parametrize("path", ["app", "filter"])
+def test_data_is_closed_when_the_answer_cannot_be_started(chunked: Memory, path: str) -> None:
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("the server refuses a header")
+
+    app: Any = chunked.api
+    if path == "filter":
+        app = ImageAPIMiddleware.__new__(ImageAPIMiddleware)
+        app.api = chunked.api
+    with pytest.raises(RuntimeError):
+        app(webob.Request.blank("/v1/images/i").environ, fail)
+    assert (chunked.store.opened, chunked.store.open_blobs) == (1, 0)
+
+
+@pytest.mark.wire("data-locations")
+def test_data_is_closed_when_the_environ_is_broken(chunked: Memory) -> None:
+    environ = webob.Request.blank("/v1/images/i").environ
+    del environ["HTTP_HOST"], environ["SERVER_NAME"]
+    with pytest.raises(TypeError):
+        chunked.api(environ, lambda *args: lambda data: None)
+    assert chunked.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-size")
+def test_store_whose_closing_fails_too(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.put(b"data", locations=(Location("memory:i"), Location("memory:i", "second")))
+    memory.second.put("i", b"data")
+    opens = memory.store.open
+
+    def open_unclosable(*args: Any, **kwargs: Any) -> Any:
+        blob = opens(*args, **kwargs)
+        blob.total_size = 5
+        monkeypatch.setattr(blob, "close", raising(OSError("a bug")))
+        return blob
+
+    monkeypatch.setattr(memory.store, "open", open_unclosable)
+    assert memory.get().body == b"data"
+
+
+@pytest.mark.wire("data-not-found")
+def test_failures_leave_no_cycles(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.put(None, size=4)
+    memory.get()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            memory.get()
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
+
+
+@pytest.mark.wire("registry-malformed")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"is_public": "false"},
+        {"deleted": 0},
+        {"members": "p10 p20"},
+        {"size": -5},
+        {"size": True},
+        {"status": "Active"},
+    ],
+)
+def test_image_of_wrong_types_cannot_be_made(fields: dict[str, Any]) -> None:
+    with pytest.raises(MalformedImage):
+        Image(**{"id": "i", "status": "active", **fields})
+
+
+@pytest.mark.wire("data-checksum")
+def test_half_an_os_hash_is_none(memory: Memory) -> None:
+    memory.put(b"data", os_hash_algo="sha512")
+    assert memory.get().body == b"data"
+    memory.put(b"data", os_hash_algo="sha512", checksum="0" * 32)
+    assert memory.get().status_code == 500

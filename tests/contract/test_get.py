@@ -329,6 +329,13 @@ def test_it_is_logged_once_an_image_and_version(
     assert len(caplog.records) == 2
 
 
+@pytest.mark.wire("get-property-values")
+def test_changed_type_of_a_value_is_a_changed_record(memory: Memory) -> None:
+    for value, text in ((True, "True"), (1, "1"), (1.0, "1.0"), (True, "True")):
+        memory.put(properties={"flag": value})
+        assert memory.head().headers["X-Image-Meta-Property-Flag"] == text
+
+
 @pytest.mark.wire("get-size-on-206")
 def test_size_is_the_whole_images_on_206(memory: Memory) -> None:
     memory.put(b"0123456789")

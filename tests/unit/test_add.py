@@ -128,6 +128,23 @@ def test_any_failing_sync_leaves_nothing(
     assert left_behind(deployment) == []
 
 
+@pytest.mark.usefixtures("files")
+def test_interrupted_at_the_very_end_it_keeps_both(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = add._NewFile.__exit__
+
+    def interrupted(self: Any, *error: Any) -> None:
+        leave(self, *error)
+        if self._path == str(deployment.record_path("i")):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(add._NewFile, "__exit__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put(deployment, io.BytesIO(DATA))
+    assert left_behind(deployment) == ["i", "i.json"]
+
+
 @pytest.mark.parametrize("folder", ["images", "registry"])
 def test_missing_folder_is_named(deployment: Deployment, folder: str) -> None:
     path: Path = getattr(deployment, folder)

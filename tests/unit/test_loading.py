@@ -233,6 +233,14 @@ def test_section_of_a_backend_that_is_not_named_is_told(
     assert message.endswith("is not used; did you mean 'imageapi_store_file'?")
 
 
+def test_misspelt_section_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(tmp_path, "[imagepi]\n[imagepi_policy_rules]\npolicy_file = x\n[oslo_policy]\n")
+    assert [message.split(" in ")[0] for message in caplog.messages] == [
+        "[imagepi]",
+        "[imagepi_policy_rules]",
+    ]
+
+
 def test_wrong_value_of_the_core_hides_no_other_problem(tmp_path: Path) -> None:
     text = "[imageapi]\nchunk_size = x\nstores = file, nothing\n[imageapi_store_file]\ndir = y\n"
     problems = problems_of(tmp_path, text)

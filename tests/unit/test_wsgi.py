@@ -45,6 +45,8 @@ def test_application_tells_what_is_wrong_to_the_log_only(
     response = get(application, "/v1/images/i")
     assert response.status_code == 500
     assert "flie" not in response.text
+    head = get(application, "/v1/images/i", method="HEAD")
+    assert head.headerlist == response.headerlist
     assert "configuration: [imageapi] registry: no installed distribution" in caplog.text
     deployment.configure()
     assert get(application, "/v1/images/i").body == b"data"
@@ -107,6 +109,8 @@ def test_paste_application_and_filter(paste: Path) -> None:
 def test_paste_settings_are_parsed_strictly() -> None:
     with pytest.raises(ConfigurationError, match="no setting 'config_flie'"):
         wsgi.app_factory({}, config_flie="x")
+    with pytest.raises(ConfigurationError, match="names no file"):
+        wsgi.app_factory({}, config_file="")
     with pytest.raises(ConfigurationError, match="/absent"):
         wsgi.filter_factory({}, config_file="/absent")
 

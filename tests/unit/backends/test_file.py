@@ -357,6 +357,25 @@ class TestStore:
             list(blob)
         blob.close()
 
+    def test_file_rewritten_while_it_is_read_with_its_time_set_back(
+        self, deployment: Deployment, store: FileStore
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        os.utime(path, (1, 1))
+        blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
+        path.write_bytes(b"DATA")
+        os.utime(path, (1, 1))
+        with pytest.raises(DataChanged):
+            list(blob)
+        blob.close()
+
+    def test_blob_that_nobody_closed_is_closed_when_it_goes(
+        self, deployment: Deployment, store: FileStore
+    ) -> None:
+        (deployment.images / "i").write_bytes(b"data")
+        store.open(store.locate("i"), caller=ANONYMOUS)
+
     def test_file_replaced_while_it_is_read_is_read_as_it_was(
         self, deployment: Deployment, store: FileStore
     ) -> None:

@@ -103,6 +103,7 @@ def test_rule_default_is_not_asked(tmp_path: Path) -> None:
         ('"get_image": "project_id:%(owner"', "is no check"),
         ('"get_image": "project_id:%(owner)d"', "is no check"),
         (" \n", "is empty"),
+        ('"get_image": " "', "ends too early"),
     ],
 )
 def test_broken_file_refuses_to_start(
@@ -138,7 +139,8 @@ def test_changed_file_is_seen(tmp_path: Path) -> None:
     one = policy(tmp_path, '"get_image": "@"')
     assert one.allows("get_image", CALLER, {})
     (tmp_path / "rules.yaml").write_text('"get_image": "!"')
-    assert not one.allows("get_image", CALLER, {})
+    # Once it is seen to be written no longer.
+    assert [one.allows("get_image", CALLER, {}) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.usefixtures("at_once")
@@ -159,8 +161,28 @@ def test_file_that_breaks_later_leaves_the_rules_as_they_were(
     with pytest.raises(BackendError, match=str(path)):
         one.check()
     path.write_text('"get_image": "@"')
-    assert one.allows("get_image", CALLER, {})
+    assert [one.allows("get_image", CALLER, {}) for _ in range(2)] == [False, True]
     one.check()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_half_written_file_is_not_taken_over(tmp_path: Path) -> None:
+    one = policy(tmp_path, '"get_image": "!"')
+    path = tmp_path / "rules.yaml"
+    for text in ("# half", "# half of it", "# half of it, still"):
+        path.write_text(text)
+        assert not one.allows("get_image", CALLER, {})
+
+
+@pytest.mark.parametrize("name", ["", "absent.yaml"])
+def test_name_of_no_file_refuses_to_start(tmp_path: Path, name: str) -> None:
+    conf = cfg.ConfigOpts()
+    config = tmp_path / "imageapi.conf"
+    config.write_text(f"[imageapi_policy_rules]\npolicy_file = {name}\n")
+    conf([], default_config_files=[str(config)], default_config_dirs=[])
+    conf.register_opts(RulesPolicy.options(), group="imageapi_policy_rules")
+    with pytest.raises(ConfigurationError, match="there is no file"):
+        RulesPolicy(conf, "imageapi_policy_rules")
 
 
 @pytest.mark.parametrize(
