@@ -250,7 +250,7 @@ class ImageAPI:
             headers = _data_headers(image, image.size, described.reads_ranges)
         else:
             headers = _data_headers(image, None, False, with_etag=False)
-        return self._response(request, described, headers, [])
+        return Response(headerlist=headers + self._meta_lines(request, described), app_iter=[])
 
     # The answers with data.
 
@@ -258,21 +258,18 @@ class ImageAPI:
         image = described.image
         if image.size == 0:
             headers = _data_headers(image, 0, described.reads_ranges)
-            return self._response(request, described, headers, [])
-        # Made before the data is opened: nothing may fail after that.
-        response = self._response(request, described, [], [])
+            return Response(headerlist=headers + self._meta_lines(request, described), app_iter=[])
+        # Made before the data is opened, as their making may fail.
+        meta = self._meta_lines(request, described)
         opened = self._open(request, described, caller)
         span, size, ranges = opened.span, opened.size, opened.store.backend.ranges
         if span is None:
             headers = _data_headers(image, size, ranges)
-        else:
-            response.status = "206 Partial Content"
-            headers = _data_headers(image, span.stop - span.start, ranges)
-            headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
+            return Response(headerlist=headers + meta, app_iter=opened.body)
+        headers = _data_headers(image, span.stop - span.start, ranges)
+        headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
         return Response(
-            status=response.status,
-            headerlist=headers + response.headerlist,
-            app_iter=opened.body,
+            status="206 Partial Content", headerlist=headers + meta, app_iter=opened.body
         )
 
     def _open(self, request: Request, described: _Described, caller: Caller) -> _Opened:
@@ -379,17 +376,9 @@ class ImageAPI:
                 self._described[image.id] = described
         return described
 
-    def _response(
-        self,
-        request: Request,
-        described: _Described,
-        headers: list[HeaderLine],
-        body: Iterable[bytes],
-    ) -> Response:
+    def _meta_lines(self, request: Request, described: _Described) -> list[HeaderLine]:
         uri = header_text(self._uri(request, described.image))
-        headers.append(("X-Image-Meta-Uri", uri))
-        headers.extend(described.headers)
-        return Response(headerlist=headers, app_iter=body)
+        return [("X-Image-Meta-Uri", uri), *described.headers]
 
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
