@@ -291,6 +291,10 @@ class ImageAPI:
             del first_error
 
     def _open_at(self, place: Place, request: Request, image: Image, caller: Caller) -> _Opened:
+        """Open a place, as a part or as the whole, and read the first chunk.
+
+        Until there is a Body, which then owns it, the Blob is closed here.
+        """
         span = _wanted_span(request, image, place, image.size)
         blob, span = _open_span(place, span, None, caller)
         try:

@@ -75,8 +75,10 @@ class Body:
         self._reopen = reopen
         self._attempts_left = resume_attempts if blob.version is not None else 0
         self._received = 0
-        self._held: bytes | None = None
+        # Read before the answer was begun, and not sent yet.
         self._primed: bytes | None = None
+        # Of data of unknown length: the chunk that may turn out to be the last.
+        self._held: bytes | None = None
         self._complete = False
         self._closed = False
         self._broken: str | None = None
