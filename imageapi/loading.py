@@ -156,9 +156,10 @@ class _Loader:
         for path in getattr(self._conf, "config_file", None) or ():
             sections: dict[str, dict[str, list[str]]] = {}
             cfg.ConfigParser(path, sections).parse()
-            for group in sections.keys() - self._known.keys():
+            for group in sections:
                 nearest = _nearest(group, self._known)
-                if nearest or group.startswith(f"{opts.GROUP}_"):
+                is_like_ours = nearest or group.startswith(f"{opts.GROUP}_")
+                if is_like_ours and group not in self._known:
                     LOG.warning("[%s] in %s is not used%s", group, path, nearest)
             for group, known in self._known.items():
                 for option in sections.get(group, {}):
