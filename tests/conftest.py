@@ -3,11 +3,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import imageapi
 from imageapi.backends import file
 from tests.deployment import Deployment
 from tests.memory import Memory
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("imageapi", parent=settings(), deadline=None)
+settings.load_profile("imageapi")
 
 
 @pytest.fixture

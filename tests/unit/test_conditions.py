@@ -68,9 +68,9 @@ def test_a_list_matches_each_of_its_tags(
 
 
 @given(st.text(max_size=100), st.text(max_size=100))
-@example('"' * 100_000, "x")
-@example("," * 100_000, "x")
-@example(" " * 100_000 + "x", "x")
+@example('"' * 20_000, "x")
+@example("," * 20_000, "x")
+@example(" " * 20_000 + "x", "x")
 def test_any_text_is_decided(text: str, etag: str) -> None:
     assert evaluate(None, text, etag) in (None, Refusal.NOT_MODIFIED)
     assert evaluate(text, None, etag) in (None, Refusal.PRECONDITION_FAILED)
