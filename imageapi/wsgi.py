@@ -9,7 +9,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request, exc
 
-from imageapi.api import ImageAPI, refuse, start
+from imageapi import refusals
+from imageapi.api import ImageAPI, start
 from imageapi.config import files_from_environment, load_config, split_paths
 from imageapi.errors import ConfigurationError
 from imageapi.routes import image_id_of
@@ -56,7 +57,7 @@ class _LazyApplication:
             for problem in error.problems:
                 LOG.error("configuration: %s", problem)
             refusal = exc.HTTPInternalServerError("The server's configuration is refused.")
-            return start(refuse(Request(environ), refusal), start_response)
+            return start(refusals.refuse(Request(environ), refusal), start_response)
         return api(environ, start_response)
 
     def _build(self) -> ImageAPI:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 import imageapi
-from imageapi.backends import file
+from imageapi.backends import folder
 from tests.deployment import Deployment
 from tests.memory import Memory
 
@@ -23,7 +23,7 @@ def deployment(tmp_path: Path) -> Deployment:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were written just now count as settled: no test waits for a clock tick."""
-    monkeypatch.setattr(file, "SETTLED_NS", -1)
+    monkeypatch.setattr(folder, "SETTLED_NS", -1)
 
 
 @pytest.fixture

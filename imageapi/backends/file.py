@@ -5,7 +5,6 @@ import errno
 import os
 import stat
 import threading
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
@@ -16,6 +15,14 @@ from oslo_config import cfg
 
 from imageapi import document
 from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
+from imageapi.backends.folder import (
+    NOTHING_THERE,
+    Identity,
+    check_folder,
+    file_name,
+    is_below,
+    open_below,
+)
 from imageapi.caller import Caller
 from imageapi.errors import (
     BackendUnavailable,
@@ -32,54 +39,9 @@ _LARGEST_RECORD = 1024 * 1024
 # What is remembered of parsed records, by a rough count of the bytes they take.
 _REMEMBERED_BYTES = 16 * 1024 * 1024
 
-# A file changed twice within a file system's clock tick keeps its times.  The
-# coarsest in use (FAT's) tick every two seconds, so the times of a file that
-# changed just now identify nothing yet.
-SETTLED_NS = 2_000_000_000
-
-_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-
-
-@lru_cache(maxsize=4096)
-def file_name(image_id: str) -> str:
-    """The name under which a folder has an image: its id, percent-encoded.
-
-    Injective, and never a path: ``.`` and ``..`` are encoded too.
-    """
-    if image_id in (".", ".."):
-        return image_id.replace(".", "%2E")
-    return quote(image_id, safe="")
-
-
-class _Identity(NamedTuple):
-    """What tells a file's content from what it was before."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "_Identity":
-        return cls(
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
-
-    def __str__(self) -> str:
-        return f"{self[0]}:{self[1]}:{self[2]}:{self[3]}:{self[4]}"
-
-    def is_settled(self) -> bool:
-        """Whether a change from now on would show in the times."""
-        return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
-
 
 class _Remembered(NamedTuple):
-    identity: _Identity
+    identity: Identity
     image: Image
 
 
@@ -106,7 +68,7 @@ class FileRegistry(RegistryBackend):
     def get(self, image_id: str, caller: Caller) -> Image:
         path = self.path(image_id)
         try:
-            identity = _Identity.of(os.stat(path))
+            identity = Identity.of(os.stat(path))
             with self._lock:
                 known = self._remembered[path]
             if known.identity == identity:
@@ -125,7 +87,7 @@ class FileRegistry(RegistryBackend):
         return f"{self.directory}/{file_name(image_id)}.json"
 
     def check(self) -> None:
-        _check_directory(self.directory)
+        check_folder(self.directory)
 
     def _read(self, path: str, image_id: str) -> Image:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -135,7 +97,7 @@ class FileRegistry(RegistryBackend):
                 raise MalformedImage(f"{path}: not a regular file")
             if status.st_size > _LARGEST_RECORD:
                 raise MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
-            identity = _Identity.of(status)
+            identity = Identity.of(status)
             is_settled = identity.is_settled()
             data = os.read(descriptor, status.st_size)
         finally:
@@ -150,7 +112,7 @@ class FileRegistry(RegistryBackend):
         return image
 
     def _refuse(self, error: OSError) -> NoReturn:
-        if error.errno in _NOTHING_THERE and os.path.isdir(self.directory):
+        if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
             raise ImageNotFound("no record") from None
         # A folder that is not mounted must not look as if no image existed.
         raise BackendUnavailable(f"{error.filename}: {error.strerror}") from None
@@ -194,7 +156,7 @@ class FileStore(StoreBackend):
     ) -> Blob:
         path = _path_of(location.url)
         try:
-            descriptor = self._open_below(path)
+            descriptor = open_below(self.directory, path)
         except OSError as error:
             self._refuse(path, error)
         try:
@@ -204,59 +166,17 @@ class FileStore(StoreBackend):
             raise
 
     def check(self) -> None:
-        _check_directory(self.directory)
-
-    def _open_below(self, path: str) -> int:
-        """Open a file below the folder; links are followed, but not out of it.
-
-        The plain case, a file right in the folder, is one system call that
-        follows no link.  All others are resolved first and then opened name
-        by name, so that a link put there meanwhile is not followed either.
-        """
-        parent, _, name = path.rpartition("/")
-        if parent == self.directory and name not in ("", ".", ".."):
-            try:
-                return os.open(path, _READ)
-            except OSError as error:
-                if error.errno != errno.ELOOP:
-                    raise
-        root = os.path.realpath(self.directory, strict=True)
-        names = os.path.relpath(os.path.realpath(path, strict=True), root).split(os.sep)
-        if names[0] in (os.pardir, os.curdir):
-            raise LocationRefused(f"{path} is not below {self.directory}")
-        return _open_names(root, names)
-
-    def _is_below(self, path: str) -> bool:
-        folders = (self.directory, os.path.realpath(self.directory))
-        return any(os.path.commonpath([folder, path]) == folder for folder in folders)
+        check_folder(self.directory)
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
-        if error.errno in _NOTHING_THERE and os.path.isdir(self.directory):
-            if not self._is_below(os.path.normpath(path)):
+        if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
+            if not is_below(self.directory, path):
                 # The same answer as where something lies there.
                 raise LocationRefused(f"{path} is not below {self.directory}") from None
             raise DataNotFound(f"{path}: {error.strerror}") from None
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
             raise LocationRefused(f"{path}: not a regular file") from None
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
-
-
-# Without O_NONBLOCK, opening a FIFO would wait for its writer.
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def _open_names(root: str, names: Sequence[str]) -> int:
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for name in names[:-1]:
-        try:
-            inner = os.open(name, _READ | os.O_DIRECTORY, dir_fd=folder)
-        finally:
-            os.close(folder)
-        folder = inner
-    try:
-        return os.open(names[-1], _READ, dir_fd=folder)
-    finally:
-        os.close(folder)
 
 
 @lru_cache(maxsize=4096)
@@ -281,15 +201,6 @@ def _path_of(url: str) -> str:
     if b"\0" in decoded:
         raise LocationRefused("a file: URL must not hold %00")
     return os.fsdecode(decoded)
-
-
-def _check_directory(directory: str) -> None:
-    try:
-        os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    except OSError as error:
-        raise BackendUnavailable(f"{directory}: {error.strerror}") from None
-    if not os.access(directory, os.X_OK):
-        raise BackendUnavailable(f"{directory}: may be listed but not entered")
 
 
 class FileBlob(Blob):
@@ -317,7 +228,7 @@ class FileBlob(Blob):
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise LocationRefused(f"{path}: not a regular file")
-        identity = _Identity.of(status)
+        identity = Identity.of(status)
         self.total_size = self._size = identity.size
         self.version = str(identity) if identity.is_settled() else None
         if version is not None and version != self.version:
@@ -371,7 +282,7 @@ class FileBlob(Blob):
         meanwhile goes on being read as it was.
         """
         status = os.fstat(self._descriptor)
-        now, before = _Identity.of(status), self._identity
+        now, before = Identity.of(status), self._identity
         if status.st_nlink < self._links:
             now = now._replace(changed_ns=before.changed_ns)
         if now != before:

@@ -11,8 +11,9 @@ from urllib.parse import quote, unquote
 import testtools
 
 from imageapi import document
-from imageapi.backends import file
-from imageapi.backends.file import FileRegistry, FileStore, file_name
+from imageapi.backends import folder
+from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.backends.folder import file_name
 from imageapi.image import Image, Location
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
@@ -21,10 +22,10 @@ from imageapi.testing.suite import build
 
 def folder_of(case: testtools.TestCase) -> Path:
     """A folder for a test, in which no file need get older before its times are settled."""
-    case.patch(file, "SETTLED_NS", -1)
-    folder = tempfile.TemporaryDirectory()
-    case.addCleanup(folder.cleanup)
-    return Path(folder.name)
+    case.patch(folder, "SETTLED_NS", -1)
+    temporary = tempfile.TemporaryDirectory()
+    case.addCleanup(temporary.cleanup)
+    return Path(temporary.name)
 
 
 def write(path: str, data: bytes) -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/wire.md, When the registry fails, and When the data is not as the record says."""
 
+import errno
 import gc
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webob import exc
 
-from imageapi import ImageAPIMiddleware, api
+from imageapi import ImageAPIMiddleware, refusals
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -594,13 +596,13 @@ def test_errors_do_not_pile_up(memory: Memory, monkeypatch: pytest.MonkeyPatch) 
     """An exception that is kept and raised again would grow a traceback each time."""
     memory.put(locations=(Location("rbd:x"),))
     raised: list[BaseException] = []
-    failure = api._failure
+    failure = refusals.failure
 
     def noted(error: BackendError, image_id: str) -> exc.HTTPException:
         raised.append(error)
         return failure(error, image_id)
 
-    monkeypatch.setattr(api, "_failure", noted)
+    monkeypatch.setattr(refusals, "failure", noted)
     for _ in range(2):
         assert memory.get().status_code == 500
     assert raised[0] is not raised[1]
@@ -737,3 +739,26 @@ def test_half_an_os_hash_is_none(memory: Memory) -> None:
     assert memory.get().body == b"data"
     memory.put(b"data", os_hash_algo="sha512", checksum="0" * 32)
     assert memory.get().status_code == 500
+
+
+@pytest.mark.wire("data-ends-early")
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_read_that_fails_once_is_resumed_from_files(
+    deployment: Deployment, settled: None, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    deployment.configure(core="chunk_size = 1000")
+    deployment.add("i", BIG)
+    api = deployment.api()
+    assert get_file(api, "/v1/images/i").body == BIG
+    reads = []
+    read = os.read
+
+    def failing(descriptor: int, size: int) -> bytes:
+        reads.append(descriptor)
+        if len(reads) == 5:
+            raise OSError(number, os.strerror(number))
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", failing)
+    assert get_file(api, "/v1/images/i").body == BIG
+    assert len(reads) > 5

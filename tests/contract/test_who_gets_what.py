@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import webob
 
 from imageapi import Caller
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
@@ -207,3 +208,26 @@ def test_failing_policy_refuses(
     monkeypatch.setattr(policy, "allows", fail)
     assert both(memory) == (403, 403)
     assert "policy 'visible' refuses get_image" in caplog.text
+
+
+@pytest.mark.wire("who-may-know")
+@pytest.mark.parametrize("roles", ["member", "admin"])
+@pytest.mark.parametrize("trusted", [False, True])
+def test_forged_headers_give_nothing(memory: Memory, roles: str, trusted: bool) -> None:
+    """What a client sends is an identity only where keystonemiddleware vouches for it."""
+    memory.put(is_public=False, owner="p1")
+    request = webob.Request.blank(
+        "/v1/images/i",
+        headers={
+            "X-Identity-Status": "Confirmed",
+            "X-User-Id": "u1",
+            "X-Project-Id": "p1",
+            "X-Roles": roles,
+            "X-Auth-Token": "t",
+            "Keystone.Token-Auth": "x",
+            "Imageapi.Caller": "x",
+        },
+    )
+    if trusted:
+        request.environ["keystone.token_auth"] = object()
+    assert request.send(memory.api).status_code == (200 if trusted else 404)

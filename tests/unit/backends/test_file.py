@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from imageapi import document
-from imageapi.backends import file
-from imageapi.backends.file import FileRegistry, FileStore, file_name
+from imageapi.backends import folder
+from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import (
     BackendUnavailable,
@@ -55,23 +55,6 @@ def no_descriptor_is_left() -> Iterator[None]:
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-@pytest.mark.parametrize(
-    ("image_id", "name"),
-    [
-        ("71c675ab-d94f", "71c675ab-d94f"),
-        (".", "%2E"),
-        ("..", "%2E%2E"),
-        ("...", "..."),
-        ("a b", "a%20b"),
-        ("%2E", "%252E"),
-        ("\u00e9", "%C3%A9"),
-        ("a+b", "a%2Bb"),
-    ],
-)
-def test_file_names(image_id: str, name: str) -> None:
-    assert file_name(image_id) == name
-
-
 class TestRegistry:
     @pytest.mark.parametrize("image_id", ["i", ".", "..", "a b", "\u00e9", "a.json", "-", "%"])
     def test_finds_records(
@@ -92,7 +75,7 @@ class TestRegistry:
         with pytest.raises(BackendUnavailable, match="No such file"):
             registry.get("i", ANONYMOUS)
 
-    @pytest.mark.parametrize("settled_ns", [-1, file.SETTLED_NS])
+    @pytest.mark.parametrize("settled_ns", [-1, folder.SETTLED_NS])
     def test_changed_record_is_seen_at_the_next_request(
         self,
         deployment: Deployment,
@@ -100,7 +83,7 @@ class TestRegistry:
         monkeypatch: pytest.MonkeyPatch,
         settled_ns: int,
     ) -> None:
-        monkeypatch.setattr(file, "SETTLED_NS", settled_ns)
+        monkeypatch.setattr(folder, "SETTLED_NS", settled_ns)
         deployment.record("i", name="a")
         path = deployment.record_path("i")
         assert registry.get("i", ANONYMOUS).name == "a"
@@ -338,7 +321,7 @@ class TestStore:
         blob = store.open(location, caller=ANONYMOUS)
         blob.close()
         assert blob.version is None
-        later = time.time_ns() + file.SETTLED_NS + 1
+        later = time.time_ns() + folder.SETTLED_NS + 1
         monkeypatch.setattr(time, "time_ns", lambda: later)
         blob = store.open(location, caller=ANONYMOUS)
         blob.close()
