@@ -66,9 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="small and few: to see that it works, not how fast"
     )
     parser.add_argument(
-        "--only", metavar="NAME", action="append", choices=_BENCHMARKS,
+        "--only",
+        metavar="NAME",
+        action="append",
+        choices=_BENCHMARKS,
         help=f"measure only this; may be given again: {', '.join(_BENCHMARKS)}",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every number there")
     parser.add_argument("--size-mib", metavar="N", type=_positive, help="of the large image")
     parser.add_argument("--records", metavar="N", type=_positive, help="in the large registry")

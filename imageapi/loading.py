@@ -84,10 +84,9 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     """
     loader = _Loader(conf)
     core = conf[opts.GROUP]
-    # mypy wants concrete classes for type[B]; the base classes are only compared with.
-    registries = loader.load_all("registry", "registry", [core.registry], RegistryBackend)  # type: ignore[type-abstract]
-    stores = loader.load_all("store", "stores", core.stores, StoreBackend)  # type: ignore[type-abstract]
-    policies = loader.load_all("policy", "policy", [core.policy], PolicyBackend)  # type: ignore[type-abstract]
+    registries = loader.load_all("registry", "registry", [core.registry], RegistryBackend)
+    stores = loader.load_all("store", "stores", core.stores, StoreBackend)
+    policies = loader.load_all("policy", "policy", [core.policy], PolicyBackend)
     loader.check_public_endpoint(core.public_endpoint)
     loader.refuse_unknown_options()
     if loader.problems:

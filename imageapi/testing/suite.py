@@ -83,12 +83,12 @@ class BackendSuite(_TestCase):
         token="suite-token",  # noqa: S106 - made up
     )
 
-    def __init_subclass__(cls, *, mixin: bool = False, **arguments: object) -> None:
+    def __init_subclass__(cls, *, mixin: bool = False) -> None:
         """Refuse a class whose cases nobody would run, or without their setUp().
 
         :param mixin: for a class that is to be no TestCase itself.
         """
-        super().__init_subclass__(**arguments)  # type: ignore[arg-type]
+        super().__init_subclass__()
         order = [base for base in cls.__mro__ if base in (BackendSuite, unittest.TestCase)]
         if not mixin and order != [BackendSuite, unittest.TestCase]:
             raise TypeError(

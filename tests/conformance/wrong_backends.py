@@ -32,7 +32,7 @@ _A_MOMENT = 0.001
 
 
 class ChecksTrue(MemoryStore):
-    def check(self) -> bool:  # type: ignore[override]
+    def check(self) -> bool:  # type: ignore[override]  # the fault
         return True
 
 
@@ -177,7 +177,7 @@ class EndsEarly(WrappingStore):
 
 class _BytearrayBlob(WrappedBlob):
     def __next__(self) -> bytes:
-        return bytearray(super().__next__())  # type: ignore[return-value]
+        return bytearray(super().__next__())  # type: ignore[return-value]  # the fault
 
 
 class GivesBytearrays(WrappingStore):
@@ -186,7 +186,7 @@ class GivesBytearrays(WrappingStore):
 
 class _StrBlob(WrappedBlob):
     def __next__(self) -> bytes:
-        return super().__next__().decode("latin-1")  # type: ignore[return-value]
+        return super().__next__().decode("latin-1")  # type: ignore[return-value]  # the fault
 
 
 class GivesStr(WrappingStore):
@@ -203,7 +203,7 @@ class EndsWithEmptyChunks(WrappingStore):
 
 
 class _GeneratorBlob(WrappedBlob):
-    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]  # the fault
         yield from self.blob
 
 
@@ -505,7 +505,7 @@ class _LeakingBlob(WrappedBlob):
     def __init__(self, blob: Blob) -> None:
         super().__init__(blob)
         # Closed when it is collected, so that only the case leaks, not the tests.
-        self.pipe = open("/dev/null", "rb", buffering=0)  # noqa: SIM115
+        self.pipe = open("/dev/null", "rb", buffering=0)  # noqa: SIM115 - it is to leak
 
     def __next__(self) -> bytes:
         try:
@@ -553,7 +553,7 @@ class RaisesLookupError(MemoryRegistry):
 
 class ReturnsNone(MemoryRegistry):
     def get(self, image_id: str, caller: Caller) -> Image:
-        return self._images.get(image_id)  # type: ignore[return-value]
+        return self._images.get(image_id)  # type: ignore[return-value]  # the fault
 
 
 class StripsIds(MemoryRegistry):
@@ -681,12 +681,12 @@ class DenyAll(PolicyBackend):
 
 class SaysNone(DenyAll):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # the fault
 
 
 class SaysOne(DenyAll):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        return 1  # type: ignore[return-value]
+        return 1  # type: ignore[return-value]  # the fault
 
 
 class WantsOwner(DenyAll):
@@ -696,12 +696,12 @@ class WantsOwner(DenyAll):
 
 class WantsUser(DenyAll):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        return caller.user_id.startswith("suite")  # type: ignore[union-attr]
+        return caller.user_id.startswith("suite")  # type: ignore[union-attr]  # the fault
 
 
 class SaysWhyToAdmins(DenyAll):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        return caller.is_admin and "an admin may"  # type: ignore[return-value]
+        return caller.is_admin and "an admin may"  # type: ignore[return-value]  # the fault
 
 
 class AllowsTheUnknown(DenyAll):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webob import exc
 
-from imageapi import ImageAPIMiddleware, refusals
+from imageapi import Caller, ImageAPIMiddleware, refusals
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -255,7 +255,7 @@ def spoil(memory: Memory, monkeypatch: pytest.MonkeyPatch, wrong: str, first: Lo
         "refused": LocationRefused("x"),
     }
     if wrong == "no store":
-        image = memory.registry.get("i", None)  # type: ignore[arg-type]
+        image = memory.registry.get("i", Caller())
         memory.put(b"data", locations=(Location("rbd:x"), *image.locations[1:]))
     elif wrong in errors:
         monkeypatch.setattr(memory.store, "open", raising(errors[wrong]))

@@ -64,10 +64,8 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 def serving(config_file: Path, *arguments: str) -> Iterator[int]:
     """``imageapi serve`` over a configuration; yields its port."""
     port = free_port()
-    command = [
-        str(BIN / "imageapi"), "--config-file", str(config_file),
-        "serve", "--port", str(port), *arguments,
-    ]  # fmt: skip
+    command = [str(BIN / "imageapi"), "--config-file", str(config_file)]
+    command += ["serve", "--port", str(port), *arguments]
     with running(command, port, config_file.parent / "server.log"):
         yield port
 

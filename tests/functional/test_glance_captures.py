@@ -185,12 +185,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     settings_file = files.folder / "deployments.json"
     settings_file.write_text(json.dumps(settings))
     command = [
-        sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "4",
+        *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=4"),
         # It closes no connection by itself while a client waits for more.
-        "--keep-alive", "60", "--no-control-socket", "--pythonpath", str(ROOT),
+        *("--keep-alive=60", "--no-control-socket", f"--pythonpath={ROOT}"),
         *(f"--bind=127.0.0.1:{port}" for port in ports.values()),
         f"tests.functional.identity_app:build({str(settings_file)!r})",
-    ]  # fmt: skip
+    ]
     # It binds them in turn, so the last one listens when all do.
     with running(command, list(ports.values())[-1], files.folder / "server.log"):
         yield Served(files, ports)

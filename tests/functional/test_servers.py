@@ -16,13 +16,11 @@ BIG = os.urandom(3_000_000)
 APPLICATION = "imageapi.wsgi:application"
 
 COMMANDS = {
-    "waitress": ["waitress-serve", "--listen=127.0.0.1:{port}", APPLICATION],
-    "cheroot": ["cheroot", "--bind", "127.0.0.1:{port}", APPLICATION],
-    "uwsgi": [
-        "uwsgi", "--http-socket", "127.0.0.1:{port}", "--master", "--threads", "4",
-        "--need-app", "--die-on-term", "--module", APPLICATION,
-    ],
-}  # fmt: skip
+    "waitress": "waitress-serve --listen=127.0.0.1:{port}",
+    "cheroot": "cheroot --bind 127.0.0.1:{port}",
+    "uwsgi": "uwsgi --http-socket 127.0.0.1:{port} --master --threads 4 --need-app"
+    " --die-on-term --module",
+}
 
 
 @contextmanager
@@ -32,10 +30,10 @@ def served(server: str, deployment: Deployment) -> Iterator[int]:
             yield port
         return
     port = free_port()
-    command, *words = (word.format(port=port) for word in COMMANDS[server])
+    command, *words = COMMANDS[server].format(port=port).split()
     log = deployment.folder / "server.log"
     environ = {"IMAGEAPI_CONFIG_FILE": str(deployment.config_file)}
-    with running([str(BIN / command), *words], port, log, environ):
+    with running([str(BIN / command), *words, APPLICATION], port, log, environ):
         yield port
 
 

@@ -44,13 +44,11 @@ class TestAdd:
     def test_all_options(self, deployment: Deployment, run: Any, capsys: Any) -> None:
         source = deployment.folder / "disk.raw"
         source.write_bytes(b"data")
-        options = [
-            "--id", "i", "--name", "n\u00e9", "--disk-format", "qcow2",
-            "--container-format", "bare",
-            "--min-disk", "5", "--min-ram", "256", "--private", "--owner", "p1",
-            "--property", "a=b=c", "--property", "empty=",
-        ]  # fmt: skip
-        assert run("add", str(source), *options) == 0
+        options = (
+            "--id i --name n\u00e9 --disk-format qcow2 --container-format bare --min-disk 5"
+            " --min-ram 256 --private --owner p1 --property a=b=c --property empty="
+        )
+        assert run("add", str(source), *options.split()) == 0
         capsys.readouterr()
         assert run("show", "i") == 0
         shown = capsys.readouterr().out.splitlines()

@@ -124,10 +124,6 @@ class NoStore:
     pass
 
 
-class Incomplete(MemoryStore):
-    open = None  # type: ignore[assignment]
-
-
 class Abstract(StoreBackend):
     schemes = frozenset({"x"})
 

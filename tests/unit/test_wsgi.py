@@ -126,13 +126,13 @@ def test_keeps_to_the_wsgi_protocol(
     deployment.add("i", b"data", properties={"a": "b"})
     validated = wsgiref.validate.validator(deployment.api())
     request = webob.Request.blank(path, method=method)
-    # WebOb's blank environ has no string here, and PEP 3333 wants one.
-    request.environ["wsgi.errors"] = request.environ["wsgi.errors"]
     if range_header:
         request.headers["Range"] = range_header
-    iterator = validated(request.environ, lambda *args: lambda data: None)
-    assert b"".join(iterator) is not None
-    iterator.close()  # type: ignore[attr-defined]
+    # What breaks the protocol raises.
+    iterator: Any = validated(request.environ, lambda *args: lambda data: None)
+    for _ in iterator:
+        pass
+    iterator.close()
 
 
 def test_two_instances_do_not_know_of_each_other(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_host_configuration_is_not_used_for_rules(tmp_path: Path) -> None:
 def test_target_has_every_field(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
     image = memory.put(b"data", name="n", owner="p1", is_public=False, members=frozenset("m"))
-    target = Target(image)
+    target: Any = Target(image)
     assert target["size"] == 4
     assert target["owner"] == target["project_id"] == "p1"
     assert target["visibility"] == "private"
@@ -270,4 +270,4 @@ def test_target_has_every_field(tmp_path: Path) -> None:
     assert "virtual_size" not in target
     assert "locations" not in target
     with pytest.raises(TypeError):
-        target["owner"] = "x"  # type: ignore[index]
+        target["owner"] = "x"
