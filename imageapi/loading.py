@@ -5,7 +5,7 @@ import difflib
 import importlib.metadata
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -153,20 +153,21 @@ class _Loader:
     def refuse_unknown_options(self) -> None:
         """A misspelt option would else keep its default without a word."""
         for path in getattr(self._conf, "config_file", None) or ():
-            sections: dict[str, dict[str, list[str]]] = {}
-            cfg.ConfigParser(path, sections).parse()
-            for group in sections:
+            for group, names in _names_in(path).items():
+                if group in self._known:
+                    self._refuse_unknown(path, group, names)
+                    continue
                 nearest = _nearest(group, self._known)
-                is_like_ours = nearest or group.startswith(f"{opts.GROUP}_")
-                if is_like_ours and group not in self._known:
+                if nearest or group.startswith(f"{opts.GROUP}_"):
                     LOG.warning("[%s] in %s is not used%s", group, path, nearest)
-            for group, known in self._known.items():
-                for option in sections.get(group, {}):
-                    if option.replace("-", "_") not in known:
-                        self.problems.append(
-                            f"[{group}] {option}: there is no such option"
-                            f"{_nearest(option, known)} (in {path})"
-                        )
+
+    def _refuse_unknown(self, path: str, group: str, names: Iterable[str]) -> None:
+        known = self._known[group]
+        self.problems.extend(
+            f"[{group}] {name}: there is no such option{_nearest(name, known)} (in {path})"
+            for name in names
+            if name.replace("-", "_") not in known
+        )
 
     def _check_value(self, group: str, option: cfg.Opt) -> None:
         try:
@@ -266,6 +267,17 @@ def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:
         for deprecated in option.deprecated_opts:
             if deprecated.name and deprecated.group in (None, group):
                 yield deprecated.name.replace("-", "_")
+
+
+def _names_in(path: str) -> Mapping[str, Iterable[str]]:
+    """The options in a configuration file, by section."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    try:
+        cfg.ConfigParser(path, sections).parse()
+    except (OSError, cfg.Error) as error:
+        # A host may have left the folder that a relative path was meant from.
+        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, error)
+    return sections
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

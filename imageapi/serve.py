@@ -31,11 +31,15 @@ class Server(BaseApplication):
     def reload(self) -> None:
         """At SIGHUP: read the configuration again; one that is refused changes nothing."""
         try:
-            self._api = self._build()
+            fresh = self._build()
         except ConfigurationError as error:
             for problem in error.problems:
                 LOG.error("configuration: %s", problem)
             LOG.error("the configuration is refused: it stays as it was")
+        else:
+            # The workers that still use it have copies of their own.
+            self._api.close()
+            self._api = fresh
         super().reload()
 
     def load_config(self) -> None:

@@ -237,6 +237,19 @@ def test_misspelt_section_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     ]
 
 
+def test_file_that_cannot_be_read_again_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host may have left the folder that its file was named in, as daemons do."""
+    (tmp_path / "host.conf").write_text("[imageapi]\npolicy = visible\n")
+    monkeypatch.chdir(tmp_path)
+    conf = imageapi.load_config(["host.conf"])
+    monkeypatch.chdir("/")
+    assert loading.load(conf).policy.name == "visible"
+    (message,) = caplog.messages
+    assert message.startswith("host.conf cannot be read again")
+
+
 def test_wrong_value_of_the_core_hides_no_other_problem(tmp_path: Path) -> None:
     text = "[imageapi]\nchunk_size = x\nstores = file, nothing\n[imageapi_store_file]\ndir = y\n"
     problems = problems_of(tmp_path, text)
