@@ -190,12 +190,12 @@ def _check(options: argparse.Namespace) -> int:
             about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
             try:
                 with only_backend_errors(loaded):
-                    loaded.backend.check()
+                    said = loaded.backend.check()
             except BackendError as error:
                 _tell(f"{about}: {error}")
                 status = 1
             else:
-                _tell(f"{about}: ok")
+                _tell(f"{about}: ok{said and f', {said}'}")
     return status
 
 

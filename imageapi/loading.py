@@ -1,31 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names in the configuration -> backends.  The only module that imports stevedore."""
 
-import difflib
+import contextlib
 import importlib.metadata
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from oslo_config import cfg
-from stevedore import named
+from stevedore.extension import ExtensionManager
 
 from imageapi import opts
-from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
+from imageapi.backends.base import API_VERSION, Backend, RegistryBackend, StoreBackend
 from imageapi.errors import ConfigurationError
 from imageapi.policy.base import PolicyBackend
+from imageapi.sections import Sections, nearest_of
+
+if TYPE_CHECKING:
+    _ExtensionManager = ExtensionManager[Any]
+else:
+    # Generic only in later versions.
+    _ExtensionManager = ExtensionManager
 
 LOG = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=Backend)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-
-# How oslo.config says where a value comes from.
-_LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,20 @@ def _close(backends: Iterable[Loaded[Any]]) -> None:
             LOG.exception("%s: closing it failed", loaded)
 
 
+@dataclass(frozen=True)
+class _Kind(Generic[B]):
+    """What the three kinds of backends differ in."""
+
+    name: str
+    option: str
+    base: type[B]
+
+
+_REGISTRY = _Kind("registry", "registry", RegistryBackend)
+_STORE = _Kind("store", "stores", StoreBackend)
+_POLICY = _Kind("policy", "policy", PolicyBackend)
+
+
 class _Spec(NamedTuple):
     name: str
     driver: str
@@ -82,209 +101,210 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     :param conf: called already, by its owner; options are registered in it.
     :raises ConfigurationError: with all that is wrong at once.
     """
-    loader = _Loader(conf)
-    core = conf[opts.GROUP]
-    registries = loader.load_all("registry", "registry", [core.registry], RegistryBackend)
-    stores = loader.load_all("store", "stores", core.stores, StoreBackend)
-    policies = loader.load_all("policy", "policy", [core.policy], PolicyBackend)
-    loader.check_public_endpoint(core.public_endpoint)
-    loader.refuse_unknown_options()
-    if loader.problems:
+    sections = Sections(conf)
+    unusable = sections.register(opts.GROUP, opts.CORE)
+    loader = _Loader(conf, sections)
+    with _defaults_for(conf, unusable):
+        core = conf[opts.GROUP]
+        registries = loader.load_all(_REGISTRY, [core.registry])
+        stores = loader.load_all(_STORE, core.stores)
+        policies = loader.load_all(_POLICY, [core.policy])
+        _check_public_endpoint(core.public_endpoint, sections)
+    sections.refuse_unknown_options()
+    if sections.problems:
         _close([*registries, *stores, *policies])
-        raise ConfigurationError(loader.problems)
+        raise ConfigurationError(sections.problems)
     return Backends(registries[0], tuple(stores), policies[0])
 
 
+@contextlib.contextmanager
+def _defaults_for(conf: cfg.ConfigOpts, unusable: Collection[str]) -> Iterator[None]:
+    """Backends read the core's options too; what is wrong with them is to be told all the same."""
+    for option in opts.CORE:
+        if option.dest in unusable:
+            conf.set_override(option.dest, option.default, group=opts.GROUP)
+    try:
+        yield
+    finally:
+        for name in unusable:
+            conf.clear_override(name, group=opts.GROUP)
+
+
+def _check_public_endpoint(url: str, sections: Sections) -> None:
+    """It must be a URL to which a path can be added."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if url and (
+        parts is None
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        problem = "public_endpoint: must be a URL such as https://images.example.com"
+        sections.add_problem(opts.GROUP, problem)
+
+
 class _Loader:
-    """Loads one configuration, and collects what is wrong with it."""
+    """Loads the backends of one configuration."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self.problems: list[str] = []
+    def __init__(self, conf: cfg.ConfigOpts, sections: Sections) -> None:
         self._conf = conf
-        self._known: dict[str, set[str]] = {}
-        # Backends read the core's options too, and are not made over wrong ones.
-        self._core_is_sound = self.register(opts.GROUP, opts.CORE)
+        self._sections = sections
 
-    def register(self, group: str, options: Sequence[cfg.Opt]) -> bool:
-        """Register a section's options; whether all their values are usable."""
-        before = len(self.problems)
-        try:
-            self._conf.register_opts(options, group=group)
-        except cfg.Error as error:
-            self.problems.append(f"[{group}]: {error}")
-            return False
-        self._known.setdefault(group, set()).update(_spellings(options, group))
-        for option in options:
-            self._check_value(group, option)
-        return len(self.problems) == before
-
-    def load_all(
-        self, kind: str, option: str, specs: Sequence[str], base: type[B]
-    ) -> list[Loaded[B]]:
-        """Load the backends that an option names."""
-        where = f"[{opts.GROUP}] {option}"
+    def load_all(self, kind: _Kind[B], specs: Sequence[str]) -> list[Loaded[B]]:
+        """Load the backends that the option of a kind names."""
         if not any(specs):
-            self.problems.append(f"{where}: must name a {kind}")
+            self._refuse(kind, f"must name a {kind.name}")
             return []
-        parsed = [self._parse(where, spec) for spec in specs]
-        names = [spec.name for spec in parsed if spec]
+        parsed = [spec for text in specs if (spec := self._parse(kind, text))]
+        names = [spec.name for spec in parsed]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self.problems.append(f"{where}: names {name!r} twice: write NAME:DRIVER")
-        loaded = [self._load(where, kind, spec, base) for spec in parsed if spec]
+            self._refuse(kind, f"names {name!r} twice: write NAME:DRIVER")
+        loaded = [self._load(kind, spec) for spec in parsed]
         return [one for one in loaded if one is not None]
 
-    def check_public_endpoint(self, url: str) -> None:
-        """It must be a URL to which a path can be added."""
-        where = f"[{opts.GROUP}] public_endpoint"
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            parts = None
-        if url and (
-            parts is None
-            or parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.query
-            or parts.fragment
-            or "@" in parts.netloc
-        ):
-            self.problems.append(f"{where}: must be a URL such as https://images.example.com")
+    def _refuse(self, kind: _Kind[Any], cause: str, about: str = "") -> None:
+        self._sections.add_problem(opts.GROUP, f"{kind.option}: {cause}", about)
 
-    def refuse_unknown_options(self) -> None:
-        """A misspelt option would else keep its default without a word."""
-        for path in getattr(self._conf, "config_file", None) or ():
-            for group, names in _names_in(path).items():
-                if group in self._known:
-                    self._refuse_unknown(path, group, names)
-                    continue
-                nearest = _nearest(group, self._known)
-                if nearest or group.startswith(f"{opts.GROUP}_"):
-                    LOG.warning("[%s] in %s is not used%s", group, path, nearest)
-
-    def _refuse_unknown(self, path: str, group: str, names: Iterable[str]) -> None:
-        known = self._known[group]
-        self.problems.extend(
-            f"[{group}] {name}: there is no such option{_nearest(name, known)} (in {path})"
-            for name in names
-            if name.replace("-", "_") not in known
-        )
-
-    def _check_value(self, group: str, option: cfg.Opt) -> None:
-        try:
-            value = self._conf[group][option.dest]
-        except (ValueError, cfg.Error) as error:
-            told = _LOCATION_INFO.sub(r" in \1", str(error))
-            self.problems.append(f"[{group}] {option.dest}: {told}")
-            return
-        # oslo.config enforces this only for options registered before it parsed.
-        if option.required and value is None:
-            self.problems.append(f"[{group}] {option.dest}: must be set")
-
-    def _parse(self, where: str, spec: str) -> _Spec | None:
-        name, colon, driver = spec.partition(":")
+    def _parse(self, kind: _Kind[Any], text: str) -> _Spec | None:
+        name, colon, driver = text.partition(":")
         if _NAME.fullmatch(name) and (bool(driver) == bool(colon)):
             return _Spec(name, driver or name)
-        self.problems.append(f"{where}: {spec!r} is not NAME or NAME:DRIVER")
+        self._refuse(kind, f"{text!r} is not NAME or NAME:DRIVER")
         return None
 
-    def _load(self, where: str, kind: str, spec: _Spec, base: type[B]) -> Loaded[B] | None:
-        found = self._find(where, kind, spec.driver)
+    def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
+        found = self._find(kind, spec.driver)
         if found is None:
             return None
-        entry_point = f"the entry point {found.group} {found.name} = {found.value}"
-        plugin = self._import(where, found, entry_point)
+        plugin = self._import(kind, found)
         if plugin is None:
             return None
-        if not (isinstance(plugin, type) and issubclass(plugin, base)):
-            self.problems.append(f"{where}: {entry_point} is not a {base.__name__}")
+        cause = _unfit(plugin, kind.base)
+        if cause:
+            self._refuse(kind, f"{spec.driver!r} {cause}", _origin(found))
             return None
-        group = f"imageapi_{kind}_{spec.name}"
-        backend = self._construct(group, plugin, entry_point)
+        backend = self._construct(f"{opts.GROUP}_{kind.name}_{spec.name}", plugin, found)
         if backend is None:
             return None
-        return Loaded(kind, spec.name, spec.driver, _distribution(found), backend)
+        return Loaded(kind.name, spec.name, spec.driver, _distribution(found), backend)
 
-    def _find(self, where: str, kind: str, driver: str) -> importlib.metadata.EntryPoint | None:
-        entry_points = importlib.metadata.entry_points(group=f"imageapi.{kind}")
+    def _find(self, kind: _Kind[Any], driver: str) -> EntryPoint | None:
+        entry_points = importlib.metadata.entry_points(group=f"imageapi.{kind.name}")
         found = [entry_point for entry_point in entry_points if entry_point.name == driver]
         if len(found) == 1:
             return found[0]
         if found:
-            several = ", ".join(_distribution(entry_point) for entry_point in found)
-            self.problems.append(
-                f"{where}: several distributions bring a {kind} named {driver!r}:"
-                f" {several}; uninstall all but one"
+            several = " and ".join(_origin(entry_point) for entry_point in found)
+            self._refuse(
+                kind,
+                f"several distributions bring a {kind.name} named {driver!r}: {several};"
+                " uninstall all but one",
             )
             return None
         names = sorted(entry_point.name for entry_point in entry_points)
-        self.problems.append(
-            f"{where}: no installed distribution brings a {kind} named {driver!r}"
-            f"{_nearest(driver, names)}; there are: {', '.join(names)}"
+        self._refuse(
+            kind,
+            f"no installed distribution brings a {kind.name} named {driver!r}"
+            f"{nearest_of(driver, names)}; there are: {', '.join(names)}",
         )
         return None
 
-    def _import(
-        self, where: str, found: importlib.metadata.EntryPoint, entry_point: str
-    ) -> object | None:
-        def failed(_manager: Any, _entry_point: Any, error: BaseException) -> None:
-            LOG.error("%s cannot be imported", entry_point, exc_info=error)
-            self.problems.append(
-                f"{where}: {entry_point} of {_distribution(found)} cannot be imported:"
-                f" {type(error).__name__}: {error}"
-            )
-
-        manager: named.NamedExtensionManager[Any] = named.NamedExtensionManager(
-            found.group,
-            [found.name],
-            on_load_failure_callback=failed,
-            on_missing_entrypoints_callback=None,
-        )
-        return manager[found.name].plugin if found.name in manager else None
-
-    def _construct(self, group: str, plugin: type[B], entry_point: str) -> B | None:
+    def _import(self, kind: _Kind[Any], found: EntryPoint) -> Any:
         try:
-            if not self.register(group, plugin.options()) or not self._core_is_sound:
-                return None
-            return plugin(self._conf, group)
+            return _Import(found).extensions[0].plugin
+        except (Exception, SystemExit) as error:
+            hint = _what_to_install(found, error)
+            if not hint:
+                LOG.exception("%s cannot be imported", _origin(found))
+            cause = f"{found.name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
+            self._refuse(kind, cause, _origin(found))
+            return None
+
+    def _construct(self, group: str, plugin: type[B], found: EntryPoint) -> B | None:
+        origin = _origin(found)
+        try:
+            unusable = self._sections.register(group, plugin.options(), origin)
+            return None if unusable else plugin(self._conf, group)
         except ConfigurationError as error:
-            self.problems.extend(f"[{group}] {problem}" for problem in error.problems)
+            for problem in error.problems:
+                self._sections.add_problem(group, problem, origin)
         except cfg.NotInitializedError:
-            self.problems.append(
-                f"[{group}]: the ConfigOpts has not been called yet: call conf([]) first"
-            )
-        except Exception as error:
-            LOG.exception("[%s]: %s cannot be made", group, entry_point)
-            self.problems.append(
-                f"[{group}]: {entry_point} cannot be made: {type(error).__name__}; the log has"
-                " its traceback"
-            )
+            problem = "the ConfigOpts has not been called yet: call conf([]) first"
+            self._sections.add_problem(group, problem)
+        except (Exception, SystemExit) as error:
+            hint = _what_to_install(found, error)
+            if not hint:
+                LOG.exception("[%s]: %s cannot be made", group, origin)
+                # Its text may hold what the section does: a secret.
+                hint = "; the log has its traceback"
+            problem = f"{found.name!r} cannot be made: {type(error).__name__}{hint}"
+            self._sections.add_problem(group, problem, origin)
         return None
 
 
-def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:
-    for option in options:
-        yield option.dest
-        for deprecated in option.deprecated_opts:
-            if deprecated.name and deprecated.group in (None, group):
-                yield deprecated.name.replace("-", "_")
+class _Import(_ExtensionManager):
+    """Imports the one entry point that was found.
+
+    stevedore's own search would also import others of the same name, and it
+    remembers, in a file of the user's, what was installed a minute ago.
+    """
+
+    def __init__(self, found: EntryPoint) -> None:
+        self._found = found
+        super().__init__(found.group, on_load_failure_callback=_raise)
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        return [self._found]
 
 
-def _names_in(path: str) -> Mapping[str, Iterable[str]]:
-    """The options in a configuration file, by section."""
-    sections: dict[str, dict[str, list[str]]] = {}
-    try:
-        cfg.ConfigParser(path, sections).parse()
-    except (OSError, cfg.Error) as error:
-        # A host may have left the folder that a relative path was meant from.
-        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, error)
-    return sections
+def _raise(_manager: object, _entry_point: EntryPoint, error: BaseException) -> None:
+    raise error
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1, 0.75)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _unfit(plugin: Any, base: type[Backend]) -> str:
+    """Why what an entry point names is no such backend; empty where it is one."""
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        return f"is not a class derived from {base.__module__}.{base.__name__}"
+    lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
+    if lacking:
+        return f"does not define {', '.join(lacking)}"
+    if plugin.api_version > API_VERSION:
+        wants = f"was written for version {plugin.api_version} of the interface of backends"
+        return f"{wants}, and this imageapi has {API_VERSION}: upgrade imageapi"
+    return _unfit_schemes(plugin) if issubclass(plugin, StoreBackend) else ""
 
 
-def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
-    distribution = entry_point.dist
+def _unfit_schemes(store: type[StoreBackend]) -> str:
+    schemes = getattr(store, "schemes", None)
+    if isinstance(schemes, frozenset) and schemes and all(map(_is_scheme, schemes)):
+        return ""
+    return "must have schemes, a frozenset of the schemes of URLs that it opens, in lower case"
+
+
+def _is_scheme(scheme: object) -> bool:
+    return isinstance(scheme, str) and scheme != "" and scheme == scheme.lower()
+
+
+def _what_to_install(found: EntryPoint, error: BaseException) -> str:
+    """The extra that is missing: one that the entry point names, or one named like it."""
+    missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or missing == found.module.partition(".")[0]:
+        return ""
+    offered = found.dist.metadata.get_all("Provides-Extra") or () if found.dist else ()
+    extra = next((extra for extra in (*found.extras, found.name) if extra in offered), None)
+    return f"; pip install '{found.dist.name}[{extra}]'" if found.dist and extra else ""
+
+
+def _origin(found: EntryPoint) -> str:
+    about = f"entry point {found.group} {found.name} = {found.value}"
+    return f"{about} of {_distribution(found)}"
+
+
+def _distribution(found: EntryPoint) -> str:
+    distribution = found.dist
     return f"{distribution.name} {distribution.version}" if distribution else "an unknown one"

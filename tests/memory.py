@@ -14,7 +14,7 @@ import imageapi
 from imageapi import Caller
 from imageapi.errors import RangeNotSupported
 from imageapi.image import Image, Location
-from imageapi.testing.fakes import MemoryRegistry, MemoryStore
+from imageapi.testing.fakes import FailingStore, MemoryRegistry
 
 MEMBER = Caller(user_id="u1", project_id="p1", roles=("member",))
 OTHER = Caller(user_id="u2", project_id="p2", roles=("member",))
@@ -32,15 +32,15 @@ class Memory:
         registry = self.api.backends.registry.backend
         first, second = (loaded.backend for loaded in self.api.backends.stores)
         assert isinstance(registry, MemoryRegistry)
-        assert isinstance(first, MemoryStore)
-        assert isinstance(second, MemoryStore)
+        assert isinstance(first, FailingStore)
+        assert isinstance(second, FailingStore)
         self.registry, self.store, self.second = registry, first, second
 
     @staticmethod
     def _configured(
         conf: cfg.ConfigOpts, folder: Path, rules: str | None, core: Mapping[str, Any]
     ) -> cfg.ConfigOpts:
-        lines = ["[imageapi]", "registry = memory", "stores = memory, second:memory"]
+        lines = ["[imageapi]", "registry = memory", "stores = memory:failing, second:failing"]
         lines += [f"{name} = {value}" for name, value in core.items()]
         if rules is None:
             lines.append("policy = visible")
@@ -121,7 +121,7 @@ def blobs_without(monkeypatch: pytest.MonkeyPatch, memory: Memory, attribute: st
     monkeypatch.setattr(memory.store, "open", open_without)
 
 
-class NoRangesStore(MemoryStore):
+class NoRangesStore(FailingStore):
     """Reads whole data only, though it says otherwise: as a server that ignores Range."""
 
     def open(self, location: Location, **wanted: Any) -> Any:

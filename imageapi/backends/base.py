@@ -16,9 +16,16 @@ from oslo_config import cfg
 from imageapi.caller import Caller
 from imageapi.image import Image, Location
 
+#: The version of this interface; docs/compatibility.md says when it grows.
+API_VERSION = 1
+
 
 class Backend(ABC):
     """What registries, stores and policies have in common."""
+
+    #: The version of the interface that it needs.  An imageapi whose
+    #: `API_VERSION` is older refuses to load it.
+    api_version: ClassVar[int] = 1
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
@@ -35,10 +42,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def check(self) -> None:
+    def check(self) -> str:
         """Try whether it can do its work, for ``imageapi check``.
 
-        :raises imageapi.errors.BackendError: what is wrong, for an operator.
+        :returns: a few words for the operator, such as where its data lies;
+            no secret.
+        :raises imageapi.errors.BackendError: what is wrong.
         """
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing open

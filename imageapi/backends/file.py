@@ -86,8 +86,9 @@ class FileRegistry(RegistryBackend):
         """Where the record of an image lies."""
         return f"{self.directory}/{file_name(image_id)}.json"
 
-    def check(self) -> None:
+    def check(self) -> str:
         check_folder(self.directory)
+        return f"directory {self.directory}"
 
     def _read(self, path: str, image_id: str) -> Image:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -165,8 +166,9 @@ class FileStore(StoreBackend):
             os.close(descriptor)
             raise
 
-    def check(self) -> None:
+    def check(self) -> str:
         check_folder(self.directory)
+        return f"directory {self.directory}"
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):

@@ -86,13 +86,14 @@ class RulesPolicy(PolicyBackend):
         enforcer = self._enforcer
         return bool(enforcer.rules[action](target, _credentials(caller), enforcer, action))
 
-    def check(self) -> None:
+    def check(self) -> str:
         if self._path is None:
-            return
+            return "the rules that are the defaults"
         try:
             _load(self._path)
         except ValueError as error:
             raise BackendError(f"{self._path}: {error}") from None
+        return f"policy_file {self._path}"
 
     def _identity(self) -> tuple[int, ...] | None:
         """What tells the policy file from what it was; None when it is not there."""

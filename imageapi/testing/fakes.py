@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A registry and a store in memory, also for configurations, and faults on demand."""
+"""A registry and stores in memory, also for configurations; one fails on demand.
+
+An application's own tests name the drivers ``memory`` and ``failing`` in a
+configuration, and find the objects in ``api.backends``: docs/embedding.md,
+In your own tests.
+"""
 
 import itertools
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, unquote
 
 from oslo_config import cfg
@@ -34,8 +40,8 @@ class MemoryRegistry(RegistryBackend):
         except KeyError:
             raise ImageNotFound("no record") from None
 
-    def check(self) -> None:
-        pass
+    def check(self) -> str:
+        return f"{len(self._images)} records"
 
 
 class MemoryStore(StoreBackend):
@@ -43,9 +49,6 @@ class MemoryStore(StoreBackend):
 
     :ivar open_blobs: how many are open and not closed yet.
     :ivar opened: how many were opened in all.
-    :ivar fault: called before each chunk with the number of the first byte
-        that it would hold; may raise, or return bytes to give instead: empty
-        ones end the data early.
     """
 
     schemes = frozenset({"memory"})
@@ -57,7 +60,6 @@ class MemoryStore(StoreBackend):
         self._lock = threading.Lock()
         self.open_blobs = 0
         self.opened = 0
-        self.fault: Callable[[int], bytes | None] | None = None
 
     def put(self, image_id: str, data: bytes) -> Location:
         """Add data, or replace it as a new version."""
@@ -88,45 +90,38 @@ class MemoryStore(StoreBackend):
             raise DataNotFound("nothing was put there") from None
         if version is not None and version != current:
             raise DataChanged("other data was put there")
-        return _MemoryBlob(self, data, current, start, stop)
+        end = len(data) if stop is None else min(stop, len(data))
+        return _MemoryBlob(self, data, current, start, end)
 
-    def check(self) -> None:
-        pass
+    def check(self) -> str:
+        return f"data of {len(self._data)} images"
+
+    def chunk(self, data: bytes, start: int, end: int) -> bytes:
+        """What a Blob gives next of data; none at its end."""
+        return data[start : min(start + self._chunk_size, end)]
 
     def count(self, opened: int, change: int) -> None:
+        """Note that a Blob was opened or closed."""
         with self._lock:
             self.opened += opened
             self.open_blobs += change
 
-    @property
-    def chunk_size(self) -> int:
-        return self._chunk_size
-
 
 class _MemoryBlob(Blob):
-    def __init__(
-        self, store: MemoryStore, data: bytes, version: str, start: int, stop: int | None
-    ) -> None:
+    def __init__(self, store: MemoryStore, data: bytes, version: str, start: int, end: int) -> None:
         self.total_size = len(data)
         self.version = version
         self._store = store
         self._data = data
         self._position = start
-        self._stop = len(data) if stop is None else min(stop, len(data))
+        self._end = end
         self._closed = False
         store.count(1, 1)
 
     def __next__(self) -> bytes:
         if self._closed:
             raise StopIteration
-        if self._store.fault is not None:
-            instead = self._store.fault(self._position)
-            if instead is not None:
-                return self._given(instead)
-        stop = min(self._position + self._store.chunk_size, self._stop)
-        return self._given(self._data[self._position : stop])
-
-    def _given(self, chunk: bytes) -> bytes:
+        chunk = self._store.chunk(self._data, self._position, self._end)
         if not chunk:
             raise StopIteration
         self._position += len(chunk)
@@ -136,3 +131,68 @@ class _MemoryBlob(Blob):
         if not self._closed:
             self._closed = True
             self._store.count(0, -1)
+
+
+@dataclass
+class _Fault:
+    """What is to happen, and how often still."""
+
+    does: Exception | bytes
+    at: int | None
+    times: int
+
+
+class FailingStore(MemoryStore):
+    """A MemoryStore that does on demand what a store in trouble does, to the byte."""
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        super().__init__(conf, group)
+        self._faults: list[_Fault] = []
+
+    def fail(self, error: Exception, *, at: int | None = None, times: int = 1) -> None:
+        """Raise an error, so many times.
+
+        :param error: a `imageapi.errors.BackendError`; another to be a bug.
+        :param at: the number of the byte in whose place it comes, after all
+            that lies before; None for `open`.
+        """
+        self._faults.append(_Fault(error, at, times))
+
+    def give(self, data: bytes, *, at: int, times: int = 1) -> None:
+        """Give these bytes for those that lie there, so many times.
+
+        :param data: no bytes end the data there, without an error.
+        :param at: the number of the first byte that they take the place of;
+            at the data's end they are too many.
+        """
+        self._faults.append(_Fault(data, at, times))
+
+    def heal(self) -> None:
+        """Forget the faults that are yet to come."""
+        self._faults.clear()
+
+    def open(self, location: Location, **asked: Any) -> Blob:
+        self._due(None)
+        return super().open(location, **asked)
+
+    def chunk(self, data: bytes, start: int, end: int) -> bytes:
+        instead = self._due(start)
+        if instead is not None:
+            return instead
+        # The bytes before a fault are given, so that it comes where it should.
+        later = [fault.at for fault in self._faults if fault.at is not None and fault.at > start]
+        return super().chunk(data, start, min([end, *later]))
+
+    def _due(self, at: int | None) -> bytes | None:
+        """What is to be given here in place of what lies there; raises what is to be raised."""
+        with self._lock:
+            fault = next((fault for fault in self._faults if fault.at == at), None)
+            if fault is None:
+                return None
+            fault.times -= 1
+            if fault.times <= 0:
+                self._faults.remove(fault)
+        if isinstance(fault.does, Exception):
+            # Without the traceback of the last time.
+            raise fault.does.with_traceback(None)
+        return fault.does

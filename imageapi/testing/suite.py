@@ -16,6 +16,7 @@ what it is for.
 """
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -24,7 +25,7 @@ import threading
 import traceback
 import unittest
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from oslo_config import cfg
@@ -32,6 +33,7 @@ from oslo_config import cfg
 from imageapi.backends.base import Backend
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, BackendUnavailable
+from imageapi.text import CONTROL
 
 if TYPE_CHECKING:
     import testtools
@@ -50,6 +52,10 @@ _GROUP = "imageapi_suite"
 _THREADS = 10
 # A thread or child that takes longer hangs, for instance at a lock.
 _PATIENCE = 30
+_EVENTS_OF_UPSTREAMS = frozenset(
+    {"socket.connect", "socket.getaddrinfo", "sqlite3.connect", "subprocess.Popen"}
+)
+_watched = threading.local()
 # What a pool may keep open, however often it is used.
 _FEW_DESCRIPTORS = 10
 
@@ -104,8 +110,10 @@ class BackendSuite(_TestCase):
         raise NotImplementedError
 
     def test_check_is_content(self) -> None:
-        answer = self.works("check()", self.backend().check)
-        self.assertIsNone(answer, "check() must return None where all is well, and raise else")
+        said = self.works("check()", self.backend().check)
+        self.assertIs(str, type(said), "check() must return a text, which may be empty, or raise")
+        self.assertFalse(CONTROL.search(said), "the text of check() must be one line")
+        self.keeps_secrets({"what check() says": said})
 
     def test_close_twice(self) -> None:
         self.works("close()", self.backend().close)
@@ -113,7 +121,10 @@ class BackendSuite(_TestCase):
 
     def test_constructor_does_no_io(self) -> None:
         open_before, threads_before = descriptors(), threading.active_count()
-        backend = self.works("the constructor, with its upstream out of reach,", self.unreachable)
+        with _upstream_asked() as asked:
+            backend = self.works(
+                "the constructor, with its upstream out of reach,", self.unreachable
+            )
         if backend is not None:
             self.lets_go_of(backend)
             self.assertFalse(
@@ -121,6 +132,7 @@ class BackendSuite(_TestCase):
                 "the constructor opened descriptors or started threads, which do not survive a"
                 " fork: do so at the first use, under a lock",
             )
+            self.assertEqual([], asked, "the constructor must not ask its upstream: only use may")
 
     def test_check_tells_what_is_wrong(self) -> None:
         backend = self.unreachable()
@@ -128,6 +140,7 @@ class BackendSuite(_TestCase):
             self.lets_go_of(backend)
             error = self.refused("check() with the upstream out of reach", backend.check)
             self.assertNotEqual("", str(error), "check() must say to an operator what is wrong")
+            self.keeps_secrets({"the error of check()": error})
 
     def lets_go_of(self, backend: Backend) -> None:
         """Close a backend after the case, whose own failure must not be hidden by that."""
@@ -255,6 +268,29 @@ class BackendSuite(_TestCase):
 def descriptors() -> int:
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def _upstream_asked() -> Iterator[list[str]]:
+    """Python's audit events, of this thread meanwhile, that tell of an upstream being asked."""
+    _install_audit_hook()
+    events: list[str] = []
+    _watched.events = events
+    try:
+        yield events
+    finally:
+        _watched.events = None
+
+
+@functools.cache
+def _install_audit_hook() -> None:
+    """Once, since nothing takes such a hook away again."""
+    sys.addaudithook(_note_event)
+
+
+def _note_event(event: str, _arguments: object) -> None:
+    if event in _EVENTS_OF_UPSTREAMS and (events := getattr(_watched, "events", None)) is not None:
+        events.append(event)
 
 
 def _problem_of(act: Callable[[], object]) -> str:

@@ -9,7 +9,7 @@ import testtools
 from imageapi.backends.base import Blob
 from imageapi.errors import RangeNotSupported
 from imageapi.image import Image, Location
-from imageapi.testing.fakes import MemoryRegistry, MemoryStore
+from imageapi.testing.fakes import FailingStore, MemoryRegistry, MemoryStore
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
@@ -59,6 +59,12 @@ class MemoryRegistrySuite(RegistrySuite, mixin=True):
 
 class TestMemoryStore(MemoryStoreSuite, testtools.TestCase):
     pass
+
+
+class TestFailingStore(MemoryStoreSuite, testtools.TestCase):
+    """As good as any, until it is told to fail."""
+
+    backend_class = FailingStore
 
 
 class WholeOnlyStore(MemoryStore):

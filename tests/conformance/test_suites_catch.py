@@ -20,10 +20,13 @@ from tests.conformance.test_memory import MemoryRegistrySuite, MemoryStoreSuite
 
 STORES: list[tuple[type[StoreBackend], str]] = [
     (wrong.ChecksTrue, "check_is_content"),
+    (wrong.ChecksAtLength, "check_is_content"),
     (wrong.ClosesOnce, "close_twice"),
     (wrong.OpensInConstructor, "constructor_does_no_io"),
     (wrong.StartsThreadInConstructor, "constructor_does_no_io"),
+    (wrong.AsksInConstructor, "constructor_does_no_io"),
     (wrong.ChecksNothing, "check_tells_what_is_wrong"),
+    (wrong.ChecksWithToken, "check_tells_what_is_wrong"),
     (wrong.EndsEarly, "reads_the_whole"),
     (wrong.GivesBytearrays, "reads_the_whole"),
     (wrong.GivesStr, "reads_the_whole"),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends that each do one thing wrong, for `test_suites_catch`."""
 
+import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,7 @@ from imageapi.errors import (
 from imageapi.image import Image, Location
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
 from imageapi.testing.fakes import MemoryRegistry, MemoryStore
+from imageapi.testing.suite import CHUNK_SIZE
 
 # What makes a thread lose its turn just where that does harm.
 _A_MOMENT = 0.001
@@ -34,6 +37,11 @@ _A_MOMENT = 0.001
 class ChecksTrue(MemoryStore):
     def check(self) -> bool:  # type: ignore[override]  # the fault
         return True
+
+
+class ChecksAtLength(MemoryStore):
+    def check(self) -> str:
+        return "two\nlines"
 
 
 class ClosesOnce(MemoryStore):
@@ -57,9 +65,24 @@ class StartsThreadInConstructor(FileStore):
         threading.Thread(target=time.sleep, args=(0.2,), daemon=True).start()
 
 
+class AsksInConstructor(FileStore):
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        super().__init__(conf, group)
+        with contextlib.suppress(OSError), socket.socket() as upstream:
+            upstream.connect(("127.0.0.1", 9))
+
+
 class ChecksNothing(FileStore):
-    def check(self) -> None:
-        pass
+    def check(self) -> str:
+        return ""
+
+
+class ChecksWithToken(FileStore):
+    def check(self) -> str:
+        try:
+            return super().check()
+        except BackendUnavailable as error:
+            raise BackendUnavailable(f"{error}, asked with suite-token") from None
 
 
 class FailsAfterFork(MemoryStore):
@@ -98,7 +121,7 @@ class StopIsInclusive(MemoryStore):
 
 class StumblesAtBorders(MemoryStore):
     def open(self, location: Location, **asked: Any) -> Blob:
-        if asked["stop"] == 2 * self.chunk_size:
+        if asked["stop"] == 2 * CHUNK_SIZE:
             asked["stop"] -= 1
         return super().open(location, **asked)
 
@@ -674,9 +697,10 @@ class DenyAll(PolicyBackend):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
         return False
 
-    def check(self) -> None:
+    def check(self) -> str:
         if not self.reachable:
             raise BackendUnavailable("nobody there")
+        return ""
 
 
 class SaysNone(DenyAll):

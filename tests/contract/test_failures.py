@@ -50,23 +50,6 @@ def raising(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-def fault_at(
-    position: int, error: Exception | bytes, times: int = 1
-) -> Callable[[int], bytes | None]:
-    """A fault at the first chunk from a byte on, so many times."""
-    left = [times]
-
-    def fault(at: int) -> bytes | None:
-        if at < position or left[0] == 0:
-            return None
-        left[0] -= 1
-        if isinstance(error, bytes):
-            return error
-        raise error
-
-    return fault
-
-
 def broken_off(memory: Memory, **given: Any) -> tuple[webob.Response, bytes]:
     """The answer of a download that breaks off, and the bytes that came before."""
     response = memory.request(**given)
@@ -198,7 +181,7 @@ def test_open_fails(
 @pytest.mark.parametrize(("error", "status"), OPEN_FAILURES)
 def test_first_chunk_fails(memory: Memory, error: Exception, status: int) -> None:
     memory.put()
-    memory.store.fault = fault_at(0, error, times=99)
+    memory.store.fail(error, at=0, times=99)
     assert memory.get().status_code == status
     assert memory.store.open_blobs == 0
 
@@ -288,22 +271,25 @@ def test_checksum_of_what_fits_the_first_chunk(chunked: Memory, size: int) -> No
 @pytest.mark.wire("data-checksum-first-chunk")
 def test_surplus_of_what_fits_the_first_chunk(chunked: Memory) -> None:
     chunked.put(b"x" * 10, checksum=None)
-    chunked.store.fault = fault_at(10, b"more")
+    chunked.store.give(b"more", at=10)
     assert chunked.get().status_code == 500
 
 
 @pytest.mark.wire("data-ends-early")
-@pytest.mark.parametrize("error", [BackendUnavailable("reset"), OSError("a bug"), b""])
+@pytest.mark.parametrize("error", [BackendUnavailable("reset"), OSError("a bug"), None])
 @pytest.mark.parametrize("position", [1, CHUNK, CHUNK + 1, 5 * CHUNK, 10 * CHUNK])
 def test_data_that_ends_early_is_resumed(
-    chunked: Memory, error: Exception | bytes, position: int, caplog: pytest.LogCaptureFixture
+    chunked: Memory, error: Exception | None, position: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chunked.store.fault = fault_at(position, error)
+    if error is None:
+        chunked.store.give(b"", at=position)
+    else:
+        chunked.store.fail(error, at=position)
     response = chunked.get()
     assert (response.status_code, response.body) == (200, BIG)
     assert chunked.store.opened == 2
     assert chunked.store.open_blobs == 0
-    assert "resuming at byte" in caplog.text
+    assert f"resuming at byte {position}" in caplog.text
 
 
 @pytest.mark.wire("data-ends-early")
@@ -311,10 +297,11 @@ def test_data_that_ends_early_is_resumed(
 def test_resumed_so_often_a_response(tmp_path: Path, attempts: int) -> None:
     memory = Memory(tmp_path, chunk_size=CHUNK, resume_attempts=attempts)
     memory.put(BIG)
-    memory.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"), times=attempts)
+    for _ in range(attempts):
+        memory.store.fail(BackendUnavailable("reset"), at=2 * CHUNK)
     assert memory.get().body == BIG
     memory.store.opened = 0
-    memory.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"), times=attempts + 1)
+    memory.store.fail(BackendUnavailable("reset"), at=2 * CHUNK, times=attempts + 1)
     response, received = broken_off(memory)
     assert response.status_code == 200
     assert received == BIG[: 2 * CHUNK]
@@ -323,7 +310,7 @@ def test_resumed_so_often_a_response(tmp_path: Path, attempts: int) -> None:
 
 @pytest.mark.wire("data-ends-early")
 def test_a_part_is_resumed_within_itself(chunked: Memory) -> None:
-    chunked.store.fault = fault_at(4 * CHUNK, BackendUnavailable("reset"))
+    chunked.store.fail(BackendUnavailable("reset"), at=4 * CHUNK)
     response = chunked.get(Range="bytes=1500-7499")
     assert (response.status_code, response.body) == (206, BIG[1500:7500])
 
@@ -331,7 +318,7 @@ def test_a_part_is_resumed_within_itself(chunked: Memory) -> None:
 @pytest.mark.wire("data-ends-early")
 def test_never_resumed_without_a_version(chunked: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs_without(monkeypatch, chunked, "version")
-    chunked.store.fault = fault_at(2 * CHUNK, BackendUnavailable("reset"))
+    chunked.store.fail(BackendUnavailable("reset"), at=2 * CHUNK)
     assert broken_off(chunked)[1] == BIG[: 2 * CHUNK]
     assert chunked.store.opened == 1
 
@@ -343,19 +330,14 @@ def test_never_resumed_from_other_bytes(
 ) -> None:
     opens = chunked.store.open
 
-    def open_ignoring_version(location: Location, **kwargs: Any) -> Any:
-        return opens(location, **{**kwargs, "version": None})
+    def open_after_a_change(location: Location, **asked: Any) -> Any:
+        if asked["start"]:
+            chunked.store.put("i", BIG[::-1])
+            asked["version"] = asked["version"] if told else None
+        return opens(location, **asked)
 
-    if not told:
-        monkeypatch.setattr(chunked.store, "open", open_ignoring_version)
-
-    def replace(at: int) -> bytes | None:
-        if at != 3 * CHUNK:
-            return None
-        chunked.store.put("i", BIG[::-1])
-        raise BackendUnavailable("reset")
-
-    chunked.store.fault = replace
+    monkeypatch.setattr(chunked.store, "open", open_after_a_change)
+    chunked.store.fail(BackendUnavailable("reset"), at=3 * CHUNK)
     assert broken_off(chunked)[1] == BIG[: 3 * CHUNK]
 
 
@@ -367,7 +349,7 @@ def test_data_that_runs_over_is_cut(
 ) -> None:
     length = 5500 if range_header else len(BIG)
     chunked.put(BIG, checksum=None)
-    chunked.store.fault = fault_at(length, surplus)
+    chunked.store.give(surplus, at=length)
     given = {"Range": range_header} if range_header else {}
     response, received = broken_off(chunked, **given)
     assert response.headers["Content-Length"] == str(length)
@@ -527,20 +509,6 @@ FAULTS = st.lists(
 )
 
 
-def faults_of(data: bytes, chunk_size: int, pending: list[tuple[int, str]]) -> Any:
-    """Each fault once, at the first chunk from its byte on."""
-
-    def fault(at: int) -> bytes | None:
-        if not pending or pending[0][0] > at:
-            return None
-        kind = pending.pop(0)[1]
-        if kind == "drop":
-            raise BackendUnavailable("reset")
-        return {"end": b"", "more": b"more"}.get(kind, data[at : at + chunk_size][::-1])
-
-    return fault
-
-
 def received_of(response: webob.Response) -> tuple[bytes, bool]:
     """What a client holds, and whether the body ended as it should."""
     received = b""
@@ -568,9 +536,15 @@ def test_never_a_complete_wrong_body(
     """Whatever the store does, a whole body that ends without an error is the right one."""
     memory = Memory(tmp_path_factory.mktemp("any"), chunk_size=chunk_size)
     memory.put(data)
-    memory.store.fault = faults_of(data, chunk_size, list(faults))
-    given: dict[str, Any] = {"Range": f"bytes={wanted}"} if wanted else {}
-    response = memory.request(**given)
+    for position, kind in faults:
+        if kind == "drop":
+            memory.store.fail(BackendUnavailable("reset"), at=position)
+        else:
+            other = data[position : position + chunk_size][::-1]
+            given = {"end": b"", "more": b"more", "other": other}
+            memory.store.give(given[kind], at=position)
+    headers: dict[str, Any] = {"Range": f"bytes={wanted}"} if wanted else {}
+    response = memory.request(**headers)
     if response.status_code in (200, 206):
         length = int(response.headers["Content-Length"])
         received, ended = received_of(response)
@@ -586,7 +560,7 @@ def test_data_of_unknown_size_is_resumed_where_it_broke_off(
 ) -> None:
     chunked.put(BIG, size=None, checksum=checksum)
     blobs_without(monkeypatch, chunked, "total_size")
-    chunked.store.fault = fault_at(5 * CHUNK, BackendUnavailable("reset"))
+    chunked.store.fail(BackendUnavailable("reset"), at=5 * CHUNK)
     assert chunked.get().body == BIG
     assert chunked.store.opened == 2
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.metadata
 import io
 import logging
 import os
@@ -191,15 +192,21 @@ class TestShow:
 
 
 class TestCheck:
-    def test_fine(self, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_fine(
+        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        deployment.configure(
+            core="stores = fast:file, file",
+            more=f"[imageapi_store_fast]\ndirectory = {deployment.folder}",
+        )
         assert run("check") == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert [line.split(" (")[0] for line in lines] == [
-            "registry 'file'",
-            "store 'file'",
-            "policy 'rules'",
+        of_ours = f"of imageapi {importlib.metadata.version('imageapi')}): ok"
+        assert capsys.readouterr().out.splitlines() == [
+            f"registry 'file' (driver 'file' {of_ours}, directory {deployment.registry}",
+            f"store 'fast' (driver 'file' {of_ours}, directory {deployment.folder}",
+            f"store 'file' (driver 'file' {of_ours}, directory {deployment.images}",
+            f"policy 'rules' (driver 'rules' {of_ours}, the rules that are the defaults",
         ]
-        assert all(line.endswith(": ok") for line in lines)
 
     def test_broken(
         self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]

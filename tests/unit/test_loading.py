@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-import importlib.metadata
+import importlib
+import itertools
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,9 @@ from oslo_config import cfg
 
 import imageapi
 from imageapi import loading
-from imageapi.backends.base import StoreBackend
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.errors import ConfigurationError
 from imageapi.policy.rules import RulesPolicy
-from imageapi.testing.fakes import MemoryStore
 
 
 def problems_of(tmp_path: Path, text: str) -> list[str]:
@@ -120,134 +120,251 @@ def test_wrong_values(tmp_path: Path, line: str, problem: str) -> None:
     assert re.search(problem, found)
 
 
-class NoStore:
-    pass
+# Modules of a plugin that cannot be imported, and one that can.
+MODULES = {
+    "acme_good": "from imageapi.testing.fakes import MemoryStore",
+    "acme_wants_client": "import acme_client",
+    "acme_own": "import acme_own.typo",
+    "acme_asserts": "assert False, 'a check at import'",
+    "acme_leaves": "raise SystemExit(3)",
+    "acme_syntax": "def",
+}
+
+WRONG = "tests.unit.wrong_plugins"
+
+NO_CLASS = "is not a class derived from imageapi.backends.base.StoreBackend"
+NO_SCHEMES = "must have schemes, a frozenset of the schemes of URLs that it opens, in lower case"
+
+NOT_MADE = "NAME cannot be made: ZeroDivisionError; the log has its traceback"
+
+# What an entry point's name is, what it names, and why the loader refuses it.
+REFUSED = [
+    (
+        "absent",
+        "acme_absent:Store",
+        "cannot be imported: ModuleNotFoundError: No module named 'acme_absent'",
+    ),
+    (
+        "nothing",
+        "acme_good:Nothing",
+        "cannot be imported: AttributeError: module 'acme_good' has no attribute 'Nothing'",
+    ),
+    (
+        "asserts",
+        "acme_asserts:Store",
+        "cannot be imported: AssertionError: a check at import",
+    ),
+    ("leaves", "acme_leaves:Store", "cannot be imported: SystemExit: 3"),
+    (
+        "own",
+        "acme_own:Store",
+        (
+            "cannot be imported: ModuleNotFoundError: No module named 'acme_own.typo';"
+            " 'acme_own' is not a package"
+        ),
+    ),
+    (
+        "client",
+        "acme_wants_client:Store",
+        (
+            "cannot be imported: ModuleNotFoundError: No module named 'acme_client';"
+            " pip install 'acme-images[client]'"
+        ),
+    ),
+    (
+        "other",
+        "acme_wants_client:Store [client]",
+        (
+            "cannot be imported: ModuleNotFoundError: No module named 'acme_client';"
+            " pip install 'acme-images[client]'"
+        ),
+    ),
+    (
+        "extraless",
+        "acme_wants_client:Store",
+        "cannot be imported: ModuleNotFoundError: No module named 'acme_client'",
+    ),
+    ("text", "acme_good:__name__", NO_CLASS),
+    ("function", f"{WRONG}:function", NO_CLASS),
+    ("registry", "imageapi.backends.file:FileRegistry", NO_CLASS),
+    ("abstract", f"{WRONG}:Abstract", "does not define __init__, check, locate, open"),
+    (
+        "later",
+        f"{WRONG}:Later",
+        (
+            "was written for version 2 of the interface of backends, and this imageapi has 1:"
+            " upgrade imageapi"
+        ),
+    ),
+    ("one", f"{WRONG}:OneScheme", NO_SCHEMES),
+    ("loud", f"{WRONG}:LoudSchemes", NO_SCHEMES),
+    ("none", f"{WRONG}:NoSchemes", NO_SCHEMES),
+]
+
+# The same, where it is the section of the backend that is refused.
+REFUSED_SECTIONS = [
+    ("demanding", f"{WRONG}:Demanding", "endpoint: must be set"),
+    (
+        "clashing",
+        f"{WRONG}:Clashing",
+        "its options clash with those of the application: duplicate option: twice",
+    ),
+    (
+        "buggy",
+        f"{WRONG}:Buggy",
+        NOT_MADE,
+    ),
+    (
+        "buggyoptions",
+        f"{WRONG}:BuggyOptions",
+        NOT_MADE,
+    ),
+    ("leaving", f"{WRONG}:Leaving", "NAME cannot be made: SystemExit; the log has its traceback"),
+    (
+        "late",
+        f"{WRONG}:Late [client]",
+        "NAME cannot be made: ModuleNotFoundError; pip install 'acme-images[client]'",
+    ),
+]
+
+OTHERS = {
+    "choosy": f"{WRONG}:Choosy",
+    "good": f"{WRONG}:Good",
+    "syntax": "acme_syntax:Store",
+    "twice": f"{WRONG}:Good",
+}
 
 
-class Abstract(StoreBackend):
-    schemes = frozenset({"x"})
-
-
-class Demanding(MemoryStore):
-    @classmethod
-    def options(cls) -> Sequence[cfg.Opt]:
-        return [cfg.StrOpt("endpoint", required=True), cfg.IntOpt("pool", deprecated_name="size")]
-
-
-class Choosy(MemoryStore):
-    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
-        raise ConfigurationError(["endpoint: one thing", "token: another"])
-
-
-class Buggy(MemoryStore):
-    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
-        raise ZeroDivisionError("s3cret")
+def install(site: Path, distribution: str, entry_points: Mapping[str, str]) -> None:
+    """Leave what an installer leaves of a distribution that brings these stores."""
+    info = site / f"{distribution.replace('-', '_')}-1.5.dist-info"
+    info.mkdir(exist_ok=True)
+    lines = ["Metadata-Version: 2.1", f"Name: {distribution}", "Version: 1.5"]
+    (info / "METADATA").write_text("\n".join([*lines, "Provides-Extra: client", ""]))
+    lines = [f"{name} = {target}" for name, target in entry_points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[imageapi.store]", *lines]))
+    importlib.invalidate_caches()
 
 
 @pytest.fixture
-def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entry points as installed distributions would bring them."""
-    from stevedore import _cache, extension
-
-    here = "tests.unit.test_loading"
-    values = {
-        "absent": "tests.no_such_module:Store",
-        "nothing": f"{here}:Nothing",
-        "nostore": f"{here}:NoStore",
-        "abstract": f"{here}:Abstract",
-        "demanding": f"{here}:Demanding",
-        "choosy": f"{here}:Choosy",
-        "buggy": f"{here}:Buggy",
-    }
-    found = importlib.metadata.EntryPoints(
-        [
-            importlib.metadata.EntryPoint(name, value, "imageapi.store")
-            for name, value in values.items()
-        ]
-        + [importlib.metadata.EntryPoint("twice", f"{here}:NoStore", "imageapi.store")] * 2
-    )
-    real = importlib.metadata.entry_points
-
-    def entry_points(*, group: str) -> importlib.metadata.EntryPoints:
-        more = found if group == "imageapi.store" else []
-        return importlib.metadata.EntryPoints([*real(group=group), *more])
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-    monkeypatch.setattr(
-        _cache, "get_group_all", lambda group: list(entry_points(group=group)), raising=True
-    )
-    monkeypatch.setattr(extension.ExtensionManager, "ENTRY_POINT_CACHE", {})
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the distributions acme-images and other-images, with plugins, are installed."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    for module, text in MODULES.items():
+        (site / f"{module}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    refused = {name: target for name, target, _ in [*REFUSED, *REFUSED_SECTIONS]}
+    install(site, "acme-images", {**refused, **OTHERS})
+    install(site, "other-images", {"twice": f"{WRONG}:Good"})
+    monkeypatch.syspath_prepend(site)
+    return site
 
 
-@pytest.mark.usefixtures("plugins")
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("absent", "absent = tests.no_such_module:Store .* cannot be imported: ModuleNotFound"),
-        ("nothing", "cannot be imported: AttributeError"),
-        ("nostore", "nostore = tests.unit.test_loading:NoStore is not a StoreBackend"),
-        ("abstract", r"\[imageapi_store_abstract\]: .* cannot be made: TypeError"),
-        ("demanding", r"\[imageapi_store_demanding\] endpoint: must be set"),
-        ("buggy", r"\[imageapi_store_buggy\]: .* cannot be made: ZeroDivisionError"),
-        ("twice", "several distributions bring a store named 'twice'"),
-    ],
-)
-def test_plugins_that_are_refused(tmp_path: Path, name: str, problem: str) -> None:
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize(("name", "target", "cause"), REFUSED)
+def test_plugins_that_are_refused(tmp_path: Path, name: str, target: str, cause: str) -> None:
     (found,) = problems_of(tmp_path, f"[imageapi]\nstores = file, {name}\n")
-    assert re.search(problem, found)
-    assert "s3cret" not in found
+    about = f"in {tmp_path / 'imageapi.conf'}; {origin(name, target)}"
+    assert found == f"[imageapi] stores: {name!r} {cause} ({about})"
 
 
-@pytest.mark.usefixtures("plugins")
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize(("name", "target", "cause"), REFUSED_SECTIONS)
+def test_sections_of_plugins_that_are_refused(
+    tmp_path: Path, name: str, target: str, cause: str
+) -> None:
+    (found,) = problems_of(tmp_path, f"[imageapi]\nstores = file, one:{name}\n")
+    cause = cause.replace("NAME", repr(name))
+    assert found == f"[imageapi_store_one] {cause} ({origin(name, target)})"
+
+
+def origin(name: str, target: str, distribution: str = "acme-images") -> str:
+    return f"entry point imageapi.store {name} = {target} of {distribution} 1.5"
+
+
+@pytest.mark.usefixtures("site")
+def test_plugin_with_an_error_of_syntax(tmp_path: Path) -> None:
+    (found,) = problems_of(tmp_path, "[imageapi]\nstores = file, syntax\n")
+    assert "'syntax' cannot be imported: SyntaxError: " in found
+
+
+@pytest.mark.usefixtures("site")
+def test_two_distributions_with_one_name(tmp_path: Path) -> None:
+    (found,) = problems_of(tmp_path, "[imageapi]\nstores = twice\n")
+    target = OTHERS["twice"]
+    both = [origin("twice", target), origin("twice", target, "other-images")]
+    told = "[imageapi] stores: several distributions bring a store named 'twice': "
+    assert found in [
+        f"{told}{one} and {other}; uninstall all but one (in {tmp_path / 'imageapi.conf'})"
+        for one, other in itertools.permutations(both)
+    ]
+
+
+@pytest.mark.usefixtures("site")
 def test_all_that_a_plugin_finds_wrong(tmp_path: Path) -> None:
-    assert problems_of(tmp_path, "[imageapi]\nstores = choosy\n") == [
-        "[imageapi_store_choosy] endpoint: one thing",
-        "[imageapi_store_choosy] token: another",
+    text = "[imageapi]\nstores = choosy\n[imageapi_store_choosy]\nendpoint = 5\n"
+    of_choosy = origin("choosy", OTHERS["choosy"])
+    first = f"endpoint: cannot be a number (in {tmp_path / 'imageapi.conf'}; {of_choosy})"
+    assert problems_of(tmp_path, text) == [
+        f"[imageapi_store_choosy] {first}",
+        f"[imageapi_store_choosy] one of two is too many ({of_choosy})",
     ]
 
 
-@pytest.mark.usefixtures("plugins")
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize(
+    ("name", "told"), [("buggy", "ZeroDivisionError"), ("syntax", "SyntaxError")]
+)
 def test_bug_of_a_plugin_keeps_its_traceback(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, told: str
 ) -> None:
-    problems_of(tmp_path, "[imageapi]\nstores = buggy\n")
-    assert "ZeroDivisionError" in caplog.text
+    problems_of(tmp_path, f"[imageapi]\nstores = {name}\n")
+    assert "Traceback" in caplog.text
+    assert told in caplog.text
 
 
-@pytest.mark.usefixtures("plugins")
-def test_deprecated_and_dashed_names_of_options_are_known(tmp_path: Path) -> None:
-    text = "[imageapi]\nstores = demanding\n[imageapi_store_demanding]\nendpoint = x\nsize = 5\n"
-    assert len(load(tmp_path, text).stores) == 1
-
-
-def test_section_of_a_backend_that_is_not_named_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("name", ["client", "late"])
+def test_missing_extra_is_no_bug(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n")
-    (message,) = caplog.messages
-    assert message.startswith("[imageapi_store_flie] in ")
-    assert message.endswith("is not used; did you mean 'imageapi_store_file'?")
+    problems_of(tmp_path, f"[imageapi]\nstores = {name}\n")
+    assert caplog.messages == []
 
 
-def test_misspelt_section_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    load(tmp_path, "[imagepi]\n[imagepi_policy_rules]\npolicy_file = x\n[oslo_policy]\n")
-    assert [message.split(" in ")[0] for message in caplog.messages] == [
-        "[imagepi]",
-        "[imagepi_policy_rules]",
+@pytest.mark.usefixtures("site")
+def test_only_what_is_named_is_loaded(tmp_path: Path) -> None:
+    load(tmp_path, "[imageapi]\nstores = file, memory\n").close()
+    assert not set(MODULES) & set(sys.modules)
+
+
+@pytest.mark.usefixtures("site")
+def test_plugin_of_which_there_are_two_instances(tmp_path: Path) -> None:
+    backends = load(tmp_path, "[imageapi]\nstores = one:good, two:good, good\n")
+    assert [(store.name, store.driver, store.distribution) for store in backends.stores] == [
+        ("one", "good", "acme-images 1.5"),
+        ("two", "good", "acme-images 1.5"),
+        ("good", "good", "acme-images 1.5"),
     ]
+    assert len({store.backend for store in backends.stores}) == 3
 
 
-def test_file_that_cannot_be_read_again_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A host may have left the folder that its file was named in, as daemons do."""
-    (tmp_path / "host.conf").write_text("[imageapi]\npolicy = visible\n")
-    monkeypatch.chdir(tmp_path)
-    conf = imageapi.load_config(["host.conf"])
-    monkeypatch.chdir("/")
-    assert loading.load(conf).policy.name == "visible"
-    (message,) = caplog.messages
-    assert message.startswith("host.conf cannot be read again")
+def test_plugin_that_was_changed_just_now(tmp_path: Path, site: Path) -> None:
+    """stevedore's own search remembers, by coarse times, what was installed."""
+    load(tmp_path, "[imageapi]\nstores = good\n").close()
+    install(site, "acme-images", {"new": f"{WRONG}:Good"})
+    (store,) = load(tmp_path, "[imageapi]\nstores = new\n").stores
+    assert store.driver == "new"
+
+
+def test_wrong_value_of_the_core_hides_no_problem_of_a_backend(tmp_path: Path) -> None:
+    text = "[imageapi]\nchunk_size = x\n[imageapi_policy_rules]\npolicy_file = absent.yaml\n"
+    problems = problems_of(tmp_path, text)
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "[imageapi] chunk_size",
+        "[imageapi_policy_rules] policy_file",
+    ]
 
 
 def test_wrong_value_of_the_core_hides_no_other_problem(tmp_path: Path) -> None:

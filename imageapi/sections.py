@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sections of a configuration: their options registered, and what is wrong in them."""
+
+import difflib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from oslo_config import cfg
+
+from imageapi.errors import ConfigurationError
+
+LOG = logging.getLogger(__name__)
+
+# How oslo.config says where a value comes from.
+_LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
+
+
+class Sections:
+    """Registers sections, and collects the problems of a whole configuration.
+
+    :ivar problems: a sentence for each thing to mend.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self.problems: list[str] = []
+        self._conf = conf
+        self._known: dict[str, set[str]] = {}
+        self._owners: dict[str, str] = {}
+
+    def add_problem(self, group: str, problem: str, *about: str) -> None:
+        """Note what is wrong in a section, with the file that says so.
+
+        :param problem: a sentence, with the option and a colon in front where it is of one.
+        :param about: what else the operator may want to know.
+        """
+        option, _, _ = problem.partition(":")
+        told = "; ".join([*self._file_of(group, option), *filter(None, about)])
+        self.problems.append(f"[{group}] {problem}{told and f' ({told})'}")
+
+    def register(self, group: str, options: Sequence[cfg.Opt], owner: str = "") -> Sequence[str]:
+        """Register a section's options.
+
+        :param owner: whose options they are, for the problems' texts.
+        :returns: the names of those whose values cannot be used; each is a problem.
+        :raises ConfigurationError: the options themselves cannot be registered.
+        """
+        try:
+            self._conf.register_opts(options, group=group)
+        except cfg.Error as error:
+            told = f"its options clash with those of the application: {error}"
+            raise ConfigurationError([told]) from None
+        self._owners[group] = owner
+        self._known.setdefault(group, set()).update(_spellings(options, group))
+        return [option.dest for option in options if not self._is_usable(group, option)]
+
+    def refuse_unknown_options(self) -> None:
+        """A misspelt option would else keep its default without a word."""
+        for path in getattr(self._conf, "config_file", None) or ():
+            for group, names in _names_in(path).items():
+                if group in self._known:
+                    self._refuse_unknown(path, group, names)
+                    continue
+                nearest = nearest_of(group, self._known)
+                if nearest or group.startswith("imageapi_"):
+                    LOG.warning("[%s] in %s is not used%s", group, path, nearest)
+
+    def _refuse_unknown(self, path: str, group: str, names: Iterable[str]) -> None:
+        known = self._known[group]
+        for name in names:
+            if name.replace("-", "_") not in known:
+                problem = f"{name}: there is no such option{nearest_of(name, known)}"
+                self.add_problem(group, problem, f"in {path}", self._owners[group])
+
+    def _is_usable(self, group: str, option: cfg.Opt) -> bool:
+        problem = self._problem_of(group, option)
+        if problem:
+            self.add_problem(group, f"{option.dest}: {problem}", self._owners[group])
+        return not problem
+
+    def _problem_of(self, group: str, option: cfg.Opt) -> str:
+        try:
+            value = self._conf[group][option.dest]
+        except (ValueError, cfg.Error) as error:
+            told = _LOCATION_INFO.sub(r" in \1", str(error))
+            # What follows repeats the value.
+            return told.partition(" is not valid")[0] + " is not valid" if option.secret else told
+        # oslo.config enforces this only for options registered before it parsed.
+        return "must be set" if option.required and value is None else ""
+
+    def _file_of(self, group: str, option: str) -> Iterator[str]:
+        """The file that sets an option, where one does and it can be read."""
+        try:
+            found = self._conf.get_location(option, group)
+        except (ValueError, cfg.Error):
+            return
+        if found is not None and found.location is cfg.Locations.user:
+            yield f"in {found.detail}"
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """A question about the name that was meant, to go on a sentence; empty where none is near."""
+    close = difflib.get_close_matches(name, list(known), 1, 0.75)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:
+    for option in options:
+        yield option.dest
+        for deprecated in option.deprecated_opts:
+            if deprecated.name and deprecated.group in (None, group):
+                yield deprecated.name.replace("-", "_")
+
+
+def _names_in(path: str) -> Mapping[str, Iterable[str]]:
+    """The options in a configuration file, by section."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    try:
+        cfg.ConfigParser(path, sections).parse()
+    except (OSError, cfg.Error) as error:
+        # A host may have left the folder that a relative path was meant from.
+        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, error)
+    return sections
