@@ -113,9 +113,9 @@ class RegistrySuite(BackendSuite, mixin=True):
     def unreachable(self) -> RegistryBackend | None:
         return self.make_unreachable()
 
-    def answers(self, image: Image) -> None:
+    def answers(self, image: Image, when: str = "") -> None:
         """Get a record that is there; it must be this one."""
-        what = f"get({image.id!r:.40})"
+        what = f"get({image.id!r:.40}){when and f' {when}'}"
         got = self.works(what, lambda: self.registry.get(image.id, self.caller))
         self.same(image, got, what)
 
@@ -179,12 +179,12 @@ class RegistrySuite(BackendSuite, mixin=True):
         for name in ("first", "other", "again"):
             renamed = replace(image, name=name)
             self.put(renamed)
-            self.answers(renamed)
+            self.answers(renamed, "after the record was replaced")
 
     def test_new_record(self) -> None:
         self.knows_not("suite")
         self.put(self.full_image("suite"))
-        self.answers(self.full_image("suite"))
+        self.answers(self.full_image("suite"), "after the record that was missing was put")
 
     def test_removed_record(self) -> None:
         self.put(self.full_image("suite"))

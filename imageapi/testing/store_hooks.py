@@ -144,12 +144,13 @@ class StoreHooks(BackendSuite, mixin=True):
         """The next chunk, where there need be none: an error or None instead."""
         return self.tried(f"__next__() {when}", lambda: next(blob, None))
 
-    def read(self, blob: Blob, at_most: int) -> bytes:
+    def read(self, blob: Blob, at_most: int, what: str) -> bytes:
         """All the bytes that a Blob has, which is then closed."""
         data = b""
         while (chunk := self.next_of(blob)) is not None:
             data += chunk
-            self.assertTrue(len(data) <= at_most, f"more than all {at_most} bytes were read")
+            if len(data) > at_most:
+                self.fail(f"{what} must not give more than all {at_most} bytes")
         self.works("a Blob's close()", blob.close)
         return data
 
@@ -167,20 +168,26 @@ class StoreHooks(BackendSuite, mixin=True):
         return blob
 
     def reads(
-        self, location: Location, data: bytes, start: int = 0, stop: int | None = None
+        self,
+        location: Location,
+        data: bytes,
+        start: int = 0,
+        stop: int | None = None,
+        when: str = "",
     ) -> None:
         """Open and read a part of the data that lies there; it must be the right one.
 
         A store without ranges must refuse to read what is not the whole.
         """
         part = data[start:stop]
-        what = f"start={start}, stop={stop} of {len(data)} bytes"
+        what = f"open(start={start}, stop={stop}) of {len(data)} bytes{when and f' {when}'}"
         if self.store.ranges or part == data:
             # To a store without ranges the end is no part.
             end = stop if self.store.ranges else None
-            self.same(part, self.read(self.open(location, start, end), len(data)), what)
+            blob = self.works(what, lambda: self.opened(location, start, end))
+            self.same(part, self.read(blob, len(data), what), f"{what}, stop excluded,")
         else:
-            why = f"with {what}, by a store that says ranges = False"
+            why = f"with start={start}, stop={stop}, by a store that says ranges = False"
             self.refuses(why, location, RangeNotSupported, start=start, stop=stop)
 
     def same(self, wanted: bytes, got: bytes, what: str) -> None:
@@ -189,4 +196,4 @@ class StoreHooks(BackendSuite, mixin=True):
             pairs = enumerate(zip(wanted, got, strict=False))
             first = next((n for n, (one, other) in pairs if one != other), None)
             where = "" if first is None else f", and byte {first} is not the one that lies there"
-            self.fail(f"{what}: {len(got)} bytes were read, not {len(wanted)}{where}")
+            self.fail(f"{what} must give {len(wanted)} bytes, but gave {len(got)}{where}")

@@ -47,8 +47,9 @@ class StoreSuite(StoreHooks, mixin=True):
             self.reads(self.put(data), data)
 
     def test_reads_empty_data(self) -> None:
-        blob = self.open(self.put(b""))
-        self.assertEqual(b"", self.read(blob, 0), "empty data must be read as no bytes")
+        location = self.put(b"")
+        self.reads(location, b"", when="(empty data is data)")
+        blob = self.closed_after(location, 0)
         self.assertIn(blob.total_size, (0, None), "total_size of empty data must be 0, or None")
 
     def test_reads_first_and_last_byte(self) -> None:
@@ -78,8 +79,8 @@ class StoreSuite(StoreHooks, mixin=True):
             if not isinstance(blob, BackendError):
                 got = self.next_or_error(blob, f"with start={start}, stop={stop}")
                 blob.close()
-                what = f"start={start}, stop={stop} of {size} bytes must give none"
-                self.assertNotIsInstance(got, bytes, what)
+                what = f"open(start={start}, stop={stop}) of {size} bytes must give none, or raise"
+                self.assertFalse(isinstance(got, bytes), what)
 
     def test_total_size_is_of_the_whole(self) -> None:
         data, location = self.put_some()
@@ -103,15 +104,15 @@ class StoreSuite(StoreHooks, mixin=True):
             pass
         again = self.next_or_error(blob, "after the end")
         blob.close()
-        self.assertNotIsInstance(again, bytes, "after its end a Blob must give no more")
+        self.assertFalse(isinstance(again, bytes), "after its end a Blob must give no more")
 
     def test_blobs_are_independent(self) -> None:
         (one, here), (other, there) = self.put_some(), self.put_some(b"other")
         first, second = self.open(here), self.open(there)
         got_first = self.next_of(first) or b""
         got_second = self.next_of(second) or b""
-        got_first += self.read(first, len(one))
-        got_second += self.read(second, len(other))
+        got_first += self.read(first, len(one), "the first of two Blobs read by turns")
+        got_second += self.read(second, len(other), "the second of two Blobs read by turns")
         self.same(one, got_first, "the first of two Blobs read by turns")
         self.same(other, got_second, "the second of two Blobs read by turns")
 
@@ -126,8 +127,10 @@ class StoreSuite(StoreHooks, mixin=True):
         self.assertIsInstance(blob.version, str, "version must be a text, or None")
         for start in (0, 1) if self.store.ranges else (0,):
             again = self.open(location, start, None, blob.version)
-            self.assertEqual(blob.version, again.version, "the same bytes have the same version")
-            self.same(data[start:], self.read(again, len(data)), "opened by its version, the data")
+            why = "the same bytes must have the same version at each open()"
+            self.assertEqual(blob.version, again.version, why)
+            what = f"open(start={start}) with the right version"
+            self.same(data[start:], self.read(again, len(data), what), what)
 
     def test_wrong_version(self) -> None:
         _, location = self.put_some()
@@ -138,9 +141,9 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_replaced_data(self) -> None:
         data, location = self.put_some()
         blob = self.open(location)
-        self.same(data, self.read(blob, len(data)), "the data")
+        self.same(data, self.read(blob, len(data), "open()"), "open()")
         self.replace(location, data[::-1])
-        self.reads(location, data[::-1])
+        self.reads(location, data[::-1], when="that were put in place of others")
         if blob.version is not None:
             why = "by its version, once replaced,"
             self.refuses(why, location, DataChanged, version=blob.version)
@@ -157,7 +160,8 @@ class StoreSuite(StoreHooks, mixin=True):
             return
         finally:
             blob.close()
-        self.same(data, got, "replaced while it is read, the data")
+        what = "a Blob whose data is replaced while it is read must raise DataChanged, or"
+        self.same(data, got, what)
 
     def test_removed_data(self) -> None:
         data, location = self.put_some()
@@ -177,7 +181,8 @@ class StoreSuite(StoreHooks, mixin=True):
             self.assertEqual(scheme.lower(), scheme, "schemes must be in lower case")
         self.assertIn(location.scheme, self.store.schemes, "schemes lacks that of put()'s URL")
         rest = location.url.partition(":")[2]
-        self.reads(Location(f"{location.scheme.upper()}:{rest}"), b"data")
+        capitals = Location(f"{location.scheme.upper()}:{rest}")
+        self.reads(capitals, b"data", when="with its scheme in capitals, which means the same,")
 
     def test_foreign_scheme(self) -> None:
         rest = self.put(b"data").url.partition(":")[2]
@@ -215,7 +220,7 @@ class StoreSuite(StoreHooks, mixin=True):
             blob = self.begun(location, chunks)
             self.works(f"a Blob's close() after {chunks} chunks", blob.close)
             self.works("a Blob's second close()", blob.close)
-            self.reads(location, data)
+            self.reads(location, data, when=f"after another Blob was closed after {chunks} chunks")
 
     def test_no_data_after_close(self) -> None:
         _, location = self.put_some()
@@ -223,7 +228,7 @@ class StoreSuite(StoreHooks, mixin=True):
             blob = self.begun(location, chunks)
             blob.close()
             chunk = self.next_or_error(blob, "after close()")
-            self.assertNotIsInstance(chunk, bytes, "a closed Blob must give no more data")
+            self.assertFalse(isinstance(chunk, bytes), "a closed Blob must give no more data")
 
     def test_leaves_no_descriptors_open(self) -> None:
         _, location = self.put_some()
