@@ -84,7 +84,14 @@ def details(image: Image, uri: str) -> dict[str, Any]:
 
 
 def record(image: Image) -> dict[str, Any]:
-    """The v1 document of an image with all that `parse` reads beyond the seed."""
+    """The v1 document of an image with all that `parse` reads beyond the seed.
+
+    `parse` makes the same image of it again.
+    """
+    locations = [
+        {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
+        for location in image.locations
+    ]
     return {
         "id": image.id,
         **_v1_fields(image),
@@ -93,6 +100,8 @@ def record(image: Image) -> dict[str, Any]:
         "deleted": image.deleted,
         "os_hash_algo": image.os_hash_algo,
         "os_hash_value": image.os_hash_value,
+        **({"locations": locations} if locations else {}),
+        **({"members": sorted(image.members)} if image.members else {}),
     }
 
 

@@ -10,6 +10,9 @@ from imageapi.backends import folder
 from tests.deployment import Deployment
 from tests.memory import Memory
 
+# A distribution of its own, whose tests run where it is installed: functional/test_plugin.py.
+collect_ignore = ["plugin_dist"]
+
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("imageapi", parent=settings(), deadline=None)
 settings.load_profile("imageapi")

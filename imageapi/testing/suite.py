@@ -66,9 +66,10 @@ def build(backend: type[B], **options: object) -> B:
     :param options: values of the backend's options; the others keep their defaults.
     """
     conf = cfg.ConfigOpts()
+    # Before the options are there: it would miss those that are required.
+    conf([], default_config_files=[], default_config_dirs=[])
     conf.register_opt(cfg.IntOpt("chunk_size", default=CHUNK_SIZE), group="imageapi")
     conf.register_opts(backend.options(), group=_GROUP)
-    conf([], default_config_files=[], default_config_dirs=[])
     for name, value in options.items():
         conf.set_override(name, value, group=_GROUP)
     return backend(conf, _GROUP)

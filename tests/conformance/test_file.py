@@ -74,13 +74,7 @@ class FileRegistrySuite(RegistrySuite, mixin=True):
         return build(self.backend_class, directory=str(self.folder))
 
     def put(self, image: Image) -> None:
-        record = document.record(image)
-        record["locations"] = [
-            {"url": location.url, "metadata": {"store": location.store}}
-            for location in image.locations
-        ]
-        record["members"] = sorted(image.members)
-        write(self.registry.path(image.id), json.dumps(record).encode())
+        write(self.registry.path(image.id), json.dumps(document.record(image)).encode())
 
     def make_unreachable(self) -> FileRegistry:
         return build(self.backend_class, directory=str(self.folder / "not-mounted"))

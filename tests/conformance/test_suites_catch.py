@@ -246,7 +246,7 @@ POLICIES: list[tuple[type[Backend], str, str]] = [
     (
         wrong.AllowsWhenUnreachable,
         "upstream_out_of_reach",
-        "allows() must refuse with its upstream out of reach",
+        "must refuse with its upstream out of reach",
     ),
     (wrong.LeaksOnEachQuestion, "leaves_no_descriptors_open", "descriptors open: close each"),
     (

@@ -24,12 +24,17 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, log: Path, environ: dict[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    environ: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a server until the block ends; wait until it listens on its port."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

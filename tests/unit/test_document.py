@@ -218,6 +218,10 @@ def test_any_bytes_are_an_image_or_malformed(data: bytes) -> None:
         properties=st.dictionaries(
             st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))
         ),
+        locations=st.lists(
+            st.builds(Location, st.just("file:///x"), st.none() | st.just("second"))
+        ).map(tuple),
+        members=st.frozensets(st.text(st.characters(codec="utf-8"))),
     )
 )
 def test_a_written_record_is_read_back(image: Image) -> None:

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/plugins.md from an empty folder: a plugin in a fresh environment, beside our wheel."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.functional.servers import BIN, free_port, running
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "plugins.md").read_text()
+PLUGIN = ROOT / "tests" / "plugin_dist"
+
+# A file of the package, or commands, or what they say.
+BLOCK = re.compile(r"(?:^\*\*`([^`]+)`\*\*\n\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# An installation takes a while.
+pytestmark = pytest.mark.timeout(400)
+
+
+class Tutorial(NamedTuple):
+    """The folder in which the page was followed, and what was printed by each block."""
+
+    folder: Path
+    said: list[str]
+
+    def run(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the environment there."""
+        command = [str(self.folder / ".venv" / "bin" / str(words[0])), *map(str, words[1:])]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120)
+
+
+def files_of_the_page() -> dict[str, str]:
+    return {path: text for path, _, text in BLOCK.findall(PAGE) if path}
+
+
+def wheel(folder: Path) -> Path:
+    """Build ours from a copy, in which no earlier build has left anything."""
+    source = folder / "source"
+    shutil.copytree(ROOT / "imageapi", source / "imageapi")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+    subprocess.run(
+        [*command, "--outdir", folder, source], check=True, capture_output=True, timeout=120
+    )
+    (built,) = folder.glob("imageapi-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
+    """Follow the page up to its end: write its files, run its commands, but for the server."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    environ = {name: os.environ[name] for name in os.environ if name.lower().startswith("pip_")}
+    environ |= {
+        "PATH": f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin",
+        "HOME": str(folder),
+        "IMAGEAPI": str(wheel(tmp_path_factory.mktemp("wheel"))),
+        "PIP_CONSTRAINT": str(ROOT / "requirements-test.txt"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    said = []
+    for path, language, text in BLOCK.findall(PAGE):
+        if path:
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(text)
+        elif language == "sh" and " serve\n" not in text:
+            done = subprocess.run(
+                ["sh", "-euc", text],
+                cwd=folder,
+                env=environ,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            said.append(done.stdout)
+    return Tutorial(folder, said)
+
+
+def test_the_page_is_the_package() -> None:
+    shown = files_of_the_page()
+    assert shown == {path: (PLUGIN / path).read_text() for path in shown}
+    kept = {path.relative_to(PLUGIN) for path in PLUGIN.rglob("*.py")}
+    assert kept == {Path(path) for path in shown if path.endswith(".py")}
+
+
+def test_a_store_takes_less_than_60_lines() -> None:
+    text = (PLUGIN / "imageapi_sqlite" / "store.py").read_text()
+    assert sum(1 for line in text.splitlines() if line.strip()) < 60
+
+
+def test_what_the_page_says_is_printed(tutorial: Tutorial) -> None:
+    printed = "".join(tutorial.said).replace(str(tutorial.folder), "/home/me")
+    for path, language, text in BLOCK.findall(PAGE):
+        if not path and not language and "AssertionError" not in text:
+            assert text in printed
+
+
+def test_imageapi_is_the_wheel(tutorial: Tutorial) -> None:
+    done = tutorial.run("python", "-c", "import imageapi; print(imageapi.__file__)")
+    assert done.stdout.startswith(str(tutorial.folder / ".venv"))
+
+
+def test_suites_pass_under_pytest(tutorial: Tutorial) -> None:
+    done = tutorial.run("python", "-m", "pytest", "-W", "error", "-W", "ignore:'cgi'", "-rA")
+    assert done.returncode == 0, done.stdout
+    for name in ("SQLiteStore::test_ten", "SQLiteRegistry::test_ten", "SQLitePolicy::test_ten"):
+        assert f"PASSED tests/test_{name[6:].split(':')[0].lower()}.py::Test{name}" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_suites_pass_under_unittest(tutorial: Tutorial) -> None:
+    done = tutorial.run("python", "-m", "unittest", "discover", "-s", "tests")
+    assert re.search(r"^Ran [5-9]\d tests .*^OK$", done.stderr, re.MULTILINE | re.DOTALL)
+
+
+def test_types_hold(tutorial: Tutorial) -> None:
+    """A plugin is checked against ours, under --strict, as it is installed."""
+    command = [str(BIN / "mypy"), "--strict", "--cache-dir", str(tutorial.folder / "cache")]
+    command += ["--python-executable", str(tutorial.folder / ".venv" / "bin" / "python")]
+    done = subprocess.run(
+        [*command, "imageapi_sqlite", "tests"],
+        cwd=tutorial.folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_failure_that_the_page_shows(tutorial: Tutorial) -> None:
+    shown = next(text for _, _, text in BLOCK.findall(PAGE) if text.startswith("AssertionError"))
+    store = tutorial.folder / "imageapi_sqlite" / "store.py"
+    right = store.read_text()
+    store.write_text(right.replace("size if stop is None else min(stop, size)", "size"))
+    try:
+        name = "test_store.TestSQLiteStore.test_reads_first_and_last_byte"
+        done = tutorial.run("python", "-m", "unittest", f"tests.{name}")
+    finally:
+        store.write_text(right)
+    assert shown.strip() in done.stderr
+
+
+@contextmanager
+def serving(tutorial: Tutorial, *files: str) -> Iterator[str]:
+    """The page's server over these configuration files; yields the URL of its image."""
+    port = free_port()
+    words = [word for file in files for word in ("--config-file", file)]
+    command = [str(tutorial.folder / ".venv" / "bin" / "imageapi"), *words]
+    log = tutorial.folder / "server.log"
+    with running([*command, "serve", "--port", str(port)], port, log, folder=tutorial.folder):
+        yield f"http://127.0.0.1:{port}/v1/images/hello"
+
+
+def test_serves_an_image(tutorial: Tutorial) -> None:
+    with serving(tutorial, "imageapi.conf") as url, urlopen(url, timeout=20) as response:
+        assert response.read() == b"hello, world\n"
+
+
+def test_policy_refuses_who_has_no_grant(tutorial: Tutorial) -> None:
+    with serving(tutorial, "imageapi.conf", "granted.conf") as url:
+        with urlopen(Request(url, method="HEAD"), timeout=20) as response:
+            assert response.status == 200
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(url, timeout=20)
+
+
+def test_wheel_can_be_installed(tutorial: Tutorial) -> None:
+    (built,) = (tutorial.folder / "dist").glob("imageapi_sqlite-1.0-*.whl")
+    done = tutorial.run("pip", "install", "--no-deps", "--force-reinstall", built)
+    assert done.returncode == 0, done.stderr
+    check = tutorial.run("imageapi", "--config-file", "imageapi.conf", "check")
+    assert check.returncode == 0, check.stderr
+    assert "(driver 'sqlite' of imageapi-sqlite 1.0): ok, 1 files in" in check.stdout

@@ -1,0 +1,1 @@
+"""Images in an SQLite file: a store, a registry and a policy for imageapi."""
