@@ -18,6 +18,7 @@ from imageapi.errors import (
     BackendUnavailable,
     BadReply,
     DataChanged,
+    DataForbidden,
     DataMismatch,
     DataNotFound,
     LocationRefused,
@@ -31,6 +32,7 @@ LOG = logging.getLogger(__name__)
 _FINAL = (
     BadReply,
     DataChanged,
+    DataForbidden,
     DataMismatch,
     DataNotFound,
     LocationRefused,

@@ -166,12 +166,17 @@ def _image(fields: Mapping[str, Any], image_id: str) -> Image:
 
 
 def _unwrapped(document: Any) -> Mapping[str, Any]:
-    """The one image of a document, with or without ``{"images": [...]}`` around it."""
+    """The one image of a document: bare, or in ``{"images": [...]}`` or ``{"image": {...}}``.
+
+    The last is how a glance-registry answers.
+    """
     if isinstance(document, dict) and isinstance(document.get("images"), list):
         images = document["images"]
         if len(images) != 1:
             raise MalformedImage(f'"images" must hold one image, not {len(images)}')
         document = images[0]
+    elif isinstance(document, dict) and document.keys() == {"image"}:
+        document = document["image"]
     if not isinstance(document, dict):
         raise MalformedImage(f"an image must be a JSON object, not {_kind(document)}")
     return document

@@ -9,6 +9,7 @@
         +-- ImageNotFound        the registry has no such image
         +-- MalformedImage       a record is not what a record must be
         +-- DataNotFound         the store has no such data
+        +-- DataForbidden        the store's upstream refuses it to this caller
         +-- DataChanged          the data is no longer the version asked for
         +-- DataMismatch         the bytes are not those of the record
         +-- LocationRefused      a location that may not, or cannot, be opened
@@ -53,6 +54,10 @@ class MalformedImage(BackendError):
 
 class DataNotFound(BackendError):
     """The store has no data at this location."""
+
+
+class DataForbidden(BackendError):
+    """The store's upstream does not let this caller have the data."""
 
 
 class DataChanged(BackendError):

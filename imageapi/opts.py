@@ -5,9 +5,6 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from imageapi.backends.file import FileRegistry, FileStore
-from imageapi.policy.rules import RulesPolicy
-
 GROUP = "imageapi"
 
 CORE = (
@@ -79,9 +76,17 @@ CORE = (
 
 def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
     """All shipped options by section, for oslo-config-generator."""
+    # Not above: whoever serves files need not load an HTTP client.
+    from imageapi.backends.file import FileRegistry, FileStore
+    from imageapi.backends.http_registry import HTTPRegistry
+    from imageapi.backends.http_store import HTTPStore
+    from imageapi.policy.rules import RulesPolicy
+
     return [
         (GROUP, CORE),
         ("imageapi_registry_file", FileRegistry.options()),
+        ("imageapi_registry_http", HTTPRegistry.options()),
         ("imageapi_store_file", FileStore.options()),
+        ("imageapi_store_http", HTTPStore.options()),
         ("imageapi_policy_rules", RulesPolicy.options()),
     ]

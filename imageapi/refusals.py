@@ -8,6 +8,7 @@ from imageapi.errors import (
     BackendUnavailable,
     BadReply,
     DataChanged,
+    DataForbidden,
     DataNotFound,
 )
 
@@ -68,6 +69,8 @@ def failure(error: BackendError, image_id: str) -> exc.HTTPException:
     """A backend failed: the kind of it, and nothing of the error's text."""
     if isinstance(error, DataNotFound):
         return exc.HTTPNotFound(f"The data of image {image_id} was not found.")
+    if isinstance(error, DataForbidden):
+        return forbidden(image_id)
     if isinstance(error, BackendUnavailable | DataChanged):
         retry_after = getattr(error, "retry_after", None)
         return exc.HTTPServiceUnavailable(

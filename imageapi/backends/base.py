@@ -60,7 +60,7 @@ class RegistryBackend(Backend):
     #: Whether its upstream has decided already that the caller may know of an
     #: image that `get` answers with.  Else the core decides, by is_public,
     #: owner and members.
-    decides_visibility: ClassVar[bool] = False
+    decides_visibility: bool = False
 
     @abstractmethod
     def get(self, image_id: str, caller: Caller) -> Image:
@@ -138,6 +138,7 @@ class StoreBackend(Backend):
         :param version: the `Blob.version` that the bytes must have.
         :raises imageapi.errors.DataNotFound: nothing lies there.
         :raises imageapi.errors.DataChanged: other bytes than ``version`` do.
+        :raises imageapi.errors.DataForbidden: its upstream does not let this caller.
         :raises imageapi.errors.LocationRefused: it may not open that.
         :raises imageapi.errors.RangeNotSupported: it cannot read just a part.
         :raises imageapi.errors.BackendUnavailable: it cannot be reached now.

@@ -80,10 +80,12 @@ def test_least_record_is_private() -> None:
     assert parse() == Image(id="i", status="active")
 
 
-@pytest.mark.parametrize("wrap", [False, True])
-def test_v1_shape(wrap: bool) -> None:
+@pytest.mark.parametrize(
+    "wrap", [lambda one: one, lambda one: {"images": [one]}, lambda one: {"image": one}]
+)
+def test_v1_shape(wrap: Any) -> None:
     fields = {"status": "active", "is_public": True, "size": "007", "members": ["p1"], "owner": ""}
-    data = json.dumps({"images": [fields]} if wrap else fields).encode()
+    data = json.dumps(wrap(fields)).encode()
     expected = Image(
         id="i", status="active", is_public=True, size=7, members=frozenset({"p1"}), owner=None
     )

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data behind HTTP, at URLs that are allowed."""
+
+import re
+import time
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from oslo_config import cfg
+from urllib3.response import HTTPResponse
+
+from imageapi.backends.answers import (
+    ABSENT,
+    REFUSED,
+    close,
+    is_settled,
+    refuse_encoding,
+    refuse_status,
+    time_of,
+)
+from imageapi.backends.base import Blob, StoreBackend
+from imageapi.backends.upstream import AUTH, OPTIONS, Upstream, telling, token_headers
+from imageapi.backends.urls import Url, prefix
+from imageapi.caller import Caller
+from imageapi.errors import (
+    BadReply,
+    ConfigurationError,
+    DataChanged,
+    DataForbidden,
+    DataNotFound,
+    LocationRefused,
+    RangeNotSupported,
+)
+from imageapi.image import Location
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_HOPS = 5
+
+_FARTHEST = 2**63 - 1
+
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+_UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
+
+# How long bytes are gathered into one chunk, in seconds, where they come slowly.
+_GATHERED = 0.2
+
+
+class HTTPStore(StoreBackend):
+    """Reads ``http:`` and ``https:`` URLs below the prefixes that are allowed."""
+
+    schemes = frozenset({"http", "https"})
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.ListOpt(
+                "allowed_urls",
+                default=[],
+                help="The URLs below which data may be read, such as"
+                " https://images.example.com/public: scheme, host and port must be the same,"
+                " and the path must go on with a slash. Nothing else is ever connected to,"
+                " redirects included.",
+            ),
+            cfg.StrOpt(
+                "url_template",
+                help="The URL of the data of a record without a location, with {image_id} in"
+                " it, such as http://glance.example.com:9292/v2/images/{image_id}/file. It must"
+                " be allowed.",
+            ),
+            AUTH,
+            *OPTIONS,
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        section = conf[group]
+        self._allowed = _prefixes(section.allowed_urls)
+        self._template: str | None = section.url_template or None
+        self._auth: str = section.auth
+        self._own_origin = self._origin_of_template()
+        self._upstream = Upstream(conf, group)
+        self._chunk_size: int = conf.imageapi.chunk_size
+
+    def locate(self, image_id: str) -> Location:
+        if self._template is None:
+            raise LocationRefused("a record must name a location: url_template is not set")
+        return Location(self._template.replace("{image_id}", quote(image_id, safe="")))
+
+    def open(
+        self,
+        location: Location,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
+        caller: Caller,
+    ) -> Blob:
+        url = self._allowed_url(location.url)
+        if stop is not None and stop <= start:
+            raise RangeNotSupported("an empty range")
+        headers = _condition(version)
+        if start or stop is not None:
+            # Servers refuse numbers that they cannot hold; that far is the end.
+            last = "" if stop is None or stop > _FARTHEST else stop - 1
+            headers["Range"] = f"bytes={start}-{last}"
+        response, url = self._follow(url, headers, caller)
+        try:
+            self._refuse(response, url)
+            refuse_encoding(response, url)
+            blob = HTTPBlob(response, url, self._chunk_size, start, stop)
+            if version not in (None, blob.version):
+                raise DataChanged(f"{url.shown}: other bytes than those that were begun with")
+        except BaseException:
+            close(response)
+            raise
+        return blob
+
+    def check(self) -> str:
+        for url in self._allowed:
+            response = self._upstream.get(url, {})
+            close(response)
+            if response.status == 429 or response.status >= 500:
+                refuse_status(response, url)
+        return f"allowed_urls {', '.join(url.shown for url in self._allowed) or 'none'}"
+
+    def close(self) -> None:
+        self._upstream.close()
+
+    def _origin_of_template(self) -> tuple[str, str, int] | None:
+        if self._template is None:
+            return None
+        wrong = None
+        try:
+            if "{image_id}" not in self._template:
+                wrong = "must hold {image_id}"
+            else:
+                return self._allowed_url(self.locate("x").url).origin
+        except LocationRefused as error:
+            wrong = str(error)
+        raise ConfigurationError([f"url_template: {wrong}"])
+
+    def _allowed_url(self, text: str) -> Url:
+        try:
+            url = Url.parse(text)
+        except ValueError as error:
+            raise LocationRefused(f"the URL cannot be read: {error}") from None
+        return self._allow(url)
+
+    def _allow(self, url: Url) -> Url:
+        if any(url.is_below(allowed) for allowed in self._allowed):
+            return url
+        raise LocationRefused(f"{url.shown} is not below any of allowed_urls")
+
+    def _follow(
+        self, url: Url, headers: dict[str, str], caller: Caller
+    ) -> tuple[HTTPResponse, Url]:
+        """Ask, and go where redirects lead, as long as all of it is allowed."""
+        for _ in range(_HOPS + 1):
+            # The caller's token is for the server that url_template names.
+            own = url.origin == self._own_origin
+            token = token_headers(self._auth, caller) if own else {}
+            response = self._upstream.get(url, {**headers, **token})
+            if response.status not in _REDIRECTS:
+                return response, url
+            close(response)
+            try:
+                url = self._allow(url.join(response.headers.get("Location", "")))
+            except (ValueError, LocationRefused) as error:
+                raise BadReply(f"{url.shown} redirects, but {error}") from None
+        raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
+
+    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+        """Raise what an answer means that has no data."""
+        if response.status in (200, 206, 416):
+            return
+        told = f"{url.shown} answers with status {response.status}"
+        if response.status in ABSENT:
+            raise DataNotFound(told)
+        if response.status in REFUSED and self._auth == "caller":
+            raise DataForbidden(told)
+        if response.status == 412:
+            raise DataChanged(told)
+        refuse_status(response, url)
+
+
+def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
+    prefixes, problems = [], []
+    for text in texts:
+        try:
+            prefixes.append(prefix(text))
+        except ValueError as error:
+            problems.append(f"allowed_urls: number {texts.index(text) + 1}: {error}")
+    if problems:
+        raise ConfigurationError(problems)
+    return prefixes
+
+
+class HTTPBlob(Blob):
+    """The data of an answer, which it owns.
+
+    Its version is a strong ETag, or else when the data was last modified and
+    its length (RFC 9110, 8.8), where the server has had time to change both.
+    """
+
+    def __init__(
+        self, response: HTTPResponse, url: Url, chunk_size: int, start: int, stop: int | None
+    ) -> None:
+        """Take over an answer with status 200, 206 or 416, once nothing is raised.
+
+        :raises RangeNotSupported: a part was asked for, and the whole is the answer.
+        :raises BadReply: it is neither the whole nor that part.
+        """
+        is_part = start > 0 or stop is not None
+        if response.status == 416 and is_part:
+            self.total_size = _size_of_unsatisfied(response, url, start)
+        elif is_part and response.status == 200:
+            raise RangeNotSupported(f"{url.shown} answers a range with the whole")
+        elif is_part and response.status == 206:
+            self.total_size = _size_of_part(response, url, start, stop)
+        elif response.status == 200:
+            self.total_size = response.length_remaining
+        else:
+            raise BadReply(f"{url.shown} answers with status {response.status}")
+        self.version = _version(response, self.total_size)
+        self._ended = response.status == 416
+        self._response = response
+        self._url = url
+        self._chunk_size = chunk_size
+
+    def __next__(self) -> bytes:
+        if self._ended:
+            raise StopIteration
+        with telling(self._url):
+            pieces = self._gather()
+        if not pieces:
+            self.close()
+            raise StopIteration
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        self._ended = True
+        close(self._response)
+
+    def _gather(self) -> list[bytes]:
+        """What comes at once, up to a chunk; at least something, but at the end."""
+        pieces: list[bytes] = []
+        left = self._chunk_size
+        until = None
+        while left > 0:
+            piece = self._response.read1(left, decode_content=False)
+            if not piece:
+                break
+            pieces.append(piece)
+            left -= len(piece)
+            now = time.monotonic()
+            until = until or now + _GATHERED
+            if now >= until:
+                break
+        return pieces
+
+
+def _condition(version: str | None) -> dict[str, str]:
+    """What makes a server refuse to send other bytes than those of a version."""
+    if version is None:
+        return {}
+    if version.startswith('"'):
+        return {"If-Match": version}
+    modified, _, length = version.rpartition(";")
+    if not (modified and length.isdigit() and time_of(modified)):
+        raise DataChanged("that is no version of ours")
+    return {"If-Unmodified-Since": modified}
+
+
+def _version(response: HTTPResponse, size: int | None) -> str | None:
+    if not is_settled(response):
+        return None
+    etag = response.headers.get("ETag", "").strip()
+    if _STRONG_ETAG.fullmatch(etag):
+        return etag
+    modified = response.headers.get("Last-Modified")
+    return f"{modified};{size}" if modified and size is not None else None
+
+
+def _size_of_part(response: HTTPResponse, url: Url, start: int, stop: int | None) -> int | None:
+    """The size of the whole, where the part is the one that was asked for."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is not None:
+        first, last = int(match[1]), int(match[2])
+        size = None if match[3] == "*" else int(match[3])
+        is_wanted = first == start <= last and (stop is None or last < stop)
+        # Less than was asked for is all that there is.
+        is_all = size is None or last + 1 == min(size, stop or size)
+        if is_wanted and is_all and response.length_remaining in (None, last - first + 1):
+            return size
+    raise BadReply(f"{url.shown} answers with another part than was asked for")
+
+
+def _size_of_unsatisfied(response: HTTPResponse, url: Url, start: int) -> int:
+    """The size of data that ends before a part that was asked for."""
+    match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None or int(match[1]) > start:
+        raise BadReply(f"{url.shown} answers that there is no byte {start}, which makes no sense")
+    return int(match[1])

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""URLs that are asked, in one spelling, and the prefixes below which they must lie.
+
+Stricter than RFC 3986: what two parsers could read in two ways is no URL here.
+No error's text holds any part of a URL, since it may hold credentials.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import unquote_to_bytes, urljoin
+
+_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(r"(https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+# Visible ASCII, but for what a URL must have encoded.
+_FORBIDDEN = re.compile(r'[^\x21-\x7e]|["<>\\^`{|}]')
+_PERCENT = re.compile(r"%(..?)?")
+_UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Url:
+    """An http: or https: URL in its one spelling.
+
+    :ivar host: in lower case, an IPv6 address in brackets.
+    :ivar path: begins with a slash; percent-encoded no more than it must be.
+    :ivar query: as it was written; it may hold a signature.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a URL.
+
+        :raises ValueError: it is none, or could be read in more than one way.
+        """
+        if _FORBIDDEN.search(text):
+            raise ValueError("it holds a character that a URL must have percent-encoded")
+        if "#" in text:
+            raise ValueError("it has a fragment")
+        match = _URL.fullmatch(text)
+        if match is None:
+            raise ValueError("it is not an http: or https: URL")
+        scheme, authority, path, query = match.groups()
+        scheme = scheme.lower()
+        host, port = _host_and_port(authority)
+        return cls(scheme, host, port or _PORTS[scheme], _path(path or "/"), query)
+
+    def join(self, reference: str) -> Self:
+        """Read a reference that stands in this URL's answer, as a redirect does.
+
+        :raises ValueError: as for `parse`.
+        """
+        if _FORBIDDEN.search(reference):
+            raise ValueError("it holds a character that a URL must have percent-encoded")
+        return self.parse(urljoin(str(self), reference.partition("#")[0]))
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: to whom a secret may be meant."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def target(self) -> str:
+        """Path and query, as a request has them."""
+        return self.path if self.query is None else f"{self.path}?{self.query}"
+
+    @property
+    def shown(self) -> str:
+        """For an operator's eyes: without the query."""
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}{self.path}"
+
+    def __str__(self) -> str:
+        return self.shown if self.query is None else f"{self.shown}?{self.query}"
+
+    def __repr__(self) -> str:
+        return "<Url>"
+
+    def is_below(self, prefix: "Url") -> bool:
+        """Whether this is the prefix, or lies below it by whole segments of the path."""
+        path = prefix.path.rstrip("/")
+        return self.origin == prefix.origin and (
+            self.path == path or self.path.startswith(path + "/")
+        )
+
+
+def prefix(text: str) -> Url:
+    """Read a prefix of URLs.
+
+    :raises ValueError: it is no URL, or has a query.
+    """
+    url = Url.parse(text)
+    if url.query is not None:
+        raise ValueError("it has a query")
+    return url
+
+
+def _host_and_port(authority: str) -> tuple[str, int | None]:
+    if "@" in authority:
+        raise ValueError("it holds credentials")
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise ValueError("it names no host, or one that is not ASCII")
+    host, port = match.groups()
+    if port is not None and not 0 < int(port) < 65536:
+        raise ValueError("its port is none")
+    return _host(host.lower()), int(port) if port else None
+
+
+def _host(host: str) -> str:
+    if host.startswith("["):
+        return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+    # With or without the root's dot it is the same name.
+    host = host.removesuffix(".")
+    if not host or ".." in host or host.startswith("."):
+        raise ValueError("it names no host")
+    return host
+
+
+def _path(path: str) -> str:
+    path = _PERCENT.sub(_spell, path)
+    decoded = unquote_to_bytes(path)
+    if _CONTROL.search(decoded):
+        raise ValueError("its path holds a control character")
+    # Some servers take an encoded slash, and some a backslash, for a slash.
+    if any(segment in (b".", b"..") for segment in re.split(rb"[/\\]", decoded)):
+        raise ValueError("its path holds a dot segment")
+    return path
+
+
+def _spell(match: re.Match[str]) -> str:
+    digits = match[1] or ""
+    try:
+        byte = bytes.fromhex(digits)
+    except ValueError:
+        byte = b""
+    if len(digits) != 2 or not byte:
+        raise ValueError("its path holds a percent sign that encodes nothing")
+    return byte.decode() if _UNRESERVED.fullmatch(byte) else f"%{digits.upper()}"

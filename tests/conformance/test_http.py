@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry and the store behind HTTP do what every one must, with a real nginx."""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import pytest
+import testtools
+
+from imageapi import document
+from imageapi.backends.http_registry import HTTPRegistry
+from imageapi.backends.http_store import HTTPStore
+from imageapi.image import Image, Location
+from imageapi.testing.registry_suite import RegistrySuite
+from imageapi.testing.store_suite import StoreSuite
+from imageapi.testing.suite import build
+from tests.functional.nginx import nginx
+from tests.functional.servers import free_port
+
+NUMBERS = itertools.count(1)
+
+
+class Served:
+    """A folder that nginx serves, and one in it for each case."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}"
+
+    def for_case(self) -> tuple[Path, str]:
+        name = f"case-{next(NUMBERS)}"
+        (self.folder / name).mkdir()
+        return self.folder / name, f"{self.url}/{name}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("served")
+    with nginx(folder, tmp_path_factory.mktemp("nginx")) as port:
+        HTTPStoreSuite.served = HTTPRegistrySuite.served = Served(folder, port)
+        yield
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put a file in place at a time of its own, long ago: nginx makes ETags of seconds."""
+    new = path.parent / ".new"
+    new.write_bytes(data)
+    os.utime(new, (1_000_000_000 + next(NUMBERS),) * 2)
+    new.replace(path)
+
+
+class HTTPStoreSuite(StoreSuite, mixin=True):
+    served: Served
+
+    def make_store(self) -> HTTPStore:
+        self.folder, self.url = self.served.for_case()
+        return build(HTTPStore, allowed_urls=[self.url], url_template=f"{self.url}/{{image_id}}")
+
+    def put(self, data: bytes) -> Location:
+        location = self.store.locate(f"number {next(NUMBERS)}")
+        self.replace(location, data)
+        return location
+
+    def make_unreachable(self) -> tuple[HTTPStore, Location]:
+        url = f"http://127.0.0.1:{free_port()}/{{image_id}}"
+        store = build(HTTPStore, allowed_urls=[url.removesuffix("{image_id}")], url_template=url)
+        return store, store.locate("any")
+
+    def replace(self, location: Location, data: bytes) -> None:
+        write(self.path_of(location), data)
+
+    def remove(self, location: Location) -> None:
+        self.path_of(location).unlink()
+
+    def path_of(self, location: Location) -> Path:
+        return self.folder / unquote(location.url.rpartition("/")[2])
+
+
+class HTTPRegistrySuite(RegistrySuite, mixin=True):
+    served: Served
+
+    def make_registry(self) -> HTTPRegistry:
+        self.folder, url = self.served.for_case()
+        return build(HTTPRegistry, endpoint=url, suffix=".json")
+
+    def put(self, image: Image) -> None:
+        write(self.path_of(image.id), json.dumps(document.record(image)).encode())
+
+    def make_unreachable(self) -> HTTPRegistry:
+        return build(HTTPRegistry, endpoint=f"http://127.0.0.1:{free_port()}")
+
+    def remove(self, image_id: str) -> None:
+        self.path_of(image_id).unlink()
+
+    def can_have(self, image_id: str) -> bool:
+        return len(quote(image_id)) < 250
+
+    def path_of(self, image_id: str) -> Path:
+        return self.folder / f"{image_id}.json"
+
+
+class TestHTTPStore(HTTPStoreSuite, testtools.TestCase):
+    pass
+
+
+class TestHTTPRegistry(HTTPRegistrySuite, testtools.TestCase):
+    pass

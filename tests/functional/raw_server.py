@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server of ours over raw sockets, for what no real one can be made to do."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+
+class Request:
+    """What was asked."""
+
+    def __init__(self, head: bytes) -> None:
+        lines = head.decode("latin-1").split("\r\n")
+        self.method, self.target, _ = lines[0].split(" ", 2)
+        pairs = [line.split(": ", 1) for line in lines[1:] if line]
+        self.headers = {name.lower(): value for name, value in pairs}
+
+    @property
+    def start(self) -> int:
+        """The first byte that is asked for."""
+        return int(self.headers.get("range", "bytes=0-")[6:].split("-")[0])
+
+
+#: Sends an answer, or a part of one; the connection is kept open if it returns True.
+Answer = Callable[[Request, socket.socket], bool | None]
+
+
+class RawServer:
+    """Answers as a test says.
+
+    :ivar requests: all there were.
+    :ivar sent: how many bytes of answers the system took.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+        self._open = 0
+        self._changed = threading.Condition()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._stopping = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        # Wakes accept(), which close() alone does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def waits(self, seconds: float) -> None:
+        """What an answer does that hangs; cut short when the server is stopped."""
+        self._stopping.wait(seconds)
+
+    def has_connections(self, count: int, within: float = 5) -> bool:
+        """Whether so many connections are open, or will be soon."""
+        deadline = time.monotonic() + within
+        with self._changed:
+            while self._open != count and time.monotonic() < deadline:
+                self._changed.wait(0.05)
+            return self._open == count
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._count(1)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                while (head := _head(connection)) is not None:
+                    request = Request(head)
+                    self.requests.append(request)
+                    if not self.answer(request, connection):
+                        break
+            except OSError:
+                pass  # the client has left: that is for the test to judge
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._open += change
+            self._changed.notify_all()
+
+
+def _head(connection: socket.socket) -> bytes | None:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        received = connection.recv(65536)
+        if not received:
+            return None
+        head += received
+    return head[:-4]
+
+
+def closed_by_client(connection: socket.socket, within: float) -> bool:
+    """Whether the other side closes, or resets, the connection in time."""
+    connection.settimeout(within)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,750 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store behind HTTP against a server that does what no real one can be made to do.
+
+Whatever it does, a client gets the right bytes, a broken connection or a clean
+error, within the timeouts, and no connection stays.
+"""
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+
+import imageapi
+from imageapi import Caller
+from imageapi.errors import BackendError
+from imageapi.image import Image, Location
+from imageapi.testing.fakes import MemoryRegistry
+from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
+
+DATA = os.urandom(300_000)
+CHUNK = 65536
+ETAG = '"v1"'
+# A hang costs this, and a few more for what resumes.
+TIMEOUT = 0.3
+MEMBER = Caller(user_id="u", project_id="p", roles=("member",), token="t0ken")
+
+CONFIG = """\
+[imageapi]
+registry = memory
+stores = http
+policy = visible
+chunk_size = {chunk}
+[imageapi_store_http]
+allowed_urls = {url}/images
+url_template = {url}/images/{{image_id}}
+read_timeout = {timeout}
+connect_timeout = {timeout}
+{more}
+"""
+
+
+def head(status: str = "200 OK", length: int | None = len(DATA), **headers: Any) -> bytes:
+    """The head of an answer; header names are written with underscores."""
+    lines = [f"HTTP/1.1 {status}"]
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def head_for(request: Request, etag: str = ETAG) -> bytes:
+    """The right head of the right answer, also to a range."""
+    if "range" not in request.headers:
+        return head(ETag=etag)
+    start, _, last = request.headers["range"][6:].partition("-")
+    stop = int(last) + 1 if last else len(DATA)
+    told = f"bytes {start}-{stop - 1}/{len(DATA)}"
+    return head("206 Partial Content", stop - int(start), ETag=etag, Content_Range=told)
+
+
+def right(request: Request, connection: socket.socket) -> bool:
+    connection.sendall(head_for(request) + DATA[request.start :])
+    return True
+
+
+class Front:
+    """imageapi in front of a server of ours, and the one image it knows."""
+
+    def __init__(self, folder: Path, answer: Answer, more: str = "", **fields: Any) -> None:
+        self.server = RawServer(answer)
+        self.config = folder / "front.conf"
+        self.config.write_text(
+            CONFIG.format(chunk=CHUNK, url=self.server.url, timeout=TIMEOUT, more=more)
+        )
+        self.api = imageapi.ImageAPI(imageapi.load_config([self.config]))
+        registry = self.api.backends.registry.backend
+        assert isinstance(registry, MemoryRegistry)
+        given = {
+            "id": "i",
+            "status": "active",
+            "is_public": True,
+            "size": len(DATA),
+            "checksum": hashlib.md5(DATA).hexdigest(),
+            **fields,
+        }
+        registry.put(Image(**given))
+
+    def request(self, **headers: str) -> webob.Response:
+        request = webob.Request.blank("/v1/images/i")
+        request.headers.update(headers)
+        request.environ["imageapi.caller"] = MEMBER
+        response: webob.Response = request.send(self.api)
+        return response
+
+    def get(self, **headers: str) -> tuple[int, bytes | None]:
+        """The status, and the bytes of a complete body: None where it was broken off."""
+        response = self.request(**headers)
+        received = b""
+        try:
+            for chunk in response.app_iter:
+                received += chunk
+        except BackendError:
+            length = int(response.headers.get("Content-Length", len(received) + 1))
+            assert len(received) < length
+            return response.status_int, None
+        finally:
+            if hasattr(response.app_iter, "close"):
+                response.app_iter.close()
+        return response.status_int, received
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
+    """Make a Front; no connection may stay of any."""
+    fronts: list[Front] = []
+
+    def make(answer: Answer, more: str = "", **fields: Any) -> Front:
+        made = Front(tmp_path, answer, more, **fields)
+        made.server.__enter__()
+        fronts.append(made)
+        return made
+
+    yield make
+    for made in fronts:
+        made.api.close()
+        assert made.server.has_connections(0)
+        made.server.__exit__()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hangs() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < 20
+
+
+def dropping(at: int, times: int = 1) -> Answer:
+    """Drops the connection before a byte of the data, so many times."""
+    left = [times]
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if left[0] == 0:
+            return right(request, connection)
+        left[0] -= 1
+        connection.sendall(head_for(request) + DATA[request.start : max(at, request.start)])
+        return False
+
+    return answer
+
+
+BORDERS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, len(DATA) - 1]
+
+
+@pytest.mark.parametrize("at", BORDERS)
+def test_dropped_once_is_resumed(front: Any, at: int) -> None:
+    one = front(dropping(at))
+    assert one.get() == (200, DATA)
+    first, again = one.server.requests
+    assert "range" not in first.headers
+    assert again.headers["if-match"] == ETAG
+    # What was received of a chunk that did not become whole is asked for again.
+    assert at - CHUNK < again.start <= at
+
+
+@pytest.mark.parametrize("at", [10_000, 150_000, 199_999])
+def test_part_that_is_dropped_is_resumed(front: Any, at: int) -> None:
+    one = front(dropping(at))
+    assert one.get(Range="bytes=10000-199999") == (206, DATA[10_000:200_000])
+
+
+@pytest.mark.parametrize("at", BORDERS)
+def test_dropped_always(front: Any, at: int) -> None:
+    one = front(dropping(at, times=99))
+    status, body = one.get()
+    assert status == 503 or (status, body) == (200, None)
+    # Each may be tried again at once, for it was just a kept connection.
+    assert len(one.server.requests) <= 8
+
+
+def test_dropped_without_a_version_is_broken_off(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head() + DATA[: 2 * CHUNK])
+        return False
+
+    one = front(answer)
+    assert one.get() == (200, None)
+    assert len(one.server.requests) == 1
+
+
+WHOLE_HEAD = head(ETag=ETAG)
+
+
+@pytest.mark.parametrize("at", [0, 1, 12, 15, 30, len(WHOLE_HEAD) - 3, len(WHOLE_HEAD) - 1])
+@pytest.mark.parametrize("size", [len(DATA), None])
+def test_head_that_is_cut(front: Any, at: int, size: int | None) -> None:
+    """http.client takes the end of a connection for the end of a head."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(WHOLE_HEAD[:at])
+        return False
+
+    one = front(answer, size=size, checksum=None)
+    assert one.get()[0] in (502, 503)
+
+
+@pytest.mark.parametrize("at", [0, 1, 20, len(WHOLE_HEAD) - 1])
+def test_hangs_before_and_within_its_head(front: Any, at: int) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(WHOLE_HEAD[:at])
+        closed_by_client(connection, 30)
+        return False
+
+    one = front(answer)
+    assert one.get()[0] == 503
+
+
+def test_head_that_drips(front: Any) -> None:
+    """No single read takes as long as the timeout; the head does."""
+    one: Front
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        for byte in head(X="x" * 5000):
+            connection.sendall(bytes([byte]))
+            one.server.waits(0.02)
+        return False
+
+    one = front(answer)
+    began = time.monotonic()
+    assert one.get()[0] == 503
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("at", BORDERS)
+def test_hangs_within_its_body(front: Any, at: int) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head_for(request) + DATA[request.start : max(at, request.start)])
+        closed_by_client(connection, 30)
+        return False
+
+    one = front(answer)
+    status, body = one.get()
+    assert status == 503 or (status, body) == (200, None)
+
+
+def test_data_that_drips_is_handed_on(front: Any) -> None:
+    one: Front
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head(length=60, ETag=ETAG))
+        for at in range(60):
+            connection.sendall(DATA[at : at + 1])
+            one.server.waits(0.02)
+        return True
+
+    one = front(answer, size=60, checksum=hashlib.md5(DATA[:60]).hexdigest())
+    response = one.request()
+    chunks = list(response.app_iter)
+    assert b"".join(chunks) == DATA[:60]
+    assert len(chunks) > 2
+
+
+def chunked(data: bytes, size: int = 10_000) -> bytes:
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+CHUNKED = head(length=None, ETag=ETAG, Transfer_Encoding="chunked")
+UNTIL_CLOSED = head(length=None, ETag=ETAG, Connection="close")
+
+
+@pytest.mark.parametrize("size", [len(DATA), None])
+@pytest.mark.parametrize(
+    "sent", [CHUNKED + chunked(DATA) + b"0\r\n\r\n", UNTIL_CLOSED + DATA], ids=["chunked", "closed"]
+)
+def test_answers_without_a_length(front: Any, sent: bytes, size: int | None) -> None:
+    one = front(lambda request, connection: connection.sendall(sent), size=size)
+    response = one.request()
+    assert response.headers.get("Content-Length") == (None if size is None else str(size))
+    assert b"".join(response.app_iter) == DATA
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (CHUNKED + chunked(DATA[:200_000]), (200,)),
+        (CHUNKED + chunked(DATA[:200_000]) + b"zz\r\n", (200,)),
+        (CHUNKED + chunked(DATA[:200_000]) + b"-5\r\n", (200,)),
+        (CHUNKED + chunked(DATA[:200_000]) + b"0\r\n\r\n", (200,)),
+        (CHUNKED + b"g\r\n", (503,)),
+        (CHUNKED + b"9" * 70_000, (502, 503)),
+        (CHUNKED + chunked(DATA + b"more") + b"0\r\n\r\n", (200,)),
+        (UNTIL_CLOSED + DATA[:200_000], (200,)),
+        (UNTIL_CLOSED + DATA + b"more", (200,)),
+        (UNTIL_CLOSED + DATA[::-1], (200,)),
+        (head(length=len(DATA) - 1) + DATA, (500,)),
+        (head(length=len(DATA) + 1) + DATA, (500,)),
+        (head(length=0), (500,)),
+        (head(length=len(DATA)) + DATA[::-1], (200,)),
+    ],
+)
+@pytest.mark.parametrize("size", [len(DATA), None])
+def test_wrong_lengths_and_broken_chunks(
+    front: Any, sent: bytes, statuses: tuple[int, ...], size: int | None
+) -> None:
+    """The same again and again: the server has nothing better to say."""
+    one = front(lambda request, connection: connection.sendall(sent), size=size)
+    status, body = one.get()
+    assert status in (*statuses, 500) or size is None
+    assert status != 200 or body is None
+
+
+def test_more_than_the_length_spoils_no_later_answer(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head_for(request) + DATA + b"HTTP/1.1 200 OK\r\n\r\nmore")
+        return True
+
+    one = front(answer)
+    assert one.get() == (200, DATA)
+    time.sleep(0.05)
+    assert one.get() == (200, DATA)
+
+
+def test_a_range_answered_with_the_whole(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        connection.sendall(head(ETag=ETAG) + DATA)
+
+    one = front(answer)
+    assert one.get(Range="bytes=10-20") == (200, DATA)
+
+
+def test_resume_answered_with_the_whole(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        connection.sendall(head(ETag=ETAG) + DATA[: 2 * CHUNK])
+
+    assert front(answer).get() == (200, None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "bytes 11-20/300000",
+        "bytes 9-20/300000",
+        "bytes 10-21/300000",
+        "bytes 10-19/300000",
+        "bytes 10-20/20",
+        "bytes 10-20/5",
+        "bytes 10-20",
+        "bytes 20-10/300000",
+        "bytes */300000",
+        "items 10-20/300000",
+        "bytes 10-20/300000, bytes 30-40/300000",
+        "bytes \N{SUPERSCRIPT TWO}0-20/300000",
+        "",
+    ],
+)
+def test_wrong_content_range(front: Any, told: str) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        sent = head("206 Partial Content", 11, ETag=ETAG, Content_Range=told)
+        connection.sendall(sent + DATA[10:21])
+
+    assert front(answer).get(Range="bytes=10-20")[0] == 502
+
+
+@pytest.mark.parametrize("length", [10, 12])
+def test_length_that_is_not_that_of_the_part(front: Any, length: int) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        told = "bytes 10-20/300000"
+        connection.sendall(head("206 Partial Content", length, Content_Range=told) + DATA[10:22])
+
+    assert front(answer).get(Range="bytes=10-20")[0] == 502
+
+
+def test_range_of_a_size_that_nobody_tells(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        told = "bytes 10-20/*"
+        connection.sendall(head("206 Partial Content", 11, Content_Range=told) + DATA[10:21])
+
+    assert front(answer).get(Range="bytes=10-20") == (206, DATA[10:21])
+
+
+def test_part_that_nobody_asked_for(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        told = f"bytes 0-{len(DATA) - 1}/{len(DATA)}"
+        connection.sendall(head("206 Partial Content", Content_Range=told) + DATA)
+
+    assert front(answer).get()[0] == 502
+
+
+@pytest.mark.parametrize(
+    "later", ['"v2"', 'W/"v1"', "", "v1", '"v1" '], ids=["other", "weak", "none", "bare", "blank"]
+)
+def test_other_etag_at_resume(front: Any, later: str) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.start == 0:
+            return dropping(2 * CHUNK)(request, connection) or False
+        connection.sendall(head_for(request, later) + DATA[request.start :])
+        return True
+
+    status, body = front(answer).get()
+    # Blanks around a value are no part of it.
+    assert (status, body) == (200, DATA if later.strip() == ETAG else None)
+
+
+def test_version_is_gone_at_resume(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.start == 0:
+            return dropping(2 * CHUNK)(request, connection) or False
+        connection.sendall(head("412 Precondition Failed", 0))
+        return True
+
+    one = front(answer)
+    assert one.get() == (200, None)
+    assert len(one.server.requests) == 2
+
+
+DATES = {
+    "Last_Modified": "Tue, 02 Feb 2010 09:34:01 GMT",
+    "Date": "Wed, 03 Feb 2010 09:34:01 GMT",
+}
+
+
+def test_version_by_time_and_length(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        sent = head_for(request).replace(b'ETag: "v1"', b"Last-Modified: " + MODIFIED)
+        sent = sent.replace(b"\r\n\r\n", b"\r\nDate: " + DATES["Date"].encode() + b"\r\n\r\n")
+        if request.start:
+            connection.sendall(sent + DATA[request.start :])
+            return True
+        connection.sendall(sent + DATA[: 2 * CHUNK])
+        return False
+
+    one = front(answer)
+    assert one.get() == (200, DATA)
+    assert one.server.requests[1].headers["if-unmodified-since"] == DATES["Last_Modified"]
+
+
+MODIFIED = DATES["Last_Modified"].encode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": ETAG, "Last_Modified": "Wed, 03 Feb 2010 09:34:00 GMT", "Date": DATES["Date"]},
+        {"ETag": ETAG, "Last_Modified": DATES["Last_Modified"]},
+        {"ETag": ETAG, "Last_Modified": "yesterday"},
+        {"ETag": 'W/"v1"'},
+        {"ETag": "v1"},
+        {},
+    ],
+)
+def test_what_is_no_version(front: Any, headers: dict[str, Any]) -> None:
+    """Servers make ETags of seconds: what changed just now may change unnoticed."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head(**headers) + DATA[: 2 * CHUNK])
+        return False
+
+    one = front(answer)
+    assert one.get() == (200, None)
+    assert len(one.server.requests) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "x", "identity, gzip"])
+def test_encoded_data_is_refused(front: Any, encoding: str) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        connection.sendall(head(Content_Encoding=encoding) + DATA)
+
+    one = front(answer)
+    assert one.get()[0] == 502
+    assert one.server.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"garbage\r\n\r\n",
+        b"\x00\xff" * 1000 + b"\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 99999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_what_is_not_http(
+    front: Any, sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = front(
+        lambda request, connection: connection.sendall(sent),
+        size=None,
+        locations=(Location("URL/images/i?signature=s3cret"),),
+        checksum=None,
+    )
+    registry: Any = one.api.backends.registry.backend
+    location = Location(f"{one.server.url}/images/i?signature=s3cret")
+    registry.put(Image(id="i", status="active", is_public=True, locations=(location,)))
+    assert one.get()[0] == 502
+    assert "s3cret" not in caplog.text
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["/images/other", "other", "URL/images/other"])
+def test_redirect(front: Any, code: int, target: str) -> None:
+    one: Front
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.target == "/images/i":
+            where = target.replace("URL", one.server.url)
+            connection.sendall(head(f"{code} Over There", 5, Location=where) + b"there")
+            return True
+        return right(request, connection)
+
+    one = front(answer)
+    assert one.get(Range="bytes=10-20") == (206, DATA[10:21])
+    assert [request.target for request in one.server.requests] == ["/images/i", "/images/other"]
+    assert [request.headers["range"] for request in one.server.requests] == ["bytes=10-20"] * 2
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/elsewhere",
+        "/imagesx",
+        "/images/../elsewhere",
+        "/images/%2e%2e/elsewhere",
+        "http://127.0.0.2:PORT/images/i",
+        "http://localhost:PORT/images/i",
+        "https://127.0.0.1:PORT/images/i",
+        "ftp://127.0.0.1:PORT/images/i",
+        "file:///etc/passwd",
+        "//other/images/i",
+        "http://127.0.0.1:1/images/i",
+        "http://user:password@127.0.0.1:PORT/images/i",
+        "",
+        "http://[",
+    ],
+)
+def test_redirect_to_where_nobody_may_go(front: Any, target: str) -> None:
+    one: Front
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        where = target.replace("PORT", str(one.server.port))
+        connection.sendall(head("302 Found", 0, Location=where))
+        return True
+
+    one = front(answer)
+    assert one.get()[0] == 502
+    # An empty reference is the same URL, again and again.
+    assert len(one.server.requests) == (1 if target else 6)
+
+
+def test_redirects_in_a_circle(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head("302 Found", 0, Location=request.target + "x"))
+        return True
+
+    one = front(answer)
+    assert one.get()[0] == 502
+    assert len(one.server.requests) == 6
+
+
+@pytest.mark.parametrize("auth", ["none", "caller"])
+def test_token_is_for_the_templates_server_only(front: Any, tmp_path: Path, auth: str) -> None:
+    other = RawServer(right)
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head("302 Found", 0, Location=f"{other.url}/images/i"))
+        return True
+
+    one = Front(tmp_path, answer, f"auth = {auth}")
+    text = one.config.read_text()
+    one.api.close()
+    one.config.write_text(
+        text.replace("/images\nurl_template", f"/images, {other.url}/images\nurl_template")
+    )
+    with one.server, other:
+        api = imageapi.ImageAPI(imageapi.load_config([one.config]))
+        registry: Any = api.backends.registry.backend
+        registry.put(Image(id="i", status="active", is_public=True, size=len(DATA)))
+        one.api = api
+        assert one.get() == (200, DATA)
+        api.close()
+    sent = one.server.requests[0].headers.get("x-auth-token")
+    assert sent == ("t0ken" if auth == "caller" else None)
+    assert "x-auth-token" not in other.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("status", "auth", "answered"),
+    [
+        (404, "none", 404),
+        (410, "none", 404),
+        (400, "none", 502),
+        (401, "none", 502),
+        (403, "none", 502),
+        (401, "caller", 403),
+        (403, "caller", 403),
+        (404, "caller", 404),
+        (204, "none", 502),
+        (304, "none", 502),
+        (300, "none", 502),
+        (418, "none", 502),
+        (416, "none", 502),
+        (412, "none", 503),
+        (429, "none", 503),
+        (500, "none", 503),
+        (503, "none", 503),
+        (599, "none", 503),
+    ],
+)
+def test_statuses(front: Any, status: int, auth: str, answered: int) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head(f"{status} Whatever", 0))
+        return True
+
+    assert front(answer, f"auth = {auth}").get()[0] == answered
+
+
+@pytest.mark.parametrize(
+    ("told", "handed_on"),
+    [
+        ("17", "17"),
+        ("0", "0"),
+        ("999999999999", "86400"),
+        ("Wed, 03 Feb 2010 09:34:01 GMT", "0"),
+        ("Fri, 03 Feb 2090 09:34:01 GMT", "86400"),
+        ("soon", "30"),
+        ("-5", "30"),
+        ("", "30"),
+    ],
+)
+def test_retry_after(front: Any, told: str, handed_on: str) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head("503 Busy", 0, Retry_After=told))
+        return True
+
+    response = front(answer).request()
+    assert (response.status_int, response.headers["Retry-After"]) == (503, handed_on)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_connection_is_used_again_after_an_error_without_a_body(front: Any, status: int) -> None:
+    """And closed after one with a body, which nobody wants to read."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head(f"{status} No", 10**9) + b"x" * 1000)
+        return closed_by_client(connection, 5) and False
+
+    one = front(answer)
+    assert one.get()[0] == status
+    assert one.server.has_connections(0)
+
+
+def test_connection_is_used_again(front: Any) -> None:
+    ports = []
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        ports.append(connection.getpeername()[1])
+        return right(request, connection)
+
+    one = front(answer)
+    for _ in range(3):
+        assert one.get() == (200, DATA)
+    assert len(set(ports)) == 1
+
+
+def test_connection_that_was_closed_while_it_was_kept(front: Any) -> None:
+    """A server may close a kept connection just as it is used."""
+    asked = [0]
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        asked[0] += 1
+        # The second request is read, and nothing is answered.
+        return asked[0] != 2 and right(request, connection)
+
+    one = front(answer)
+    assert one.get() == (200, DATA)
+    assert one.get() == (200, DATA)
+    assert asked == [3]
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+def test_client_that_leaves(front: Any, chunks: int) -> None:
+    """The connection is closed at once, and the rest is not read."""
+    sent = [0]
+    closed: list[bool] = []
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        connection.sendall(head(length=10**9, ETag=ETAG))
+        try:
+            while sent[0] < 10**9:
+                sent[0] += connection.send(b"x" * 65536)
+        except OSError:
+            closed.append(True)
+        return False
+
+    one = front(answer, size=10**9, checksum=None)
+    response = one.request()
+    for _ in range(chunks):
+        next(iter(response.app_iter))
+    began = time.monotonic()
+    response.app_iter.close()
+    assert time.monotonic() - began < 1
+    assert one.server.has_connections(0)
+    assert closed == [True]
+    assert sent[0] < 20_000_000
+
+
+def test_server_that_is_not_there(front: Any) -> None:
+    one = front(right)
+    one.server.__exit__()
+    response = one.request()
+    assert response.status_int == 503
+    one.server = RawServer(right)
+
+
+def test_head_of_an_image_asks_nobody(front: Any) -> None:
+    one = front(right)
+    request = webob.Request.blank("/v1/images/i", method="HEAD")
+    assert request.send(one.api).status_int == 200
+    assert one.server.requests == []
+
+
+def test_failover_to_another_server(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.target == "/images/broken":
+            connection.sendall(head("500 Broken", 0))
+            return True
+        return right(request, connection)
+
+    one = front(answer)
+    registry: Any = one.api.backends.registry.backend
+    places = tuple(Location(f"{one.server.url}/images/{name}") for name in ("broken", "whole"))
+    registry.put(Image(id="i", status="active", is_public=True, size=len(DATA), locations=places))
+    assert one.get() == (200, DATA)

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry behind HTTP against a server that answers as a test says."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imageapi.backends.http_registry import HTTPRegistry
+from imageapi.caller import ANONYMOUS, Caller
+from imageapi.errors import BackendUnavailable, BadReply, ConfigurationError, ImageNotFound
+from imageapi.testing.suite import build
+from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
+
+ALICE = Caller(project_id="p1", token="alice")
+BOB = Caller(project_id="p2", token="bob")
+
+SEED = {"id": "i", "status": "active", "name": "one", "is_public": True, "properties": {"a": "b"}}
+GLANCE = {
+    "id": "i",
+    "status": "active",
+    "name": "one",
+    "visibility": "public",
+    "a": "b",
+    "self": "/v2/images/i",
+    "file": "/v2/images/i/file",
+    "schema": "/v2/schemas/image",
+    "tags": [],
+    "os_hash_algo": "sha512",
+    "os_hash_value": "ab" * 64,
+}
+
+
+def answering(
+    body: Any, status: str = "200 OK", length: int | None = None, **headers: Any
+) -> Answer:
+    """Always the same answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data) if length is None else length}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    sent = "\r\n".join([*lines, "", ""]).encode("latin-1") + data
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(sent)
+        return True
+
+    return answer
+
+
+Make = Callable[..., tuple[HTTPRegistry, RawServer]]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Make a registry before a server; no connection may stay."""
+    made: list[tuple[HTTPRegistry, RawServer]] = []
+
+    def make(answer: Answer, **options: Any) -> tuple[HTTPRegistry, RawServer]:
+        server = RawServer(answer)
+        server.__enter__()
+        options = {"read_timeout": 0.3, "connect_timeout": 0.3, **options}
+        made.append((build(HTTPRegistry, endpoint=f"{server.url}/records", **options), server))
+        return made[-1]
+
+    yield make
+    for registry, server in made:
+        registry.close()
+        assert server.has_connections(0)
+        server.__exit__()
+
+
+@pytest.mark.parametrize("body", [SEED, {"images": [SEED]}, {"image": SEED}, GLANCE])
+def test_shapes(make: Make, body: Any) -> None:
+    registry, _ = make(answering(body))
+    image = registry.get("i", ANONYMOUS)
+    assert (image.id, image.name, image.is_public) == ("i", "one", True)
+    assert dict(image.properties) == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("image_id", "suffix", "target"),
+    [
+        ("i", "", "/records/i"),
+        ("i", ".json", "/records/i.json"),
+        ("i", "?format=json", "/records/i?format=json"),
+        ("a b%2F\N{SNOWMAN}?#", "", "/records/a%20b%252F%E2%98%83%3F%23"),
+    ],
+)
+def test_url(make: Make, image_id: str, suffix: str, target: str) -> None:
+    registry, server = make(answering({"status": "active"}), suffix=suffix)
+    assert registry.get(image_id, ANONYMOUS).id == image_id
+    assert [request.target for request in server.requests] == [target]
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("image_id", [".", ".."])
+def test_id_that_no_url_can_name_is_not_asked_for(make: Make, image_id: str) -> None:
+    registry, server = make(answering(SEED))
+    with pytest.raises(ImageNotFound):
+        registry.get(image_id, ANONYMOUS)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "none", "caller"),
+    [
+        ("404 Not Found", ImageNotFound, ImageNotFound),
+        ("410 Gone", ImageNotFound, ImageNotFound),
+        ("401 Unauthorized", BadReply, ImageNotFound),
+        ("403 Forbidden", BadReply, ImageNotFound),
+        ("400 Bad Request", BadReply, BadReply),
+        ("302 Found", BadReply, BadReply),
+        ("304 Not Modified", BadReply, BadReply),
+        ("204 No Content", BadReply, BadReply),
+        ("206 Partial Content", BadReply, BadReply),
+        ("429 Too Many Requests", BackendUnavailable, BackendUnavailable),
+        ("500 Broken", BackendUnavailable, BackendUnavailable),
+        ("503 Busy", BackendUnavailable, BackendUnavailable),
+    ],
+)
+def test_statuses(make: Make, status: str, none: type, caller: type) -> None:
+    for auth, kind in [("none", none), ("caller", caller)]:
+        registry, _ = make(answering(b"", status, Location="/records/other"), auth=auth)
+        with pytest.raises(kind) as caught:
+            registry.get("i", ALICE)
+        assert type(caught.value) is kind
+
+
+def test_retry_after(make: Make) -> None:
+    registry, _ = make(answering(b"", "503 Busy", Retry_After="7"))
+    with pytest.raises(BackendUnavailable) as caught:
+        registry.get("i", ANONYMOUS)
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answering(b""),
+        answering(b"{"),
+        answering(b"\xff"),
+        answering([]),
+        answering({"images": []}),
+        answering({"image": [SEED]}),
+        answering({"status": "s3cret"}),
+        answering({**SEED, "id": "other"}),
+        answering({**SEED, "name": "x" * 1024 * 1024}),
+        answering(SEED, Content_Encoding="gzip"),
+        answering(SEED, length=5),
+    ],
+)
+def test_bad_replies(make: Make, answer: Answer) -> None:
+    registry, _ = make(answer)
+    with pytest.raises(BadReply, match="/records/i"):
+        registry.get("i", ANONYMOUS)
+
+
+@pytest.mark.parametrize("length", [10**6, 10**12])
+def test_body_that_does_not_come(make: Make, length: int) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode())
+        return closed_by_client(connection, 30) and False
+
+    registry, _ = make(answer)
+    with pytest.raises(BackendUnavailable, match="in time"):
+        registry.get("i", ANONYMOUS)
+
+
+def test_body_that_drips(make: Make) -> None:
+    server: RawServer
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(b" ")
+            server.waits(0.02)
+        return False
+
+    registry, server = make(answer)
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable, match="takes too long"):
+        registry.get("i", ANONYMOUS)
+    assert time.monotonic() - began < 5
+
+
+class Revalidating:
+    """Answers with a record for each token, and 304 where its ETag is still the same."""
+
+    def __init__(self, **headers: Any) -> None:
+        self.names = {"alice": "for alice", "bob": "for bob"}
+        self.statuses: list[int] = []
+        self.headers = headers
+
+    def __call__(self, request: Request, connection: socket.socket) -> bool:
+        name = self.names[request.headers.get("x-auth-token", "alice")]
+        etag = f'"{name}"'
+        if request.headers.get("if-none-match") == etag:
+            self.statuses.append(304)
+            connection.sendall(f"HTTP/1.1 304 Not Modified\r\nETag: {etag}\r\n\r\n".encode())
+            return True
+        self.statuses.append(200)
+        return bool(
+            answering({**SEED, "name": name}, ETag=etag, **self.headers)(request, connection)
+        )
+
+
+def test_remembered_records_are_asked_for_again(make: Make) -> None:
+    answer = Revalidating()
+    registry, _ = make(answer)
+    first = registry.get("i", ANONYMOUS)
+    assert registry.get("i", ANONYMOUS) is first
+    answer.names["alice"] = "changed"
+    assert registry.get("i", ANONYMOUS).name == "changed"
+    assert registry.get("i", ANONYMOUS).name == "changed"
+    assert answer.statuses == [200, 304, 200, 304]
+
+
+def test_remembered_by_caller_where_it_decides(make: Make) -> None:
+    answer = Revalidating()
+    registry, server = make(answer, auth="caller")
+    for _ in range(2):
+        assert registry.get("i", ALICE).name == "for alice"
+        assert registry.get("i", BOB).name == "for bob"
+    assert answer.statuses == [200, 200, 304, 304]
+    assert [request.headers["x-auth-token"] for request in server.requests] == ["alice", "bob"] * 2
+
+
+def test_token_goes_nowhere_without_auth(make: Make) -> None:
+    registry, server = make(answering(SEED))
+    registry.get("i", ALICE)
+    assert "x-auth-token" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("token", [None, "", "two words", "a\r\nX-Is-Admin: yes", "\N{SNOWMAN}"])
+def test_token_that_is_none(make: Make, token: str | None) -> None:
+    registry, server = make(answering(SEED), auth="caller")
+    registry.get("i", Caller(token=token))
+    assert not {"x-auth-token", "x-is-admin"} & server.requests[0].headers.keys()
+
+
+def test_decides_visibility_with_the_callers_token_only(make: Make) -> None:
+    assert make(answering(SEED), auth="caller")[0].decides_visibility is True
+    assert make(answering(SEED))[0].decides_visibility is False
+
+
+def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
+    """Two changes within a second may have one ETag."""
+    answer = Revalidating(
+        Last_Modified="Wed, 03 Feb 2010 09:34:00 GMT", Date="Wed, 03 Feb 2010 09:34:01 GMT"
+    )
+    registry, _ = make(answer)
+    registry.get("i", ANONYMOUS)
+    registry.get("i", ANONYMOUS)
+    assert answer.statuses == [200, 200]
+
+
+def test_memory_is_bounded(make: Make) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        body = {"status": "active", "properties": {"x": "y" * 900_000}}
+        return bool(answering(body, ETag='"e"')(request, connection))
+
+    registry, _ = make(answer)
+    for number in range(20):
+        registry.get(str(number), ANONYMOUS)
+    assert registry._remembered.currsize <= 16 * 1024 * 1024
+    assert len(registry._remembered) < 10
+
+
+@pytest.mark.parametrize("body", [SEED, b""])
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_check_is_content(make: Make, body: Any, status: str) -> None:
+    registry, server = make(answering(body, status))
+    assert registry.check() == f"endpoint {server.url}/records"
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "302 Found", "500 X"])
+def test_check_is_not_content(make: Make, status: str) -> None:
+    registry, _ = make(answering(b"", status))
+    with pytest.raises((BadReply, BackendUnavailable), match=status[:3]):
+        registry.check()
+
+
+def test_check_without_a_token(make: Make) -> None:
+    """A Glance refuses who has none; that it answers is all that can be known."""
+    registry, _ = make(answering(b"", "401 Unauthorized"), auth="caller")
+    registry.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"endpoint": "ftp://x"}, "endpoint: .*not an http"),
+        ({"endpoint": "http://user:s3cret@x"}, "endpoint: .*credentials"),
+        ({"endpoint": "http://x?s3cret"}, "endpoint: .*query"),
+        ({"suffix": " x"}, "endpoint: .*suffix.*character"),
+        ({"suffix": "#s3cret"}, "endpoint: .*suffix.*fragment"),
+        ({"ca_file": "/absent.pem"}, "ca_file: .*No such file"),
+        ({"ca_file": __file__}, "ca_file: .*PEM"),
+        ({"cert_file": "/absent.pem"}, "cert_file: .*No such file"),
+        ({"key_file": "/absent.pem"}, "key_file: needs a cert_file"),
+        ({"proxy": "nonsense"}, "proxy: must be a URL"),
+        ({"proxy": "ftp://user:s3cret@x"}, "proxy: must be a URL"),
+        ({"proxy": "http://user:s3cret@x/path"}, "proxy: must be a URL"),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        build(HTTPRegistry, **{"endpoint": "http://x", **options})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_proxy(make: Make, tmp_path: Path) -> None:
+    """A proxy is asked for the whole URL, with its own credentials."""
+    proxy = RawServer(answering(SEED))
+    with proxy:
+        url = proxy.url.replace("//", "//user:p%40ss@")
+        registry, server = make(answering(SEED), proxy=url)
+        assert registry.get("i", ANONYMOUS).id == "i"
+        registry.close()
+        (request,) = proxy.requests
+        assert request.target == f"{server.url}/records/i"
+        assert request.headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
+        assert server.requests == []
+
+
+def test_proxies_of_the_environment_are_ignored(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    registry, _ = make(answering(SEED))
+    assert registry.get("i", ANONYMOUS).id == "i"
