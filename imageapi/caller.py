@@ -18,8 +18,9 @@ class Caller:
     :ivar project_id: the id of the project that the user acts for.
     :ivar roles: the names of the user's roles, as they were given.
     :ivar is_admin: may know of every image; the policy still decides.
-    :ivar token: the caller's own token, for registries that ask an upstream
-        in the caller's name.  Never shown.
+    :ivar token: what the caller gave as its own token, for backends that ask
+        an upstream in the caller's name.  Without a user_id nobody has verified
+        it.  Never shown.
     """
 
     user_id: str | None = None
@@ -38,7 +39,8 @@ def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Call
     In this order: ``environ['imageapi.caller']``, put there by the embedding
     application; keystonemiddleware's identity headers, believed only when
     its ``keystone.token_auth`` is in the environ, a key that no client can
-    set, and the status is Confirmed; else an anonymous caller.
+    set, and the status is Confirmed; else an anonymous caller, whose token,
+    where nobody has judged it yet, is just a text for an upstream to judge.
 
     :param admin_roles: roles that make an admin, compared without case.
     :raises BackendError: ``environ['imageapi.caller']`` is no `Caller`.
@@ -52,7 +54,8 @@ def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Call
             )
         return given
     if "keystone.token_auth" not in environ:
-        return ANONYMOUS
+        token = environ.get("HTTP_X_AUTH_TOKEN")
+        return Caller(token=token) if token else ANONYMOUS
     if environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
         return ANONYMOUS
     return _from_keystone(environ, admin_roles)

@@ -38,6 +38,8 @@ _HOPS = 5
 
 _FARTHEST = 2**63 - 1
 
+_MD5 = "md5 "
+
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
@@ -199,7 +201,8 @@ class HTTPBlob(Blob):
     """The data of an answer, which it owns.
 
     Its version is a strong ETag, or else when the data was last modified and
-    its length (RFC 9110, 8.8), where the server has had time to change both.
+    its length (RFC 9110, 8.8), where the server has had time to change both;
+    or else the MD5 of the whole, which Glance sends with parts too.
     """
 
     def __init__(
@@ -265,6 +268,8 @@ def _condition(version: str | None) -> dict[str, str]:
         return {}
     if version.startswith('"'):
         return {"If-Match": version}
+    if version.startswith(_MD5):
+        return {}
     modified, _, length = version.rpartition(";")
     if not (modified and length.isdigit() and time_of(modified)):
         raise DataChanged("that is no version of ours")
@@ -278,7 +283,10 @@ def _version(response: HTTPResponse, size: int | None) -> str | None:
     if _STRONG_ETAG.fullmatch(etag):
         return etag
     modified = response.headers.get("Last-Modified")
-    return f"{modified};{size}" if modified and size is not None else None
+    if modified and size is not None:
+        return f"{modified};{size}"
+    md5 = response.headers.get("Content-MD5")
+    return _MD5 + md5 if md5 else None
 
 
 def _size_of_part(response: HTTPResponse, url: Url, start: int, stop: int | None) -> int | None:

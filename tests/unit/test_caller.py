@@ -16,7 +16,10 @@ IDENTITY = {
 
 
 def test_headers_alone_give_nothing() -> None:
-    assert from_environ(IDENTITY, ["admin"]) is ANONYMOUS
+    """But a token, which proves nothing until an upstream has judged it."""
+    assert from_environ(IDENTITY, ["admin"]) == Caller(token="t0ken")
+    without = {name: text for name, text in IDENTITY.items() if name != "HTTP_X_AUTH_TOKEN"}
+    assert from_environ(without, ["admin"]) is ANONYMOUS
 
 
 def test_confirmed_by_keystonemiddleware() -> None:

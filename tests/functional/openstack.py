@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Keystone and a real Glance, each in an environment of its own."""
+
+import json
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.functional.servers import free_port, running
+
+ENVIRONMENTS = Path(__file__).parents[2] / ".servers"
+
+KEYSTONE = """\
+[DEFAULT]
+log_file = {folder}/keystone.log
+[database]
+connection = sqlite:///{folder}/keystone.db
+[fernet_tokens]
+key_repository = {folder}/fernet
+[fernet_receipts]
+key_repository = {folder}/fernet
+[credential]
+key_repository = {folder}/credential
+[cache]
+enabled = false
+[identity]
+password_hash_rounds = 4
+"""
+
+# Keystone parses the arguments of whatever runs it, so gunicorn gets none.
+GUNICORN = """\
+wsgi_app = "keystone.wsgi.api:application"
+bind = "127.0.0.1:{port}"
+worker_class = "gthread"
+threads = 4
+control_socket_disable = True
+"""
+
+GLANCE = """\
+[DEFAULT]
+log_file = {folder}/glance.log
+enabled_backends = files:file
+[glance_store]
+default_backend = files
+[files]
+filesystem_store_datadir = {folder}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {folder}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {folder}/tasks
+[database]
+connection = sqlite:///{folder}/glance.db
+[oslo_concurrency]
+lock_path = {folder}/locks
+[paste_deploy]
+flavor = keystone
+config_file = {paste}
+[keystone_authtoken]
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+username = glance
+password = glance
+project_name = service
+user_domain_id = default
+project_domain_id = default
+interface = public
+"""
+
+
+def call(
+    url: str, token: str = "", body: Any = None, method: str | None = None, **headers: str
+) -> Any:
+    """Ask an OpenStack API; JSON in and out, or bytes in."""
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+    given = {"X-Auth-Token": token, "Content-Type": kind}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, data, given, method=method)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answered = response.read()
+    return json.loads(answered) if answered.startswith((b"{", b"[")) else answered
+
+
+@dataclass
+class Keystone:
+    """A running Keystone, and whom it knows."""
+
+    url: str
+    admin: str = ""
+
+    def token(self, user: str, project: str) -> str:
+        """Log in; every password is the user's name."""
+        who = {"name": user, "password": user, "domain": {"id": "default"}}
+        body = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": who}},
+                "scope": {"project": {"name": project, "domain": {"id": "default"}}},
+            }
+        }
+        request = urllib.request.Request(
+            f"{self.url}/auth/tokens",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            token: str = response.headers["X-Subject-Token"]
+            return token
+
+    def project(self, name: str) -> str:
+        """Make a project; returns its id."""
+        body = {"project": {"name": name, "domain_id": "default"}}
+        made: str = call(f"{self.url}/projects", self.admin, body)["project"]["id"]
+        return made
+
+    def user(self, name: str, project_id: str, role: str) -> None:
+        """Make a user with a role in a project."""
+        body = {"user": {"name": name, "password": name, "domain_id": "default"}}
+        user_id = call(f"{self.url}/users", self.admin, body)["user"]["id"]
+        roles = call(f"{self.url}/roles?name={role}", self.admin)["roles"]
+        role_id = roles[0]["id"]
+        path = f"projects/{project_id}/users/{user_id}/roles/{role_id}"
+        call(f"{self.url}/{path}", self.admin, method="PUT")
+
+
+@contextmanager
+def keystone(folder: Path) -> Iterator[Keystone]:
+    """Run a Keystone in an empty folder; its admin is in the project ``admin``."""
+    port = free_port()
+    config = folder / "keystone.conf"
+    config.write_text(KEYSTONE.format(folder=folder))
+    (folder / "gunicorn.conf.py").write_text(GUNICORN.format(port=port))
+    url = f"http://127.0.0.1:{port}/v3"
+    bin_folder = ENVIRONMENTS / "keystone" / "bin"
+    manage = [str(bin_folder / "keystone-manage"), "--config-file", str(config)]
+    owner = ["--keystone-user", "root", "--keystone-group", "root"]
+    for words in (
+        ["db_sync"],
+        ["fernet_setup", *owner],
+        ["credential_setup", *owner],
+        ["bootstrap", "--bootstrap-password", "admin", "--bootstrap-public-url", url],
+    ):
+        subprocess.run([*manage, *words], check=True, capture_output=True, timeout=120, cwd=folder)
+    command = [str(bin_folder / "gunicorn")]
+    environ = {"OS_KEYSTONE_CONFIG_FILES": str(config)}
+    with running(command, port, folder / "output.log", environ, folder):
+        server = Keystone(url)
+        server.admin = server.token("admin", "admin")
+        yield server
+
+
+@contextmanager
+def glance(folder: Path, identity: Keystone) -> Iterator[str]:
+    """Run a Glance in an empty folder, behind a Keystone; yields its URL."""
+    identity.user("glance", identity.project("service"), "admin")
+    environment = ENVIRONMENTS / "glance"
+    port = free_port()
+    paste = environment / "etc" / "glance" / "glance-api-paste.ini"
+    text = GLANCE.format(folder=folder, paste=paste, keystone=identity.url)
+    (folder / "glance-api.conf").write_text(text)
+    shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)
+    manage = [str(environment / "bin" / "glance-manage")]
+    manage += ["--config-file", str(folder / "glance-api.conf"), "db_sync"]
+    subprocess.run(manage, check=True, capture_output=True, timeout=120, cwd=folder)
+    command = [str(environment / "bin" / "uwsgi"), f"--http-socket=127.0.0.1:{port}"]
+    command += ["--module=glance.wsgi.api:application", "--processes=1", "--threads=16"]
+    command += ["--need-app", "--die-on-term", "--enable-threads", "--disable-logging"]
+    environ = {"OS_GLANCE_CONFIG_DIR": str(folder)}
+    with running(command, port, folder / "output.log", environ, folder):
+        yield f"http://127.0.0.1:{port}"

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""examples/glance-v2.conf: v1 in front of a real Glance, with a real Keystone."""
+
+import hashlib
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from glanceclient.v1.client import Client
+
+from tests.functional.openstack import Keystone, call, glance, keystone
+from tests.functional.servers import BIN, serving
+
+ROOT = Path(__file__).parents[2]
+DATA = os.urandom(5_000_000)
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Cloud(NamedTuple):
+    """What runs: imageapi's port, Glance's URL, and a token of each user."""
+
+    port: int
+    glance: str
+    tokens: dict[str, str]
+    projects: dict[str, str]
+    config: Path
+
+    def add(self, owner: str, visibility: str) -> str:
+        """Upload an image; returns its id."""
+        fields = {"disk_format": "raw", "container_format": "bare", "distro": "Ubuntu 10.04"}
+        token = self.tokens[owner]
+        image = call(
+            f"{self.glance}/v2/images", token, {**fields, "visibility": visibility, "name": "one"}
+        )
+        call(self.glance + image["file"], token, DATA, method="PUT")
+        image_id: str = image["id"]
+        return image_id
+
+    def get(
+        self, image_id: str, user: str | None = None, method: str = "GET", **headers: str
+    ) -> Any:
+        """imageapi's answer, read: its status, headers and body."""
+        url = f"http://127.0.0.1:{self.port}/v1/images/{image_id}"
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if user is not None:
+            given["X-Auth-Token"] = self.tokens.get(user, user)
+        request = urllib.request.Request(url, headers=given, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+
+def people(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
+    """A token, and a project, of each user; root is Glance's admin."""
+    projects = {}
+    for user in ("alice", "bob", "carol", "root"):
+        projects[user] = server.project(f"project-of-{user}")
+        server.user(user, projects[user], "admin" if user == "root" else "member")
+    tokens = {user: server.token(user, f"project-of-{user}") for user in projects}
+    return tokens, projects
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with (
+        keystone(tmp_path_factory.mktemp("keystone")) as server,
+        glance(tmp_path_factory.mktemp("glance"), server) as url,
+    ):
+        tokens, projects = people(server)
+        config = tmp_path_factory.mktemp("front") / "glance-v2.conf"
+        example = (ROOT / "examples" / "glance-v2.conf").read_text()
+        config.write_text(example.replace("http://glance.example.com:9292", url))
+        with serving(config) as port:
+            yield Cloud(port, url, tokens, projects, config)
+
+
+def test_public_image(cloud: Cloud) -> None:
+    image_id = cloud.add("root", "public")
+    for user in ("root", "alice", "bob"):
+        status, headers, body = cloud.get(image_id, user)
+        assert (status, body) == (200, DATA)
+        assert headers["Etag"] == hashlib.md5(DATA).hexdigest()
+        assert headers["X-Image-Meta-Is_public"] == "True"
+        assert headers["X-Image-Meta-Name"] == "one"
+        assert headers["X-Image-Meta-Property-Distro"] == "Ubuntu 10.04"
+        assert headers["X-Image-Meta-Owner"] == cloud.projects["root"]
+
+
+def test_private_image(cloud: Cloud) -> None:
+    image_id = cloud.add("alice", "private")
+    status, headers, body = cloud.get(image_id, "alice")
+    assert (status, body) == (200, DATA)
+    assert headers["X-Image-Meta-Is_public"] == "False"
+    absent = cloud.get("absent", "bob")
+    for user in ("bob", "a-token-of-nobody", None):
+        status, _, body = cloud.get(image_id, user)
+        assert status == 404
+        assert body == absent[2].replace(b"absent", image_id.encode())
+
+
+def test_shared_image(cloud: Cloud) -> None:
+    image_id = cloud.add("alice", "shared")
+    assert cloud.get(image_id, "carol")[0] == 404
+    members = f"{cloud.glance}/v2/images/{image_id}/members"
+    call(members, cloud.tokens["alice"], {"member": cloud.projects["carol"]})
+    assert cloud.get(image_id, "carol")[::2] == (200, DATA)
+    assert cloud.get(image_id, "bob")[0] == 404
+    call(f"{members}/{cloud.projects['carol']}", cloud.tokens["alice"], method="DELETE")
+    assert cloud.get(image_id, "carol")[0] == 404
+
+
+def test_community_image(cloud: Cloud) -> None:
+    """Who knows its id may have it, as in Glance."""
+    assert cloud.get(cloud.add("alice", "community"), "bob")[::2] == (200, DATA)
+
+
+def test_deactivated_image(cloud: Cloud) -> None:
+    image_id = cloud.add("alice", "private")
+    actions = f"{cloud.glance}/v2/images/{image_id}/actions"
+    call(f"{actions}/deactivate", cloud.tokens["root"], b"", method="POST")
+    for user in ("alice", "root"):
+        assert cloud.get(image_id, user)[0] == 403
+    status, headers, _ = cloud.get(image_id, "alice", "HEAD")
+    assert (status, headers["X-Image-Meta-Status"]) == (200, "deactivated")
+    call(f"{actions}/reactivate", cloud.tokens["root"], b"", method="POST")
+    assert cloud.get(image_id, "alice")[::2] == (200, DATA)
+
+
+def test_deleted_image(cloud: Cloud) -> None:
+    image_id = cloud.add("alice", "private")
+    assert cloud.get(image_id, "alice")[0] == 200
+    call(f"{cloud.glance}/v2/images/{image_id}", cloud.tokens["alice"], method="DELETE")
+    assert cloud.get(image_id, "alice")[0] == 404
+
+
+def test_image_without_data(cloud: Cloud) -> None:
+    fields = {"disk_format": "raw", "container_format": "bare", "visibility": "private"}
+    image = call(f"{cloud.glance}/v2/images", cloud.tokens["alice"], fields)
+    assert cloud.get(image["id"], "alice")[0] == 404
+    assert cloud.get(image["id"], "alice", "HEAD")[1]["X-Image-Meta-Status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [
+        ("bytes=0-0", DATA[:1]),
+        ("bytes=1000-1999", DATA[1000:2000]),
+        ("bytes=4999999-", DATA[-1:]),
+        ("bytes=-3", DATA[-3:]),
+    ],
+)
+def test_ranges(cloud: Cloud, wanted: str, part: bytes) -> None:
+    image_id = cloud.add("alice", "private")
+    status, headers, body = cloud.get(image_id, "alice", Range=wanted)
+    assert (status, body) == (206, part)
+    assert headers["Content-Range"].endswith(f"/{len(DATA)}")
+    assert cloud.get(image_id, "alice", Range="bytes=5000000-")[0] == 416
+
+
+def test_not_modified(cloud: Cloud) -> None:
+    image_id = cloud.add("alice", "private")
+    etag = f'"{hashlib.md5(DATA).hexdigest()}"'
+    assert cloud.get(image_id, "alice", If_None_Match=etag)[0] == 304
+    assert cloud.get(image_id, "bob", If_None_Match=etag)[0] == 404
+
+
+def test_glanceclient_v1(cloud: Cloud) -> None:
+    image_id = cloud.add("alice", "private")
+    client = Client(f"http://127.0.0.1:{cloud.port}", token=cloud.tokens["alice"])
+    assert client.images.get(image_id).properties == {"distro": "Ubuntu 10.04"}
+    assert b"".join(client.images.data(image_id)) == DATA
+
+
+def test_no_token_is_logged(cloud: Cloud) -> None:
+    log = (cloud.config.parent / "server.log").read_text()
+    assert not [user for user, token in cloud.tokens.items() if token in log]
+
+
+def test_check(cloud: Cloud) -> None:
+    command = [str(BIN / "imageapi"), "--config-file", str(cloud.config), "check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"ok, endpoint {cloud.glance}/v2/images" in done.stdout
