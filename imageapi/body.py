@@ -23,6 +23,7 @@ from imageapi.errors import (
     DataNotFound,
     LocationRefused,
     RangeNotSupported,
+    bug_in,
     unexpected,
 )
 
@@ -134,7 +135,7 @@ class Body:
                 self._place,
                 self._received,
                 error,
-                exc_info=error.__cause__,
+                exc_info=bug_in(error),
             )
             # Not the error itself, whose traceback would keep all of this alive.
             self._broken = str(error)

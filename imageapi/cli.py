@@ -25,12 +25,15 @@ from imageapi.errors import (
     ConfigurationError,
     ImageAPIError,
     LocationRefused,
+    bug_in,
     only_backend_errors,
 )
 from imageapi.headers import meta_headers
 from imageapi.image import Image, is_image_id
 from imageapi.places import NoPlace, Place, places_of
 from imageapi.text import CONTROL
+
+LOG = logging.getLogger(__name__)
 
 _OPERATOR = Caller(is_admin=True)
 
@@ -155,6 +158,7 @@ def _show(options: argparse.Namespace) -> int:
             with only_backend_errors(backends.registry):
                 image = backends.registry.backend.get(options.id, _OPERATOR)
         except BackendError as error:
+            _log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
         for name, value in meta_headers(image, sys.maxsize).lines:
             _tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
@@ -175,6 +179,7 @@ def _show_place(place: Place | NoPlace, image: Image) -> bool:
         size = blob.total_size
         blob.close()
     except BackendError as error:
+        _log_bug(error)
         _tell(f"{where}: {error}")
         return False
     fits = size is None or image.size is None or size == image.size
@@ -189,14 +194,30 @@ def _check(options: argparse.Namespace) -> int:
         for loaded in backends:
             about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
             try:
-                with only_backend_errors(loaded):
-                    said = loaded.backend.check()
+                said = _said_by(loaded)
             except BackendError as error:
+                _log_bug(error)
                 _tell(f"{about}: {error}")
                 status = 1
             else:
                 _tell(f"{about}: ok{said and f', {said}'}")
     return status
+
+
+def _said_by(loaded: loading.Loaded[Any]) -> str:
+    """What a backend says of itself."""
+    with only_backend_errors(loaded):
+        said: object = loaded.backend.check()
+    if isinstance(said, str):
+        return said
+    raise BackendError(f"check() must return a text, not {type(said).__name__}")
+
+
+def _log_bug(error: BackendError) -> None:
+    """Log the traceback of what a backend should not have raised, for its author."""
+    bug = bug_in(error)
+    if bug is not None:
+        LOG.error("%s", error, exc_info=bug)
 
 
 @contextlib.contextmanager

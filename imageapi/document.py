@@ -95,6 +95,7 @@ def record(image: Image) -> dict[str, Any]:
     return {
         "id": image.id,
         **_v1_fields(image),
+        "properties": dict(image.properties),
         "virtual_size": image.virtual_size,
         "protected": image.protected,
         "deleted": image.deleted,

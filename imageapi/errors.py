@@ -6,6 +6,7 @@
     ImageAPIError
     +-- ConfigurationError       refused at start: all problems at once
     +-- BackendError             a backend failed in a way not named below
+        +-- ForeignError         a backend raised what is none of these: a bug
         +-- ImageNotFound        the registry has no such image
         +-- MalformedImage       a record is not what a record must be
         +-- DataNotFound         the store has no such data
@@ -36,12 +37,21 @@ class ConfigurationError(ImageAPIError):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        # One sentence is meant as one, not as its characters.
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
 class BackendError(ImageAPIError):
-    """A backend failed; also stands in for an exception that is not ours."""
+    """A backend failed."""
+
+
+class ForeignError(BackendError):
+    """Stands in for an exception that a backend should not have raised: a bug.
+
+    Its cause is logged with its traceback; that of other errors is not, since
+    nobody knows what a foreign text tells.
+    """
 
 
 class ImageNotFound(BackendError):
@@ -118,10 +128,15 @@ class only_backend_errors:  # noqa: N801 - used like a keyword, as contextlib's 
             raise unexpected(self._backend, error) from error
 
 
-def unexpected(backend: object, error: Exception) -> BackendError:
+def unexpected(backend: object, error: Exception) -> ForeignError:
     """What stands in for an exception that a backend should not raise.
 
     To be raised ``from`` it.  Where every microsecond counts, this is used
     instead of `only_backend_errors`.
     """
-    return BackendError(f"{backend} raised {type(error).__name__}")
+    return ForeignError(f"{backend} raised {type(error).__name__}")
+
+
+def bug_in(error: BaseException) -> BaseException | None:
+    """The exception that a `ForeignError` stands in for, to be logged; else None."""
+    return error.__cause__ if isinstance(error, ForeignError) else None

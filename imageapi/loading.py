@@ -163,7 +163,7 @@ class _Loader:
         parsed = [spec for text in specs if (spec := self._parse(kind, text))]
         names = [spec.name for spec in parsed]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._refuse(kind, f"names {name!r} twice: write NAME:DRIVER")
+            self._refuse(kind, f"names {name!r} twice: give each a NAME of its own, as NAME:DRIVER")
         loaded = [self._load(kind, spec) for spec in parsed]
         return [one for one in loaded if one is not None]
 
@@ -178,6 +178,8 @@ class _Loader:
         return None
 
     def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
+        group = f"{opts.GROUP}_{kind.name}_{spec.name}"
+        self._sections.expect(group)
         found = self._find(kind, spec.driver)
         if found is None:
             return None
@@ -188,7 +190,7 @@ class _Loader:
         if cause:
             self._refuse(kind, f"{spec.driver!r} {cause}", _origin(found))
             return None
-        backend = self._construct(f"{opts.GROUP}_{kind.name}_{spec.name}", plugin, found)
+        backend = self._construct(group, plugin, found)
         if backend is None:
             return None
         return Loaded(kind.name, spec.name, spec.driver, _distribution(found), backend)
@@ -203,14 +205,15 @@ class _Loader:
             self._refuse(
                 kind,
                 f"several distributions bring a {kind.name} named {driver!r}: {several};"
-                " uninstall all but one",
+                " uninstall all but one, or rename its entry point",
             )
             return None
         names = sorted(entry_point.name for entry_point in entry_points)
+        hint = nearest_of(driver, names) or _other_kind(driver)
         self._refuse(
             kind,
-            f"no installed distribution brings a {kind.name} named {driver!r}"
-            f"{nearest_of(driver, names)}; there are: {', '.join(names)}",
+            f"no installed distribution brings a {kind.name} named {driver!r}{hint};"
+            f" there are: {', '.join(names)}",
         )
         return None
 
@@ -245,6 +248,14 @@ class _Loader:
             problem = f"{found.name!r} cannot be made: {type(error).__name__}{hint}"
             self._sections.add_problem(group, problem, origin)
         return None
+
+
+def _other_kind(driver: str) -> str:
+    """What else has that name, to go on a sentence; empty where nothing has."""
+    for kind in (_REGISTRY, _STORE, _POLICY):
+        if driver in importlib.metadata.entry_points(group=f"imageapi.{kind.name}").names:
+            return f" (there is a {kind.name} of that name)"
+    return ""
 
 
 class _Import(_ExtensionManager):
@@ -295,9 +306,18 @@ def _what_to_install(found: EntryPoint, error: BaseException) -> str:
     missing = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or missing == found.module.partition(".")[0]:
         return ""
-    offered = found.dist.metadata.get_all("Provides-Extra") or () if found.dist else ()
-    extra = next((extra for extra in (*found.extras, found.name) if extra in offered), None)
-    return f"; pip install '{found.dist.name}[{extra}]'" if found.dist and extra else ""
+    if found.dist is None:
+        return ""
+    offered = {_normalized(extra) for extra in found.dist.metadata.get_all("Provides-Extra") or ()}
+    for extra in map(_normalized, (*found.extras, found.name)):
+        if extra in offered:
+            return f"; pip install '{found.dist.name}[{extra}]'"
+    return ""
+
+
+def _normalized(extra: str) -> str:
+    """As installers compare the names of extras (PEP 685)."""
+    return re.sub(r"[-_.]+", "-", extra).lower()
 
 
 def _origin(found: EntryPoint) -> str:

@@ -21,6 +21,7 @@ from imageapi.errors import (
     DataNotFound,
     LocationRefused,
     RangeNotSupported,
+    bug_in,
 )
 from imageapi.image import Image
 from imageapi.places import NoPlace, Place
@@ -194,4 +195,4 @@ def _size(image: Image, blob: Blob) -> int | None:
 
 def log_failure(image_id: str, where: object, error: BackendError) -> None:
     """One line for the operator; a traceback only for a backend's own bug."""
-    LOG.error("image %r: %s: %s", image_id, where, error, exc_info=error.__cause__)
+    LOG.error("image %r: %s: %s", image_id, where, error, exc_info=bug_in(error))

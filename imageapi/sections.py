@@ -3,6 +3,7 @@
 
 import difflib
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -27,6 +28,7 @@ class Sections:
         self._conf = conf
         self._known: dict[str, set[str]] = {}
         self._owners: dict[str, str] = {}
+        self._expected: set[str] = set()
 
     def add_problem(self, group: str, problem: str, *about: str) -> None:
         """Note what is wrong in a section, with the file that says so.
@@ -37,6 +39,10 @@ class Sections:
         option, _, _ = problem.partition(":")
         told = "; ".join([*self._file_of(group, option), *filter(None, about)])
         self.problems.append(f"[{group}] {problem}{told and f' ({told})'}")
+
+    def expect(self, group: str) -> None:
+        """Say nothing of a section that is there, though it may never be registered."""
+        self._expected.add(group)
 
     def register(self, group: str, options: Sequence[cfg.Opt], owner: str = "") -> Sequence[str]:
         """Register a section's options.
@@ -61,6 +67,8 @@ class Sections:
                 if group in self._known:
                     self._refuse_unknown(path, group, names)
                     continue
+                if group in self._expected:
+                    continue
                 nearest = nearest_of(group, self._known)
                 if nearest or group.startswith("imageapi_"):
                     LOG.warning("[%s] in %s is not used%s", group, path, nearest)
@@ -70,7 +78,7 @@ class Sections:
         for name in names:
             if name.replace("-", "_") not in known:
                 problem = f"{name}: there is no such option{nearest_of(name, known)}"
-                self.add_problem(group, problem, f"in {path}", self._owners[group])
+                self.add_problem(group, problem, f"in {os.path.abspath(path)}", self._owners[group])
 
     def _is_usable(self, group: str, option: cfg.Opt) -> bool:
         problem = self._problem_of(group, option)
@@ -86,7 +94,7 @@ class Sections:
             # What follows repeats the value.
             return told.partition(" is not valid")[0] + " is not valid" if option.secret else told
         # oslo.config enforces this only for options registered before it parsed.
-        return "must be set" if option.required and value is None else ""
+        return "must be set" if option.required and value in (None, "") else ""
 
     def _file_of(self, group: str, option: str) -> Iterator[str]:
         """The file that sets an option, where one does and it can be read."""
@@ -101,7 +109,7 @@ class Sections:
 def nearest_of(name: str, known: Iterable[str]) -> str:
     """A question about the name that was meant, to go on a sentence; empty where none is near."""
     close = difflib.get_close_matches(name, list(known), 1, 0.75)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:

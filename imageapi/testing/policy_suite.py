@@ -76,7 +76,8 @@ class PolicySuite(BackendSuite, mixin=True):
         """What the policy says to one question."""
         what = f"allows({question.action!r}, {question.caller}, {dict(question.target)!r:.200})"
         answer = self.works(what, lambda: self.policy.allows(*question))
-        self.assertIs(bool, type(answer), f"{what} must return True or False, not {answer!r:.50}")
+        told = f"{what} must return True or False, not {answer!r:.50}"
+        self.must(type(answer) is bool, told)
         return answer
 
     # The cases.
@@ -96,22 +97,22 @@ class PolicySuite(BackendSuite, mixin=True):
             return
         for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
             unknown = question._replace(action="suite_unknown_action")
-            self.assertIsNot(
-                True,
-                self._answer_or_error(self.policy, unknown),
-                f"an action that the policy does not know was allowed to {question.caller}",
+            self.must(
+                self._answer_or_error(self.policy, unknown) is not True,
+                f"an action that the policy does not know was allowed to {question.caller}:"
+                " refuse it, or set allows_everything",
             )
 
     def test_leaves_the_target_alone(self) -> None:
         for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
             before = copy.deepcopy(dict(question.target))
             self.answer(question)
-            self.assertEqual(before, dict(question.target), "allows() must not change its target")
+            self.must(before == dict(question.target), "allows() must not change its target")
 
     def test_answers_the_same_again(self) -> None:
         callers = (ANONYMOUS, self.caller, _ADMIN)
         first = self.answers(*callers)
-        self.assertEqual(first, self.answers(*callers), "the same question had another answer")
+        self.must(first == self.answers(*callers), "the same question had another answer")
 
     def test_upstream_out_of_reach(self) -> None:
         policy = self.make_unreachable()
@@ -121,8 +122,8 @@ class PolicySuite(BackendSuite, mixin=True):
         for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
             if question.action in self.asks_upstream:
                 answer = self._answer_or_error(policy, question)
-                why = f"allows({question.action!r}) must refuse with its upstream out of reach"
-                self.assertIsNot(True, answer, why)
+                told = f"allows({question.action!r}) must refuse with its upstream out of reach"
+                self.must(answer is not True, f"{told}, unless asks_upstream leaves it out")
 
     def test_leaves_no_descriptors_open(self) -> None:
         self.leaks_nothing("allows()", lambda: self.answers(self.caller))

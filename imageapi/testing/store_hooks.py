@@ -3,6 +3,7 @@
 
 import hashlib
 import uuid
+from typing import cast
 
 from imageapi.backends.base import Blob, StoreBackend
 from imageapi.errors import BackendError, RangeNotSupported
@@ -64,8 +65,17 @@ class StoreHooks(BackendSuite, mixin=True):
         return self.store
 
     def unreachable(self) -> StoreBackend | None:
-        made = self.make_unreachable()
+        made = self.unreachable_and_location()
         return None if made is None else made[0]
+
+    def unreachable_and_location(self) -> tuple[StoreBackend, Location] | None:
+        """What the author made, looked at."""
+        made: object = self.make_unreachable()
+        if made is None:
+            return None
+        is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Location)
+        self.must(is_pair, "make_unreachable() must return a store and a Location in it, or None")
+        return cast(tuple[StoreBackend, Location], made)
 
     def put_some(self, salt: bytes = b"") -> tuple[bytes, Location]:
         """Data of several chunks and a bit, and where it was put."""
@@ -80,6 +90,10 @@ class StoreHooks(BackendSuite, mixin=True):
         version: str | None = None,
     ) -> Blob:
         """What the store answers with; may raise."""
+        self.must(
+            isinstance(location, Location),
+            f"put(), missing() and locate() must return a Location, not {type(location).__name__}",
+        )
         return self.store.open(
             location, start=start, stop=stop, version=version, caller=self.caller
         )
@@ -136,9 +150,16 @@ class StoreHooks(BackendSuite, mixin=True):
         """The next chunk, looked at; None at the end."""
         chunk = self.works("__next__()", lambda: next(blob, None))
         if chunk is not None:
-            self.assertIs(bytes, type(chunk), "a chunk must be bytes, and nothing like them")
-            self.assertNotEqual(b"", chunk, "a chunk must not be empty: StopIteration is the end")
+            self.is_chunk(chunk)
         return chunk
+
+    def is_chunk(self, chunk: object) -> None:
+        """Fail where this is no chunk."""
+        self.must(
+            type(chunk) is bytes,
+            f"a chunk must be bytes, and nothing like them, not {type(chunk).__name__}",
+        )
+        self.must(chunk != b"", "a chunk must not be empty: StopIteration is the end")
 
     def next_or_error(self, blob: Blob, when: str) -> object:
         """The next chunk, where there need be none: an error or None instead."""
@@ -180,12 +201,17 @@ class StoreHooks(BackendSuite, mixin=True):
         A store without ranges must refuse to read what is not the whole.
         """
         part = data[start:stop]
-        what = f"open(start={start}, stop={stop}) of {len(data)} bytes{when and f' {when}'}"
+        what = f"open(start={start}, stop={stop}) of {len(data)} bytes{when and f', {when},'}"
         if self.store.ranges or part == data:
             # To a store without ranges the end is no part.
             end = stop if self.store.ranges else None
-            blob = self.works(what, lambda: self.opened(location, start, end))
-            self.same(part, self.read(blob, len(data), what), f"{what}, stop excluded,")
+            try:
+                blob = self.works(what, lambda: self.opened(location, start, end))
+            except self.failureException as failure:
+                if isinstance(failure.__cause__, RangeNotSupported):
+                    self.fail(f"{failure}; a store that reads no ranges says ranges = False")
+                raise
+            self.same(part, self.read(blob, len(data), what), what)
         else:
             why = f"with start={start}, stop={stop}, by a store that says ranges = False"
             self.refuses(why, location, RangeNotSupported, start=start, stop=stop)

@@ -32,7 +32,7 @@ from oslo_config import cfg
 
 from imageapi.backends.base import Backend
 from imageapi.caller import Caller
-from imageapi.errors import BackendError, BackendUnavailable
+from imageapi.errors import BackendError, BackendUnavailable, ConfigurationError
 from imageapi.text import CONTROL
 
 if TYPE_CHECKING:
@@ -53,7 +53,16 @@ _THREADS = 10
 # A thread or child that takes longer hangs, for instance at a lock.
 _PATIENCE = 30
 _EVENTS_OF_UPSTREAMS = frozenset(
-    {"socket.connect", "socket.getaddrinfo", "sqlite3.connect", "subprocess.Popen"}
+    {
+        "os.exec",
+        "os.fork",
+        "os.posix_spawn",
+        "os.system",
+        "socket.connect",
+        "socket.getaddrinfo",
+        "sqlite3.connect",
+        "subprocess.Popen",
+    }
 )
 _watched = threading.local()
 # What a pool may keep open, however often it is used.
@@ -64,6 +73,7 @@ def build(backend: type[B], **options: object) -> B:
     """Make a backend from a configuration of its own.
 
     :param options: values of the backend's options; the others keep their defaults.
+    :raises ConfigurationError: an option that is required has none.
     """
     conf = cfg.ConfigOpts()
     # Before the options are there: it would miss those that are required.
@@ -72,6 +82,9 @@ def build(backend: type[B], **options: object) -> B:
     conf.register_opts(backend.options(), group=_GROUP)
     for name, value in options.items():
         conf.set_override(name, value, group=_GROUP)
+    for option in backend.options():
+        if option.required and not conf[_GROUP][option.dest]:
+            raise ConfigurationError([f"build({backend.__name__}) needs {option.dest}=..."])
     return backend(conf, _GROUP)
 
 
@@ -101,6 +114,8 @@ class BackendSuite(_TestCase):
             raise TypeError(
                 f"write class {cls.__name__}(SUITE, testtools.TestCase), the suite first"
             )
+        if isinstance(cls.secrets, str):
+            raise TypeError(f"{cls.__name__}.secrets must be a list of texts, not one text")
 
     def backend(self) -> Backend:
         """The one backend of a case."""
@@ -112,8 +127,8 @@ class BackendSuite(_TestCase):
 
     def test_check_is_content(self) -> None:
         said = self.works("check()", self.backend().check)
-        self.assertIs(str, type(said), "check() must return a text, which may be empty, or raise")
-        self.assertFalse(CONTROL.search(said), "the text of check() must be one line")
+        self.must(type(said) is str, "check() must return a text, which may be empty, or raise")
+        self.must(not CONTROL.search(said), "the text of check() must be one line")
         self.keeps_secrets({"what check() says": said})
 
     def test_close_twice(self) -> None:
@@ -123,24 +138,25 @@ class BackendSuite(_TestCase):
     def test_constructor_does_no_io(self) -> None:
         open_before, threads_before = descriptors(), threading.active_count()
         with _upstream_asked() as asked:
-            backend = self.works(
-                "the constructor, with its upstream out of reach,", self.unreachable
-            )
+            try:
+                backend = self.works("the constructor", self.unreachable)
+            except ConfigurationError as error:
+                self.fail(f"the constructor must not look at its upstream, but raised: {error}")
         if backend is not None:
             self.lets_go_of(backend)
-            self.assertFalse(
-                descriptors() > open_before or threading.active_count() > threads_before,
+            self.must(
+                descriptors() <= open_before and threading.active_count() <= threads_before,
                 "the constructor opened descriptors or started threads, which do not survive a"
                 " fork: do so at the first use, under a lock",
             )
-            self.assertEqual([], asked, "the constructor must not ask its upstream: only use may")
+            self.must(not asked, f"the constructor must not ask its upstream: it did {asked}")
 
     def test_check_tells_what_is_wrong(self) -> None:
         backend = self.unreachable()
         if backend is not None:
             self.lets_go_of(backend)
             error = self.refused("check() with the upstream out of reach", backend.check)
-            self.assertNotEqual("", str(error), "check() must say to an operator what is wrong")
+            self.must(str(error) != "", "check() must say to an operator what is wrong")
             self.keeps_secrets({"the error of check()": error})
 
     def lets_go_of(self, backend: Backend) -> None:
@@ -156,8 +172,8 @@ class BackendSuite(_TestCase):
         """Do what must not raise; fail with what to mend where it does."""
         try:
             return act()
-        except NotImplementedError:
-            # It says what the author has yet to define.
+        except (NotImplementedError, ConfigurationError, self.failureException):
+            # It says what the author has yet to define, or has defined wrongly.
             raise
         except BackendError as error:
             message = f"{what} must work here, but raised {type(error).__name__}: {error}"
@@ -171,8 +187,15 @@ class BackendSuite(_TestCase):
             return act()
         except BackendError as error:
             return error
+        except self.failureException:
+            raise
         except Exception as error:
             self._foreign(what, error)
+
+    def must(self, condition: bool, message: str) -> None:
+        """Fail with a message that says what must be, and with nothing before it."""
+        if not condition:
+            self.fail(message)
 
     def refused(
         self, what: str, act: Callable[[], object], *kinds: type[BackendError]
@@ -189,7 +212,9 @@ class BackendSuite(_TestCase):
 
     def out_of_reach(self, what: str, act: Callable[[], object]) -> BackendError:
         """Do what must say that the upstream is unreachable, not that nothing is there."""
-        return self.refused(f"{what} with the upstream out of reach", act, BackendUnavailable)
+        error = self.refused(f"{what} with the upstream out of reach", act, BackendUnavailable)
+        self.keeps_secrets({f"the error of {what} with the upstream out of reach": error})
+        return error
 
     def keeps_secrets(self, things: Mapping[str, object], *more: str) -> None:
         """Fail where a text of one of these, by its name, shows a secret, or one more."""
@@ -198,20 +223,17 @@ class BackendSuite(_TestCase):
             for show in (str, repr):
                 text = show(thing)
                 for number, secret in enumerate(secrets):
-                    self.assertFalse(
-                        secret in text,
-                        f"{show.__name__}() of {name} shows secret number {number}: leave it out",
-                    )
+                    told = f"{show.__name__}() of {name} shows secret number {number}: leave it out"
+                    self.must(secret not in text, told)
 
     def leaks_nothing(self, what: str, act: Callable[[], object]) -> None:
         """Fail where doing this often leaves descriptors open, though its result is kept."""
         kept = [act() for _ in range(5)]
         before = descriptors()
         kept += [act() for _ in range(50)]
-        self.assertTrue(
-            descriptors() - before < _FEW_DESCRIPTORS,
-            f"{what} 50 times left {descriptors() - before} descriptors open: close each",
-        )
+        left = descriptors() - before
+        told = f"{what} 50 times left {left} descriptors open: close each"
+        self.must(left < _FEW_DESCRIPTORS, told)
 
     def in_threads(self, act: Callable[[int], object]) -> None:
         """Do this in ten threads at once, each with its number; fail where one does or hangs."""

@@ -9,6 +9,7 @@ import testtools
 
 from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
 from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.errors import ConfigurationError
 from imageapi.policy.visible import VisiblePolicy
 from imageapi.testing.policy_suite import PolicySuite
 from imageapi.testing.registry_suite import RegistrySuite
@@ -25,7 +26,7 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.OpensInConstructor,
         "constructor_does_no_io",
-        "the constructor, with its upstream out of reach, raised FileNotFoundError",
+        "the constructor raised FileNotFoundError",
     ),
     (
         wrong.StartsThreadInConstructor,
@@ -50,17 +51,17 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.TakesEmptyForMissing,
         "reads_empty_data",
-        "(empty data is data) must work here, but raised DataNotFound",
+        "for empty data is data, must work here, but raised DataNotFound",
     ),
     (
         wrong.StartsOneLate,
         "reads_first_and_last_byte",
-        "open(start=12288, stop=12289) of 12289 bytes, stop excluded, must give 1 bytes",
+        "open(start=12288, stop=12289) of 12289 bytes must give 1 bytes",
     ),
     (
         wrong.StopIsInclusive,
         "reads_first_and_last_byte",
-        "open(start=0, stop=1) of 12289 bytes, stop excluded, must give 1 bytes",
+        "open(start=0, stop=1) of 12289 bytes must give 1 bytes",
     ),
     (
         wrong.RefusesRanges,
@@ -126,6 +127,7 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
         "replaced_while_it_is_read",
         "replaced while it is read must raise DataChanged",
     ),
+    (wrong.EndsWithEmptyChunks, "replaced_while_it_is_read", "a chunk must not be empty"),
     (wrong.RemembersForEver, "removed_data", "open() of removed data must raise DataNotFound"),
     (wrong.OpensLate, "missing_data", "must raise DataNotFound at once, but returned"),
     (wrong.RaisesKeyError, "missing_data", "where nothing lies raised KeyError"),
@@ -133,11 +135,14 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.ComparesSchemeExactly,
         "schemes",
-        "with its scheme in capitals, which means the same, must work",
+        "with its scheme in capitals, must work",
     ),
     (wrong.IgnoresScheme, "foreign_scheme", "open() with a foreign scheme must raise"),
     (wrong.ParsesCarelessly, "nonsense_locations", "raises only the BackendErrors"),
-    (wrong.LocatesInLowerCase, "locate", "two ids must not have the same location"),
+    (wrong.FindsByPrefix, "missing_data", "of a URL to which an x was added must raise"),
+    (wrong.StumblesAtNul, "nonsense_locations", "raised ValueError: embedded null byte"),
+    (wrong.LocatesUnencoded, "locate", "'%73uite' and 'suite' must not have the same location"),
+    (wrong.LocatesInLowerCase, "locate", "must not have the same location: percent-encode ids"),
     (
         wrong.TakesUnreachableForMissing,
         "upstream_out_of_reach",
@@ -179,6 +184,11 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
 REGISTRIES: list[tuple[type[RegistryBackend], str, str]] = [
     (wrong.ForgetsMinRam, "known_record", "min_ram is 0, not 256"),
     (wrong.InventsNames, "least_record", "name is '', not None"),
+    (wrong.ForgetsDeleted, "other_records", "deleted is False, not True"),
+    (wrong.KnowsOnlyActive, "other_records", "status is 'active', not 'deactivated'"),
+    (wrong.TakesZeroForUnknown, "other_records", "size is None, not 0"),
+    (wrong.LowersPropertyNames, "other_records", "properties is"),
+    (wrong.WritesPropertiesAsTexts, "other_records", "'number': '5'"),
     (
         wrong.InventsImages,
         "unknown_id",
@@ -316,6 +326,49 @@ def test_each_case_catches_something(suite: type[BackendSuite], table: Any) -> N
 
 def cases_of(suite: type[BackendSuite]) -> set[str]:
     return {name for name in dir(suite) if name.startswith("test_")}
+
+
+class _Mistaken(MemoryStoreSuite, mixin=True):
+    """An author's mistakes in what the suite asks for."""
+
+    def put(self, data: bytes) -> Any:
+        return super().put(data).url
+
+    def make_unreachable(self) -> Any:
+        return self.store
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("reads_the_whole", "put(), missing() and locate() must return a Location, not str"),
+        ("upstream_out_of_reach", "make_unreachable() must return a store and a Location in it"),
+        ("constructor_does_no_io", "make_unreachable() must return a store and a Location in it"),
+    ],
+)
+def test_author_is_told_own_mistakes(case: str, told: str) -> None:
+    suite: Any = type("Mistaken", (_Mistaken, testtools.TestCase), {})
+    result = testtools.TestResult()
+    suite(f"test_{case}").run(result)
+    ((_, text),) = result.failures
+    assert told in text
+
+
+def test_constructor_that_looks_at_its_upstream() -> None:
+    def refuse() -> Any:
+        raise ConfigurationError(["directory: there is none"])
+
+    bases = (FileStoreSuite, testtools.TestCase)
+    suite: Any = type("Looking", bases, {"make_unreachable": lambda _self: refuse()})
+    result = testtools.TestResult()
+    suite("test_constructor_does_no_io").run(result)
+    ((_, text),) = result.failures
+    assert "the constructor must not look at its upstream, but raised: directory" in text
+
+
+def test_secrets_are_no_text() -> None:
+    with pytest.raises(TypeError, match="a list of texts"):
+        type("Mine", (StoreSuite, testtools.TestCase), {"secrets": "hunter2"})
 
 
 def test_shows_secrets_to_nobody_itself() -> None:

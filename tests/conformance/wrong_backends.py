@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from imageapi.errors import (
     DataNotFound,
     ImageNotFound,
     LocationRefused,
+    RangeNotSupported,
 )
 from imageapi.image import Image, Location
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
@@ -411,6 +413,40 @@ class ParsesCarelessly(MemoryStore):
         return super().open(location, **asked)
 
 
+class LocatesUnencoded(MemoryStore):
+    def locate(self, image_id: str) -> Location:
+        return Location(f"memory:{image_id}")
+
+
+class FindsByPrefix(MemoryStore):
+    def open(self, location: Location, **asked: Any) -> Blob:
+        name = location.url.removeprefix("memory:")
+        found = [known for known in self._data if known and name.startswith(known)]
+        return super().open(self.locate(found[0]) if found else location, **asked)
+
+
+class StumblesAtNul(MemoryStore):
+    def open(self, location: Location, **asked: Any) -> Blob:
+        if "\0" in location.url:
+            raise ValueError("embedded null byte")
+        return super().open(location, **asked)
+
+
+class RefusesRangesUntold(MemoryStore):
+    def open(self, location: Location, **asked: Any) -> Blob:
+        if asked["start"] or asked["stop"] is not None:
+            raise RangeNotSupported("only the whole")
+        return super().open(location, **asked)
+
+
+class TellsTokenWhenUnreachable(FileStore):
+    def open(self, location: Location, **asked: Any) -> Blob:
+        try:
+            return super().open(location, **asked)
+        except BackendUnavailable:
+            raise BackendUnavailable(f"GET /x?token={asked['caller'].token}") from None
+
+
 class LocatesInLowerCase(MemoryStore):
     def locate(self, image_id: str) -> Location:
         return super().locate(image_id.lower())
@@ -551,6 +587,41 @@ class ClosesOnlyAtTheEnd(WrappingStore):
 class ForgetsMinRam(MemoryRegistry):
     def put(self, image: Image) -> None:
         super().put(Image(**{**vars(image), "min_ram": 0}))
+
+
+class _Altering(MemoryRegistry):
+    """Answers with something else than was put."""
+
+    def get(self, image_id: str, caller: Caller) -> Image:
+        return self.altered(super().get(image_id, caller))
+
+    def altered(self, image: Image) -> Image:
+        raise NotImplementedError
+
+
+class ForgetsDeleted(_Altering):
+    def altered(self, image: Image) -> Image:
+        return replace(image, deleted=False)
+
+
+class KnowsOnlyActive(_Altering):
+    def altered(self, image: Image) -> Image:
+        return replace(image, status="active")
+
+
+class TakesZeroForUnknown(_Altering):
+    def altered(self, image: Image) -> Image:
+        return replace(image, size=image.size or None)
+
+
+class LowersPropertyNames(_Altering):
+    def altered(self, image: Image) -> Image:
+        return replace(image, properties={k.lower(): v for k, v in image.properties.items()})
+
+
+class WritesPropertiesAsTexts(_Altering):
+    def altered(self, image: Image) -> Image:
+        return replace(image, properties={k: str(v) for k, v in image.properties.items()})
 
 
 class InventsNames(MemoryRegistry):

@@ -492,6 +492,26 @@ def test_closing_that_fails_spoils_nothing(
     assert "closing failed" in caplog.text
 
 
+def test_what_a_backend_wraps_is_not_logged(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows what a foreign text tells; only a bug keeps its traceback."""
+    memory.put()
+    error = BackendUnavailable("out of reach")
+    error.__cause__ = OSError("GET /?token=s3cret")
+    memory.store.fail(error, times=99)
+    assert memory.get().status_code == 503
+    memory.store.heal()
+    memory.store.fail(error, at=0, times=99)
+    assert memory.get().status_code == 503
+    assert "out of reach" in caplog.text
+    assert "s3cret" not in caplog.text
+    memory.store.heal()
+    memory.store.fail(OSError("a bug"))
+    assert memory.get().status_code == 500
+    assert "OSError: a bug" in caplog.text
+
+
 @pytest.mark.wire("data-not-found")
 def test_log_has_one_line_for_what_is_no_bug(
     memory: Memory, caplog: pytest.LogCaptureFixture

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from imageapi import cli
+from imageapi.backends.file import FileStore
 from tests.deployment import Deployment
 
 SECRET_LOCATION = "swift+https://user:s3cret@host/v1/c/o?sig=s1gnature"
@@ -207,6 +208,33 @@ class TestCheck:
             f"store 'file' (driver 'file' {of_ours}, directory {deployment.images}",
             f"policy 'rules' (driver 'rules' {of_ours}, the rules that are the defaults",
         ]
+
+    @pytest.mark.parametrize(
+        ("check", "told", "logged"),
+        [
+            (lambda: None, "check() must return a text, not NoneType", ""),
+            (
+                lambda: [][0],
+                "store 'file' raised IndexError",
+                "IndexError: list index",
+            ),
+        ],
+    )
+    def test_bug_of_a_backend(
+        self,
+        run: Any,
+        check: Any,
+        told: str,
+        logged: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(FileStore, "check", lambda _self: check())
+        assert run("check") == 1
+        assert told in capsys.readouterr().out
+        assert logged in caplog.text
+        assert ("Traceback" in caplog.text) is bool(logged)
 
     def test_broken(
         self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]

@@ -83,13 +83,13 @@ policy_file = absent.yaml
 """,
     )
     expected = [
-        r"\[imageapi\] registry: no installed .* 'flie'; did you mean 'file'\?; there are: file",
+        r"\[imageapi\] registry: no installed .* 'flie' \(did you mean 'file'\?\); there are: file",
         r"\[imageapi\] stores: names 'file' twice",
         r"\[imageapi\] stores: no installed distribution brings a store named 'swfit'",
         r"\[imageapi_policy_rules\] policy_file: there is no file 'absent.yaml'",
         r"\[imageapi\] public_endpoint: must be a URL such as",
-        r"\[imageapi\] verify_checksums: .*; did you mean 'verify_checksum'\? \(in .*conf\)",
-        r"\[imageapi_store_file\] directroy: .*; did you mean 'directory'\?",
+        r"\[imageapi\] verify_checksums: .* \(did you mean 'verify_checksum'\?\) \(in .*conf\)",
+        r"\[imageapi_store_file\] directroy: .* \(did you mean 'directory'\?\)",
     ]
     assert len(problems) == len(expected)
     for pattern, problem in zip(expected, problems, strict=True):
@@ -173,10 +173,10 @@ REFUSED = [
     ),
     (
         "other",
-        "acme_wants_client:Store [client]",
+        "acme_wants_client:Store [Other_Extra]",
         (
             "cannot be imported: ModuleNotFoundError: No module named 'acme_client';"
-            " pip install 'acme-images[client]'"
+            " pip install 'acme-images[other-extra]'"
         ),
     ),
     (
@@ -240,7 +240,9 @@ def install(site: Path, distribution: str, entry_points: Mapping[str, str]) -> N
     info = site / f"{distribution.replace('-', '_')}-1.5.dist-info"
     info.mkdir(exist_ok=True)
     lines = ["Metadata-Version: 2.1", f"Name: {distribution}", "Version: 1.5"]
-    (info / "METADATA").write_text("\n".join([*lines, "Provides-Extra: client", ""]))
+    (info / "METADATA").write_text(
+        "\n".join([*lines, "Provides-Extra: client", "Provides-Extra: other-extra", ""])
+    )
     lines = [f"{name} = {target}" for name, target in entry_points.items()]
     (info / "entry_points.txt").write_text("\n".join(["[imageapi.store]", *lines]))
     importlib.invalidate_caches()
@@ -290,13 +292,37 @@ def test_plugin_with_an_error_of_syntax(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("site")
+@pytest.mark.parametrize(
+    ("option", "driver", "hint"),
+    [
+        ("registry", "good", " (there is a store of that name)"),
+        ("stores", "rules", " (there is a policy of that name)"),
+        ("stores", "zzz", ""),
+    ],
+)
+def test_name_of_another_kind(tmp_path: Path, option: str, driver: str, hint: str) -> None:
+    (found,) = problems_of(tmp_path, f"[imageapi]\n{option} = {driver}\n")
+    assert f" named {driver!r}{hint}; there are: " in found
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("store", ["zzz", "client", "twice", "abstract"])
+def test_section_of_what_is_refused_is_no_second_problem(
+    tmp_path: Path, store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    problems_of(tmp_path, f"[imageapi]\nstores = {store}\n[imageapi_store_{store}]\nx = y\n")
+    assert "is not used" not in caplog.text
+
+
+@pytest.mark.usefixtures("site")
 def test_two_distributions_with_one_name(tmp_path: Path) -> None:
     (found,) = problems_of(tmp_path, "[imageapi]\nstores = twice\n")
     target = OTHERS["twice"]
     both = [origin("twice", target), origin("twice", target, "other-images")]
     told = "[imageapi] stores: several distributions bring a store named 'twice': "
+    file = f"in {tmp_path / 'imageapi.conf'}"
     assert found in [
-        f"{told}{one} and {other}; uninstall all but one (in {tmp_path / 'imageapi.conf'})"
+        f"{told}{one} and {other}; uninstall all but one, or rename its entry point ({file})"
         for one, other in itertools.permutations(both)
     ]
 

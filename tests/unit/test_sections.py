@@ -38,7 +38,7 @@ def test_usable(tmp_path: Path, lines: str) -> None:
     ("line", "problem"),
     [
         ("pool = 0", "pool: .* in FILE is not valid.* \\(of acme 1.0\\)"),
-        ("endpiont = y", "endpiont: there is no such option; did you mean 'endpoint'\\?"),
+        ("endpiont = y", "endpiont: there is no such option \\(did you mean 'endpoint'\\?\\)"),
         ("endpiont = y", "\\(in FILE; of acme 1.0\\)"),
         ("zzz = y", "zzz: there is no such option \\(in FILE; of acme 1.0\\)"),
     ],
@@ -57,9 +57,11 @@ def test_secret_is_not_repeated(tmp_path: Path) -> None:
     assert told.endswith("imageapi.conf is not valid (of acme 1.0)")
 
 
-def test_missing_line(tmp_path: Path) -> None:
-    (told,) = sections_of(tmp_path, "[imageapi_store_acme]\n").problems
-    assert told == "[imageapi_store_acme] endpoint: must be set (of acme 1.0)"
+@pytest.mark.parametrize(("line", "file"), [("", ""), ("endpoint =", "in FILE; ")])
+def test_missing_line(tmp_path: Path, line: str, file: str) -> None:
+    (told,) = sections_of(tmp_path, f"[imageapi_store_acme]\n{line}\n").problems
+    file = file.replace("FILE", str(tmp_path / "imageapi.conf"))
+    assert told == f"[imageapi_store_acme] endpoint: must be set ({file}of acme 1.0)"
 
 
 def test_unusable_options_are_named(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_section_of_a_backend_that_is_not_named_is_told(
     load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n")
     (message,) = caplog.messages
     assert message.startswith("[imageapi_store_flie] in ")
-    assert message.endswith("is not used; did you mean 'imageapi_store_file'?")
+    assert message.endswith("is not used (did you mean 'imageapi_store_file'?)")
 
 
 def test_misspelt_section_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
