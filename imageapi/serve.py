@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from imageapi.api import ImageAPI
 from imageapi.errors import ConfigurationError
@@ -28,19 +29,22 @@ class Server(BaseApplication):
         self._api = build()
         super().__init__()
 
-    def reload(self) -> None:
-        """At SIGHUP: read the configuration again; one that is refused changes nothing."""
+    def run(self) -> None:
+        _Master(self).run()
+
+    def renew(self) -> bool:
+        """Read the configuration again; tell whether it is accepted."""
         try:
             fresh = self._build()
         except ConfigurationError as error:
             for problem in error.problems:
                 LOG.error("configuration: %s", problem)
             LOG.error("the configuration is refused: it stays as it was")
-        else:
-            # The workers that still use it have copies of their own.
-            self._api.close()
-            self._api = fresh
-        super().reload()
+            return False
+        # The workers that still use it have copies of their own.
+        self._api.close()
+        self._api = fresh
+        return True
 
     def load_config(self) -> None:
         for name, value in self._settings.items():
@@ -50,6 +54,18 @@ class Server(BaseApplication):
 
     def load(self) -> Any:
         return self._api
+
+
+class _Master(Arbiter):
+    """gunicorn's first process, which makes the workers and replaces them at SIGHUP."""
+
+    app: Server
+
+    def handle_hup(self) -> None:
+        # Workers that are replaced break long downloads off, and forget what
+        # they have verified: not for a configuration that is refused.
+        if self.app.renew():
+            super().handle_hup()
 
 
 def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import termios
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.deployment import Deployment
@@ -112,16 +113,25 @@ def test_serve_reads_the_configuration_again_at_sighup(deployment: Deployment) -
         assert "http://new.example/v1/images/i" in uris_until(port, "new.example")
 
 
-def test_serve_goes_on_when_a_new_configuration_is_refused(deployment: Deployment) -> None:
-    deployment.add("i", b"data")
+def test_configuration_that_is_refused_at_sighup_changes_nothing(deployment: Deployment) -> None:
+    data = os.urandom(50_000_000)
+    deployment.add("i", data)
     log = deployment.folder / "server.log"
-    with serving(deployment.config_file) as port:
+    with serving(deployment.config_file) as port, connection(port) as client:
+        client.request("GET", "/v1/images/i")
+        download = client.getresponse()
+        start = download.read(1_000_000)
+        master = master_of(log)
+        workers = workers_of(master)
         deployment.configure(core="registry = flie")
-        os.kill(master_of(log), signal.SIGHUP)
+        os.kill(master, signal.SIGHUP)
         deadline = time.monotonic() + 20
         while "stays as it was" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert uris_until(port, "127.0.0.1")
+        time.sleep(1)  # in which new workers would be made
+        assert workers_of(master) == workers
+        assert start + download.read() == data
+        assert uri_of(port).startswith("http://127.0.0.1:")
     assert "configuration: [imageapi] registry: no installed" in log.read_text()
     assert "Traceback" not in log.read_text()
 
@@ -129,6 +139,10 @@ def test_serve_goes_on_when_a_new_configuration_is_refused(deployment: Deploymen
 def master_of(log: Path) -> int:
     """The process that told the log that it starts."""
     return int(log.read_text().split("[INFO] Starting gunicorn")[0].rsplit("[", 1)[1].split("]")[0])
+
+
+def workers_of(master: int) -> list[int]:
+    return sorted(child.pid for child in psutil.Process(master).children())
 
 
 def uris_until(port: int, wanted: str) -> list[str]:
