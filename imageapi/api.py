@@ -74,8 +74,8 @@ class ImageAPI:
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
 
-        :param request: its path is not read, so that the embedding
-            application may route as it likes.
+        :param request: its path is not read for the id, so that the embedding
+            application may route as it likes; X-Image-Meta-Uri repeats it.
         :param image_id: percent-decoded.
         :returns: a response whose ``app_iter`` must be closed by whoever
             iterates it, as WSGI servers do.  It raises in the middle where the
@@ -100,11 +100,11 @@ class ImageAPI:
         caller = self._caller(request)
         described = self._find(image_id, caller, wants_data)
         image = described.image
-        may_have_data = self._authorize(described, caller, wants_data)
+        self._authorize(described, caller)
 
         if wants_details:
             return self._details(request, image)
-        if may_have_data:
+        if self._may_have_data(described, caller, wants_data):
             _raise_for_conditions(request, image)
         if wants_data:
             return self._download(request, described, caller)
@@ -156,15 +156,17 @@ class ImageAPI:
         project = caller.project_id
         return bool(project) and (project == image.owner or project in image.members)
 
-    def _authorize(self, described: Described, caller: Caller, wants_data: bool) -> bool:
-        """Refuse, or tell whether the caller may have the data.
+    def _authorize(self, described: Described, caller: Caller) -> None:
+        if not self._allows(GET_IMAGE, caller, described.target):
+            raise refusals.forbidden(described.image.id)
+
+    def _may_have_data(self, described: Described, caller: Caller, wants_data: bool) -> bool:
+        """Whether the caller may have the data; a GET that wants it is refused here.
 
         That matters to HEAD too, which is answered all the same, but not with
         304 or 412 (docs/wire.md, Conditional and partial requests).
         """
         image = described.image
-        if not self._allows(GET_IMAGE, caller, described.target):
-            raise refusals.forbidden(image.id)
         if not image.is_active:
             if wants_data and image.status == "deactivated" and not image.is_deleted:
                 raise refusals.deactivated(image.id)

@@ -82,6 +82,24 @@ def test_decided_as_head_is(
 
 
 @pytest.mark.wire("details-decided-as-head")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("image_id", ["i", "absent"])
+def test_download_image_is_not_asked(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, method: str, image_id: str
+) -> None:
+    memory.put()
+    asked = []
+
+    def allows(action: str, *about: object) -> bool:
+        asked.append(action)
+        return True
+
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
+    memory.request(f"/v1/images/{image_id}?format=json", method=method)
+    assert asked == ["get_image"]
+
+
+@pytest.mark.wire("details-decided-as-head")
 def test_details_of_a_deleted_image_for_an_admin(memory: Memory) -> None:
     memory.put(deleted=True)
     response = memory.get("/v1/images/i?format=json", caller=ADMIN)
