@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which hash proves an image's data, and what this process has proved already."""
 
+import contextlib
 import hashlib
 import threading
 from typing import NamedTuple, Protocol
@@ -8,10 +9,13 @@ from typing import NamedTuple, Protocol
 from cachetools import FIFOCache
 
 from imageapi.errors import BackendError
-from imageapi.image import Image, Location
+from imageapi.image import Image, Location, weight_of
 
-# Entries are a few hundred bytes: a worker's memory stays within some MiB.
-_REMEMBERED = 16384
+# Some 16,000 versions of data whose URLs are of the usual length.
+_REMEMBERED_BYTES = 16 * 1024 * 1024
+
+# What the cache itself takes for each.
+_ENTRY_BYTES = 300
 
 
 class Hasher(Protocol):
@@ -60,12 +64,17 @@ class Verified:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: FIFOCache[tuple[object, ...], bool] = FIFOCache(_REMEMBERED)
+        # The values are the keys' weights.
+        self._known: FIFOCache[tuple[object, ...], int] = FIFOCache(
+            _REMEMBERED_BYTES, getsizeof=int
+        )
 
     def add(self, store: str, location: Location, version: str, checksum: Checksum) -> None:
         """These bytes had this checksum."""
-        with self._lock:
-            self._known[store, location.url, version, checksum] = True
+        key = (store, location.url, version, checksum)
+        # ValueError: it is too large to be remembered.
+        with self._lock, contextlib.suppress(ValueError):
+            self._known[key] = _ENTRY_BYTES + weight_of(key)
 
     def has(self, store: str, location: Location, version: str, checksum: Checksum) -> bool:
         """Whether these bytes are known to have this checksum."""

@@ -10,14 +10,14 @@ from cachetools import FIFOCache
 
 from imageapi.backends.base import StoreBackend
 from imageapi.headers import HeaderLine, meta_headers
-from imageapi.image import Image
+from imageapi.image import Image, weight_of
 from imageapi.loading import Loaded
 from imageapi.places import NoPlace, Place, places_of
 from imageapi.policy.base import Target
 
 LOG = logging.getLogger(__name__)
 
-# By a rough count of the bytes that the descriptions and their images take.
+# Of the descriptions and their images.
 _REMEMBERED_BYTES = 16 * 1024 * 1024
 
 
@@ -38,9 +38,10 @@ class Described(NamedTuple):
     @property
     def weight(self) -> int:
         """About how many bytes it takes."""
-        image = self.image
-        texts = len(str(self.headers)) + len(str(image.properties))
-        return 1000 + texts + 100 * len(image.members) + 500 * len(image.locations)
+        # Without the stores, which all descriptions share.  They share the
+        # headers' names too, which make up for what the cache itself takes.
+        places = [(place.location, getattr(place, "reason", "")) for place in self.places]
+        return weight_of((self.image, self.headers, places))
 
 
 class Descriptions:

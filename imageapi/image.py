@@ -2,9 +2,11 @@
 """The records in the middle: what an image is, and where its data lies."""
 
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -129,3 +131,32 @@ class Image:
     def is_active(self) -> bool:
         """Whether its data may be served at all."""
         return self.status == "active" and not self.deleted
+
+
+_FIELDS = attrgetter(*(field.name for field in fields(Image)))
+
+
+def weight_of(value: object) -> int:
+    """About how many bytes a value takes in memory, with all that it holds.
+
+    Rather too many than too few: what is shared counts each time.
+
+    :param value: images, locations, texts, JSON values, and collections of them.
+    """
+    weight = 0
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        weight += sys.getsizeof(one)
+        if isinstance(one, tuple | list | frozenset):
+            waiting.extend(one)
+        elif isinstance(one, Mapping):
+            # A proxy does not tell the size of what is behind it.
+            weight += 0 if isinstance(one, dict) else sys.getsizeof(dict(one))
+            waiting.extend(one)
+            waiting.extend(one.values())
+        elif isinstance(one, Image):
+            waiting.append(_FIELDS(one))
+        elif isinstance(one, Location):
+            waiting.append((one.url, one.store))
+    return weight

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records and data in folders of this machine, or of a mounted file system."""
 
+import contextlib
 import errno
 import os
 import stat
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
@@ -22,6 +22,7 @@ from imageapi.backends.folder import (
     file_name,
     is_below,
     open_below,
+    remembered,
 )
 from imageapi.caller import Caller
 from imageapi.errors import (
@@ -32,12 +33,15 @@ from imageapi.errors import (
     LocationRefused,
     MalformedImage,
 )
-from imageapi.image import Image, Location
+from imageapi.image import Image, Location, weight_of
 
 _LARGEST_RECORD = 1024 * 1024
 
-# What is remembered of parsed records, by a rough count of the bytes they take.
+# Of parsed records, by what they take in memory: one byte of JSON can take 44.
 _REMEMBERED_BYTES = 16 * 1024 * 1024
+
+# What takes no more in a large record than in a small one.
+_ENTRY_BYTES = 600
 
 
 class _Remembered(NamedTuple):
@@ -62,7 +66,7 @@ class FileRegistry(RegistryBackend):
         self.directory: str = os.path.abspath(conf[group].directory)
         self._lock = threading.Lock()
         self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda entry: 1000 + 2 * entry.identity.size
+            _REMEMBERED_BYTES, getsizeof=lambda entry: _ENTRY_BYTES + weight_of(entry.image)
         )
 
     def get(self, image_id: str, caller: Caller) -> Image:
@@ -108,7 +112,8 @@ class FileRegistry(RegistryBackend):
         except MalformedImage as error:
             raise MalformedImage(f"{path}: {error}") from None
         if is_settled:
-            with self._lock:
+            # ValueError: it is too large to be remembered.
+            with self._lock, contextlib.suppress(ValueError):
                 self._remembered[path] = _Remembered(identity, image)
         return image
 
@@ -181,7 +186,7 @@ class FileStore(StoreBackend):
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _path_of(url: str) -> str:
     """The absolute path that a file: URL names (RFC 8089), percent-decoded."""
     scheme, _, path = url.partition(":")

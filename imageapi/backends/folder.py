@@ -6,8 +6,8 @@ they are still what they were.
 import errno
 import os
 import time
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -21,8 +21,22 @@ SETTLED_NS = 2_000_000_000
 # How a system says that there is no such file.
 NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
+# Names and paths in use are shorter; clients make up ids of any length.
+_LONGEST_REMEMBERED = 200
 
-@lru_cache(maxsize=4096)
+
+def remembered(function: Callable[[str], str]) -> Callable[[str], str]:
+    """Remember what a pure function made of texts; bounded, thread-safe."""
+    remembering = lru_cache(maxsize=4096)(function)
+
+    @wraps(function)
+    def recalled(text: str) -> str:
+        return remembering(text) if len(text) <= _LONGEST_REMEMBERED else function(text)
+
+    return recalled
+
+
+@remembered
 def file_name(image_id: str) -> str:
     """The name under which a folder has an image: its id, percent-encoded.
 

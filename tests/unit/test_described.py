@@ -13,7 +13,13 @@ LARGE: list[dict[str, Any]] = [
     {"properties": {"left out": "x" * 7000}},
     {"name": "x" * 7000},
     {"members": frozenset(f"p{number}" for number in range(70))},
+    {"members": frozenset({"x" * 7000})},
     {"locations": tuple(Location(f"memory:{number}") for number in range(14))},
+    {"locations": (Location("memory:" + "x" * 3500),)},
+    {"locations": (Location("memory:", store="x" * 7000),)},
+    {"owner": "\U0001f600" * 1500},
+    {"os_hash_algo": "x" * 7000},
+    {"properties": {"nested": [[[[[[]]]]]] * 20}},
 ]
 
 

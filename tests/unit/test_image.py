@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+import tracemalloc
+from types import MappingProxyType
+
 import pytest
 
-from imageapi.image import Image, Location, is_image_id
+from imageapi.image import Image, Location, is_image_id, weight_of
 
 SECRET_URL = "swift+https://acct:us%65r:pa/ss@host:8080/v1/c/o?temp_url_sig=s1g#frag"
 
@@ -44,3 +48,25 @@ def test_ids(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "detail", "a/b", "\0", "a\n", "\x7f", "\x85", "\udcff"])
 def test_no_ids(text: str) -> None:
     assert not is_image_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["[[[[{}]]]]", '{"a": {"b": {"c": 1000}}}', '"\\ud83d\\ude00xxxx"', "[0.5, 1e9, null]"]
+)
+def test_weight_is_what_a_value_takes(text: str) -> None:
+    tracemalloc.start()
+    try:
+        values = [json.loads(text) for _ in range(1000)]
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.95 * taken < weight_of(values) < 2 * taken
+
+
+def test_weight_of_an_image_is_that_of_all_it_holds() -> None:
+    properties = MappingProxyType({"x" * 1000: ["x" * 1000]})
+    location = Location("x" * 1000, "x" * 1000)
+    image = Image(
+        id="i", status="active", name="x" * 1000, properties=properties, locations=(location,)
+    )
+    assert 5000 < weight_of(image) < 8000

@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from imageapi import document
-from imageapi.backends import folder
+from imageapi.backends import file, folder
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import (
@@ -23,6 +24,7 @@ from imageapi.errors import (
     MalformedImage,
 )
 from imageapi.image import Image, Location
+from imageapi.testing.suite import build
 from tests.deployment import Deployment
 
 
@@ -125,12 +127,67 @@ class TestRegistry:
         monkeypatch.setattr(document, "parse", counted)
         ids = [f"i{number}" for number in range(20)]
         for image_id in ids:
-            deployment.record(image_id, properties={"filler": "x" * 500_000})
+            deployment.record(image_id, properties={"filler": "x" * 1_000_000})
         for image_id in ids + ids:
             registry.get(image_id, ANONYMOUS)
         assert len(reads) == 40
         registry.get(ids[-1], ANONYMOUS)
         assert len(reads) == 40
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"properties": {"p": [{}] * 300}},
+            {"properties": {"p": [{"": {}}] * 100}},
+            {"properties": {"p": [[[[[[[]]]]]]] * 60}},
+            {"properties": {f"p{number}": "" for number in range(300)}},
+            {"members": [f"p{number}" for number in range(300)]},
+            {"locations": ["x:"] * 300},
+            {"name": "\U0001f600" + "x" * 5000},
+        ],
+    )
+    def test_remembers_no_more_than_it_counts(
+        self,
+        deployment: Deployment,
+        settled: None,
+        monkeypatch: pytest.MonkeyPatch,
+        fields: dict[str, Any],
+    ) -> None:
+        """A byte of a record can take 44 in memory."""
+        monkeypatch.setattr(file, "_REMEMBERED_BYTES", 200_000)
+        registry = build(FileRegistry, directory=str(deployment.registry))
+        ids = [f"i{number}" for number in range(30)]
+        for image_id in ids:
+            deployment.record(image_id, **fields)
+        tracemalloc.start()
+        try:
+            for image_id in ids:
+                registry.get(image_id, ANONYMOUS)
+            assert tracemalloc.get_traced_memory()[0] < 250_000
+        finally:
+            tracemalloc.stop()
+
+    def test_remembers_thousands_of_ordinary_records(
+        self,
+        deployment: Deployment,
+        settled: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(file, "_REMEMBERED_BYTES", file._REMEMBERED_BYTES // 100)
+        registry = build(FileRegistry, directory=str(deployment.registry))
+        ids = [f"71c675ab-d94f-49cd-a114-{number:012}" for number in range(40)]
+        for image_id in ids:
+            properties = {f"property_{number}": "some value" for number in range(15)}
+            deployment.add(image_id, b"data", name="CirrOS", owner="p" * 32, properties=properties)
+        first = [registry.get(image_id, ANONYMOUS) for image_id in ids]
+        again = [registry.get(image_id, ANONYMOUS) for image_id in ids]
+        assert all(one is other for one, other in zip(first, again, strict=True))
+
+    def test_record_too_large_to_be_remembered(
+        self, deployment: Deployment, registry: FileRegistry, settled: None
+    ) -> None:
+        deployment.record("i", properties={"p": [{}] * 250_000})
+        assert registry.get("i", ANONYMOUS) is not registry.get("i", ANONYMOUS)
 
     def test_too_large(self, deployment: Deployment, registry: FileRegistry) -> None:
         largest = {"status": "active", "name": ""}

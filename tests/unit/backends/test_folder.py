@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def test_a_file_name_is_one_images_and_no_path(one: str, other: str) -> None:
         assert (file_name(one) == file_name(other)) == (one == other)
         assert "/" not in file_name(one)
         assert file_name(one) not in (".", "..")
+
+
+def test_names_of_ids_that_clients_make_up_are_remembered_in_bounded_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            file_name(f"{number}" + "x" * 4000)
+        assert tracemalloc.get_traced_memory()[0] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:
