@@ -4,7 +4,7 @@ import os
 import socket
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -424,6 +424,43 @@ class TestStore:
         blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
         path.unlink()
         path.write_bytes(b"DATA")
+        assert b"".join(blob) == b"data"
+        blob.close()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda path: path.chmod(0o600),
+            lambda path: os.chown(path, os.getuid(), os.getgid()),
+            lambda path: os.utime(path),
+            lambda path: path.with_name("further").hardlink_to(path),
+            lambda path: path.rename(path.with_name("away")),
+        ],
+        ids=["chmod", "chown", "touch", "link", "move"],
+    )
+    def test_what_changes_a_files_times_looks_like_a_change(
+        self, deployment: Deployment, store: FileStore, change: Callable[[Path], object]
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        os.utime(path, (1, 1))
+        time.sleep(0.02)  # a tick of the clock that gives the ctime
+        blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
+        change(path)
+        with pytest.raises(DataChanged):
+            list(blob)
+        blob.close()
+
+    @pytest.mark.parametrize("name", ["i", "further"])
+    def test_loss_of_a_name_changes_nothing(
+        self, deployment: Deployment, store: FileStore, name: str
+    ) -> None:
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        path.with_name("further").hardlink_to(path)
+        time.sleep(0.02)
+        blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
+        path.with_name(name).unlink()
         assert b"".join(blob) == b"data"
         blob.close()
 
