@@ -2,7 +2,9 @@
 """Put an image into the file store and its record into the file registry.
 
 The data first, the record last, each whole or not at all: a client never sees
-a record without data, nor an operator half an image after an interruption.
+a record without data, nor an operator half a file after an interruption.  Only
+a SIGKILL or a power cut between the two names leaves data without a record; the
+id is then refused until somebody removes the data.
 """
 
 import dataclasses

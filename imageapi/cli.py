@@ -269,9 +269,9 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def _log_to_stderr(*, debug: bool) -> None:
-    """Log warnings, or all that imageapi logs; never a library's own debug log.
+    """Log imageapi from INFO on, or all of it; of libraries only warnings and errors.
 
-    Those print whole URLs and headers, secrets included.
+    Their debug logs print whole URLs and headers, secrets included.
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("imageapi").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -86,7 +86,8 @@ def details(image: Image, uri: str) -> dict[str, Any]:
 def record(image: Image) -> dict[str, Any]:
     """The v1 document of an image with all that `parse` reads beyond the seed.
 
-    `parse` makes the same image of it again.
+    `parse` makes the same image of it again, but for properties, which become
+    texts, parts of seconds, and what UTF-8 cannot carry.
     """
     locations = [
         {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every exception of imageapi.
+"""The exceptions that cross a backend's border.
 
 ::
 
@@ -18,7 +18,8 @@
         +-- BackendUnavailable   unreachable for now: worth another try
         +-- BadReply             an upstream's answer makes no sense
 
-Backends raise these and no others.  Their texts go to the operator's log and
+Backends raise these and no others: `ConfigurationError` in a constructor only,
+and `DataMismatch` never, which is the core's.  Their texts go to the operator's log and
 never to a client; a text holds no secret: no credential, token or query.
 """
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole contract of a backend in one file.
+"""The contract of registries and stores; that of policies is policy/base.py.
 
 One instance a process, made before a fork and shared by threads: a
-constructor does no I/O, and what is made lazily is made under a lock.  A
-backend raises the exceptions of `imageapi.errors` and no others, with no
-secret in their texts.
+constructor does no I/O but reading files that are configuration, and what is
+made lazily is made under a lock.  A backend raises the exceptions of
+`imageapi.errors` and no others, with no secret in their texts.
 """
 
 from abc import ABC, abstractmethod

@@ -11,9 +11,10 @@ from imageapi.caller import Caller
 from imageapi.image import Image
 from imageapi.text import text_of
 
-#: May the caller know of the image?  Asked of every request.
+#: May the caller know of the image?  Asked at every GET and HEAD.
 GET_IMAGE = "get_image"
-#: May the caller have its data?
+#: May the caller have its data?  Asked at GET of the data and at HEAD of an active
+#: image, and at GET of an absent one, but not for details.
 DOWNLOAD_IMAGE = "download_image"
 
 # Locations may hold credentials, and a rule has no use for them.

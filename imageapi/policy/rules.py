@@ -19,7 +19,7 @@ from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
 LOG = logging.getLogger(__name__)
 
 # oslo.policy looks for a changed file at every question, which costs more
-# than all the rest of a small request; here it is done this often.
+# than all the rest of a small request; here at most this often.
 RELOAD_SECONDS = 1.0
 
 _OPERATION = "/v1/images/{image_id}"
@@ -28,8 +28,10 @@ _RULES = (
     policy.DocumentedRuleDefault(
         name=GET_IMAGE,
         check_str="",
-        description="Know of an image and see its details. Only images that the caller may"
-        " know of are asked about: public ones, its own, and those shared with it.",
+        description="Know of an image and see its details. Asked at every GET and HEAD."
+        " The target has the image's values only where the caller may know of it: public"
+        " ones, its own, and those shared with it. Else, and of an absent image, it is"
+        " empty.",
         operations=[
             {"path": _OPERATION, "method": "GET"},
             {"path": _OPERATION, "method": "HEAD"},
@@ -38,8 +40,12 @@ _RULES = (
     policy.DocumentedRuleDefault(
         name=DOWNLOAD_IMAGE,
         check_str="",
-        description="Download an image's data.",
-        operations=[{"path": _OPERATION, "method": "GET"}],
+        description="Download an image's data. Asked at GET of the data and at HEAD of an"
+        " active image; at GET of an absent one with an empty target.",
+        operations=[
+            {"path": _OPERATION, "method": "GET"},
+            {"path": _OPERATION, "method": "HEAD"},
+        ],
     ),
 )
 
@@ -52,8 +58,11 @@ def list_rules() -> Sequence[policy.RuleDefault]:
 class RulesPolicy(PolicyBackend):
     """Asks the rules of a policy file, else the defaults in code.
 
-    A policy file that is broken at the start is refused; one that breaks
-    later is told in the log, and the rules stay as they were.
+    The file is looked at when a question comes, at most once a second, and a
+    change is taken over at the second look that sees the same file: after a
+    quiet time the first answers are those of the old rules.  A policy file that
+    is broken at the start is refused; one that breaks later is told in the log,
+    and the rules stay as they were.
     """
 
     @classmethod
@@ -62,8 +71,8 @@ class RulesPolicy(PolicyBackend):
             cfg.StrOpt(
                 "policy_file",
                 help="The file of the rules, in oslo.policy's YAML or JSON. A relative path is"
-                " looked for in the folders of the configuration files. Without it the"
-                " defaults in code hold.",
+                " looked for in the folders of the configuration files, and then in"
+                " oslo.config's usual places. Without it the defaults in code hold.",
             ),
         )
 
