@@ -114,7 +114,8 @@ class StoreBackend(Backend):
     #: The schemes, in lower case, of the URLs that it opens.
     schemes: ClassVar[frozenset[str]]
 
-    #: Whether it reads ranges at all.
+    #: Whether it reads parts at all.  One that does not raises
+    #: RangeNotSupported for any other start or stop than the defaults.
     ranges: ClassVar[bool] = True
 
     @abstractmethod

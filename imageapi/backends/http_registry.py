@@ -18,11 +18,11 @@ from imageapi.backends.upstream import AUTH, OPTIONS, Upstream, token_headers
 from imageapi.backends.urls import Url, prefix
 from imageapi.caller import Caller
 from imageapi.errors import BadReply, ConfigurationError, ImageNotFound, MalformedImage
-from imageapi.image import Image
+from imageapi.image import Image, weight_of
 
 _LARGEST_RECORD = 1024 * 1024
 
-# What is remembered of parsed records, by a rough count of the bytes they take.
+# What is remembered of parsed records, by a count of the bytes that they take.
 _REMEMBERED_BYTES = 16 * 1024 * 1024
 
 
@@ -86,7 +86,7 @@ class HTTPRegistry(RegistryBackend):
         if response.status != 200:
             self._refuse(response, url)
         image = _record(data, image_id, url)
-        self._remember(key, response, image, len(data))
+        self._remember(key, response, image)
         return image
 
     def check(self) -> str:
@@ -109,13 +109,11 @@ class HTTPRegistry(RegistryBackend):
             raise ImageNotFound("not for this caller")
         refuse_status(response, url)
 
-    def _remember(
-        self, key: tuple[str, bytes], response: HTTPResponse, image: Image, size: int
-    ) -> None:
-        etag = response.headers.get("ETag")
+    def _remember(self, key: tuple[str, bytes], response: HTTPResponse, image: Image) -> None:
+        etag = response.headers.get("ETag", "").strip()
         with self._lock:
             if etag and is_settled(response):
-                self._remembered[key] = _Remembered(etag, image, 1000 + 2 * size)
+                self._remembered[key] = _Remembered(etag, image, weight_of((key, etag, image)))
             else:
                 self._remembered.pop(key, None)
 
