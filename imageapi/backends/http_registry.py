@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records behind HTTP: on a static server, in another registry, in a Glance."""
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -112,10 +113,11 @@ class HTTPRegistry(RegistryBackend):
     def _remember(self, key: tuple[str, bytes], response: HTTPResponse, image: Image) -> None:
         etag = response.headers.get("ETag", "").strip()
         with self._lock:
+            self._remembered.pop(key, None)
             if etag and is_settled(response):
-                self._remembered[key] = _Remembered(etag, image, weight_of((key, etag, image)))
-            else:
-                self._remembered.pop(key, None)
+                # ValueError: it is too large to be remembered.
+                with contextlib.suppress(ValueError):
+                    self._remembered[key] = _Remembered(etag, image, weight_of((key, etag, image)))
 
 
 def _record(data: bytes, image_id: str, url: Url) -> Image:
