@@ -55,12 +55,14 @@ class HTTPRegistry(RegistryBackend):
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         section = conf[group]
+        self._suffix: str = section.suffix
+        option = "endpoint"
         try:
             self._endpoint = prefix(section.endpoint)
-            self._suffix: str = section.suffix
+            option = "suffix"
             Url.parse(self._text("x"))
         except ValueError as error:
-            raise ConfigurationError([f"endpoint: with the suffix, {error}"]) from None
+            raise ConfigurationError([f"{option}: {error}"]) from None
         self._auth: str = section.auth
         self.decides_visibility = self._auth == "caller"
         self._upstream = Upstream(conf, group)
