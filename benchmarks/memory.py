@@ -27,7 +27,7 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     workplace.settle()
     for _ in range(effort.restarts):
         for name in _SERVERS:
-            with servers.imageapi(name, deployment) as server:
+            with servers.imageapi(name, deployment.config_file) as server:
                 _warm_up(server)
                 peak = PeakMemory(server.pid)
                 load.download(server.port, _LARGE, effort.size)

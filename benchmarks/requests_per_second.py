@@ -47,8 +47,8 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     few_requests, many_requests = load.requests_for(few_paths), load.requests_for(many_paths)
     for name in _SERVERS:
         with ExitStack() as stack:
-            small = stack.enter_context(servers.imageapi(name, one))
-            large = stack.enter_context(servers.imageapi(name, many))
+            small = stack.enter_context(servers.imageapi(name, one.config_file))
+            large = stack.enter_context(servers.imageapi(name, many.config_file))
             constant = stack.enter_context(
                 servers.constant(name, small, few_paths[0], workplace.folder)
             )

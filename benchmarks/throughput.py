@@ -58,7 +58,7 @@ def _start(workplace: Workplace, stack: ExitStack) -> Mapping[str, _Side]:
         served = servers.nginx(deployment.images, workplace.folder, sendfile=sendfile)
         sides[name] = _Side(stack.enter_context(served), f"/{LARGE_ID}")
     for name in _SERVERS:
-        served = servers.imageapi(name, deployment)
+        served = servers.imageapi(name, deployment.config_file)
         sides[name] = _Side(stack.enter_context(served), f"/v1/images/{LARGE_ID}")
     return sides
 

@@ -3,7 +3,8 @@
 
 A head must come within the read timeout as a whole: a timeout of each read
 never fires on a server that drips.  One that is malformed, or tells the length
-in two ways, is no answer.
+in two ways, is no answer.  Data is read in large reads, straight into what is
+handed on; where it comes slowly, what there is is handed on.
 """
 
 import http.client
@@ -16,17 +17,23 @@ from typing import Any, cast
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+# How many seconds a large read goes on once it has something.
+_GATHERED = 0.2
+
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
 
 class _Received(io.RawIOBase):
-    """What a socket receives; until a deadline, which `relax` takes away."""
+    """What a socket receives: first a head, until a deadline; then data, in large reads."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
+        # Not read, but as long as it is open the socket stays open.
+        self._reference = sock.makefile("rb", buffering=0)
         self._timeout = sock.gettimeout()
         self._deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        self._gathers = False
+        self._until: float | None = None
         self.ended = False
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -36,30 +43,51 @@ class _Received(io.RawIOBase):
     def relax(self) -> None:
         """Let each read take the whole timeout from now on."""
         self._deadline = None
-        self._sock.settimeout(self._timeout)
+
+    def gather(self) -> None:
+        """Let the read that follows end soon after it has something, full or not."""
+        self._gathers = True
+        self._until = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
+        left = self._time_left()
+        try:
+            if left is not None and left <= 0:
                 raise TimeoutError("timed out")
             self._sock.settimeout(left)
-        count = self._raw.readinto(buffer)
+            count = self._sock.recv_into(buffer)
+        except TimeoutError:
+            if self._deadline is not None or self._until is None:
+                raise
+            # Means to a BufferedReader that what it has is all for now.
+            return None
         self.ended = count == 0
+        if self._gathers and self._until is None:
+            self._until = time.monotonic() + _GATHERED
         return count
 
     def close(self) -> None:
-        self._raw.close()
+        self._reference.close()
         super().close()
+
+    def _time_left(self) -> float | None:
+        limit = self._until if self._deadline is None else self._deadline
+        return self._timeout if limit is None else limit - time.monotonic()
 
 
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._received = _Received(sock)
         super().__init__(cast(socket.socket, self._received), *args, **kwargs)
+
+    def read(self, amt: int | None = None) -> bytes:
+        # Of chunked data each chunk must be read whole.
+        if amt is not None and not self.chunked:
+            self._received.gather()
+        return super().read(amt)
 
     def begin(self) -> None:
         super().begin()

@@ -2,7 +2,6 @@
 """Data behind HTTP, at URLs that are allowed."""
 
 import re
-import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -43,9 +42,6 @@ _MD5 = "md5 "
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
-
-# How long bytes are gathered into one chunk, in seconds, where they come slowly.
-_GATHERED = 0.2
 
 
 class HTTPStore(StoreBackend):
@@ -234,32 +230,22 @@ class HTTPBlob(Blob):
         if self._ended:
             raise StopIteration
         with telling(self._url):
-            pieces = self._gather()
-        if not pieces:
+            chunk = self._read()
+        if not chunk:
             self.close()
             raise StopIteration
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return chunk
 
     def close(self) -> None:
         self._ended = True
         close(self._response)
 
-    def _gather(self) -> list[bytes]:
-        """What comes at once, up to a chunk; at least something, but at the end."""
-        pieces: list[bytes] = []
-        left = self._chunk_size
-        until = None
-        while left > 0:
-            piece = self._response.read1(left, decode_content=False)
-            if not piece:
-                break
-            pieces.append(piece)
-            left -= len(piece)
-            now = time.monotonic()
-            until = until or now + _GATHERED
-            if now >= until:
-                break
-        return pieces
+    def _read(self) -> bytes:
+        response, size = self._response, self._chunk_size
+        if response.chunked:
+            # One chunk of theirs, or a part of it.
+            return response.read1(size, decode_content=False)
+        return response.read(size, decode_content=False)
 
 
 def _condition(version: str | None) -> dict[str, str]:

@@ -14,6 +14,6 @@ def test_quick_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", str(numbers)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
-    for part in ("in-process", "requests", "throughput", "memory"):
+    for part in ("in-process", "requests", "throughput", "memory", "proxied"):
         assert part in done.stdout
     assert json.loads(numbers.read_text())
