@@ -22,6 +22,7 @@ from imageapi.errors import (
     BackendUnavailable,
     BadReply,
     DataChanged,
+    DataForbidden,
     DataNotFound,
     LocationRefused,
     MalformedImage,
@@ -147,6 +148,7 @@ def test_registry_with_a_bug(
 
 OPEN_FAILURES = [
     (DataNotFound("SECRET"), 404),
+    (DataForbidden("SECRET"), 403),
     (BackendUnavailable("SECRET"), 503),
     (DataChanged("SECRET"), 503),
     (BadReply("SECRET"), 502),
@@ -159,6 +161,7 @@ OPEN_FAILURES = [
 @pytest.mark.wire("data-not-found")
 @pytest.mark.wire("data-unavailable")
 @pytest.mark.wire("data-bad-reply")
+@pytest.mark.wire("data-forbidden")
 @pytest.mark.wire("data-refused")
 @pytest.mark.parametrize(("error", "status"), OPEN_FAILURES)
 @pytest.mark.parametrize("range_header", [None, "bytes=0-1"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import imageapi
 from tests.deployment import Deployment
 from tests.functional.servers import BIN
 
@@ -64,6 +65,17 @@ def test_shell(tmp_path: Path, page: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "my-image" in done.stdout
     assert len(list((tmp_path / "registry").iterdir())) == 1
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_configurations_of_the_page_on_http(tmp_path: Path, number: int) -> None:
+    """Each is accepted; the first is the example, but for its comments."""
+    text = blocks(ROOT / "docs" / "http.md", "ini")[number]
+    example = (ROOT / "examples" / "glance-v2.conf").read_text()
+    lines = [line for line in example.splitlines() if not line.startswith("#")]
+    assert number != 0 or text.split() == " ".join(lines).split()
+    (tmp_path / "imageapi.conf").write_text(text)
+    imageapi.ImageAPI(imageapi.load_config([tmp_path / "imageapi.conf"])).close()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
