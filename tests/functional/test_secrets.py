@@ -2,14 +2,17 @@
 """A secret that is planted wherever it can be comes out nowhere."""
 
 import logging
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import webob
 
-from imageapi import Caller, cli
+from imageapi import Caller, ImageAPI, cli, load_config
 from imageapi.errors import BackendError
 from tests.deployment import Deployment
+from tests.functional.raw_server import RawServer, Request
 
 SECRET = "c4nary"
 LOCATIONS = [
@@ -96,3 +99,84 @@ def test_foreign_exceptions(
     assert caught.value.__cause__ is None
     with pytest.raises(BackendError):
         next(iter(body))
+
+
+HTTP = """\
+[imageapi]
+registry = http
+stores = http
+policy = visible
+[imageapi_registry_http]
+endpoint = {url}/records
+auth = caller
+read_timeout = 0.3
+[imageapi_store_http]
+allowed_urls = {url}/images
+url_template = {url}/images/{{image_id}}?signature={secret}
+auth = caller
+read_timeout = 0.3
+"""
+
+RECORD = b'{"status": "active", "size": 4, "locations": ["URL/images/i?signature=c4nary"]}'
+
+# What the server for the data says.
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndata",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nda",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nc4nary",
+    b"HTTP/1.1 404 c4nary\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 403 c4nary\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 500 c4nary\r\nContent-Length: 6\r\n\r\nc4nary",
+    b"HTTP/1.1 302 c4nary\r\nLocation: /elsewhere?c4nary\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 c4nary\r\nLocation: //user:c4nary@x/c4nary\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 206 Partial Content\r\nContent-Range: c4nary\r\nContent-Length: 4\r\n\r\ndata",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: c4nary\r\nContent-Length: 4\r\n\r\ndata",
+    b"HTTP/1.1 200 OK\r\nc4nary\r\nContent-Length: 4\r\n\r\ndata",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc4nary\r\n",
+    b"c4nary c4nary\r\n\r\n",
+    b"",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("from_template", [True, False])
+def test_http(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    answer: bytes,
+    from_template: bool,
+) -> None:
+    """Nor in what urllib3 logs, but for its DEBUG, as the pages say."""
+
+    def serve(request: Request, connection: socket.socket) -> bool:
+        if request.target.startswith("/records/"):
+            record = RECORD.replace(b"URL", server.url.encode())
+            if from_template:
+                record = record[: record.index(b', "loc')] + b"}"
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(record)}\r\n\r\n"
+            connection.sendall(head.encode() + record)
+        else:
+            connection.sendall(answer)
+        return False
+
+    with RawServer(serve) as server:
+        config = tmp_path / "imageapi.conf"
+        config.write_text(HTTP.format(url=server.url, secret=SECRET))
+        api = ImageAPI(load_config([config]))
+        caplog.set_level(logging.DEBUG, logger="imageapi")
+        caplog.set_level(logging.INFO, logger="urllib3")
+        request = webob.Request.blank("/v1/images/i", headers={"X-Auth-Token": SECRET})
+        response = request.send(api)
+        told = f"{response.status}{response.headerlist}"
+        if response.status_code != 200:
+            told += response.text
+        elif hasattr(response.app_iter, "close"):
+            response.app_iter.close()
+        api.close()
+        cli.main(["--debug", "--config-file", str(config), "check"])
+        cli.main(["--debug", "--config-file", str(config), "show", "i"])
+    shown = capsys.readouterr()
+    assert SECRET not in told.replace("/v1/images/i", "")
+    assert SECRET not in caplog.text
+    assert SECRET not in shown.err + shown.out
