@@ -22,6 +22,7 @@ from imageapi.errors import BackendError
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry
 from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
+from tests.functional.servers import serving
 
 DATA = os.urandom(300_000)
 CHUNK = 65536
@@ -719,6 +720,37 @@ def test_client_that_leaves(front: Any, chunks: int) -> None:
     assert one.server.has_connections(0)
     assert closed == [True]
     assert sent[0] < 20_000_000
+
+
+def test_client_that_leaves_a_real_server(tmp_path: Path) -> None:
+    """The same through ``imageapi serve``, counted on both sides."""
+    sent = [0]
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.target.startswith("/records"):
+            record = b'{"status": "active", "is_public": true, "size": 1000000000}'
+            connection.sendall(head(length=len(record)) + record)
+            return True
+        connection.sendall(head(length=10**9, ETag=ETAG))
+        while sent[0] < 10**9:
+            sent[0] += connection.send(b"x" * 65536)
+        return False
+
+    with RawServer(answer) as server:
+        config = tmp_path / "front.conf"
+        text = CONFIG.format(chunk=CHUNK, url=server.url, timeout=5, more="")
+        endpoint = f"[imageapi_registry_http]\nendpoint = {server.url}/records\n"
+        config.write_text(text.replace("registry = memory", "registry = http") + endpoint)
+        with serving(config) as port:
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), 10) as client:
+                    client.sendall(b"GET /v1/images/i HTTP/1.1\r\nHost: x\r\n\r\n")
+                    received = 0
+                    while received < 1_000_000:
+                        received += len(client.recv(65536))
+            # The one for records is kept.
+            assert server.has_connections(1, within=10)
+    assert sent[0] < 5 * 20_000_000
 
 
 def test_server_that_is_not_there(front: Any) -> None:

@@ -3,6 +3,8 @@
 
 import hashlib
 import os
+import select
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable
 from imageapi.testing.suite import build
 from tests.functional.nginx import nginx
+from tests.functional.raw_server import RawServer, Request
 
 DATA = os.urandom(3_000_000)
 
@@ -136,6 +139,39 @@ def test_redirects(port: int, pki: Pki) -> None:
     for path, told in (("circle", "more than 5 redirects"), ("away", "not below any of")):
         with pytest.raises(Exception, match=told):
             read(store_at(port, path, ca_file=str(pki.ca)))
+
+
+def test_through_a_proxy(port: int, pki: Pki) -> None:
+    """TLS goes through a tunnel: the proxy sees neither token nor data."""
+    asked: list[str] = []
+
+    def connect(request: Request, connection: socket.socket) -> bool:
+        asked.append(f"{request.method} {request.target}")
+        asked.append(request.headers["proxy-authorization"])
+        with socket.create_connection(("127.0.0.1", port)) as upstream:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            _copy_both_ways(connection, upstream)
+        return False
+
+    with RawServer(connect) as proxy:
+        url = proxy.url.replace("//", "//user:password@")
+        assert read(store_at(port, ca_file=str(pki.ca), proxy=url)) == DATA
+    assert asked == [f"CONNECT localhost:{port}", "Basic dXNlcjpwYXNzd29yZA=="]
+
+
+def _copy_both_ways(one: socket.socket, other: socket.socket) -> None:
+    while True:
+        ready, _, _ = select.select([one, other], [], [], 20)
+        for source in ready:
+            data = source.recv(65536)
+            if not data:
+                return
+            (other if source is one else one).sendall(data)
+
+
+def test_proxy_that_is_not_there(port: int, pki: Pki) -> None:
+    with pytest.raises(BackendUnavailable, match="through the proxy"):
+        read(store_at(port, ca_file=str(pki.ca), proxy="http://user:s3cret@127.0.0.1:1"))
 
 
 def test_many_threads(port: int, pki: Pki) -> None:
