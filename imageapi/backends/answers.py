@@ -67,7 +67,7 @@ def time_of(text: str) -> datetime | None:
     """An HTTP date (RFC 9110, 5.6.7); None where it is none."""
     try:
         then = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
 

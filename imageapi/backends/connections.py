@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """urllib3's connections, stricter with the heads of answers.
 
-A head must come within the read timeout as a whole: a timeout of each read
-never fires on a server that drips.  One that is malformed, or tells the length
-in two ways, is no answer.  Data is read in large reads, straight into what is
-handed on; where it comes slowly, what there is is handed on.
+A head, and each further read, must come within the read timeout as a whole: a
+timeout of each byte never fires on a server that drips.  A head that is cut or
+malformed, or tells the length in two ways, is no answer.  Data is read in large
+reads, straight into what is handed on; where it comes slowly, what there is is
+handed on.
 """
 
+import contextlib
 import http.client
 import io
 import re
 import socket
+import ssl
 import time
+from collections.abc import Iterator
+from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
 from typing import Any, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -21,51 +26,68 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 _GATHERED = 0.2
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r\n")
+_LONGEST_LINE = 65536
+
+# What the parser says of any head whose Content-Type is that of several parts.
+_HARMLESS = (StartBoundaryNotFoundDefect, MultipartInvariantViolationDefect)
 
 
 class _Received(io.RawIOBase):
-    """What a socket receives: first a head, until a deadline; then data, in large reads."""
+    """What a socket receives, up to a deadline where there is one, in large reads."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         # Not read, but as long as it is open the socket stays open.
         self._reference = sock.makefile("rb", buffering=0)
         self._timeout = sock.gettimeout()
-        self._deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        self._gathers = False
         self._until: float | None = None
+        self._gathers = False
+        self._has_some = False
         self.ended = False
+        self.start()
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """As http.client asks a socket."""
         return io.BufferedReader(self)
 
-    def relax(self) -> None:
-        """Let each read take the whole timeout from now on."""
-        self._deadline = None
+    def start(self) -> None:
+        """Let all that follows come within the timeout, however many reads it takes."""
+        self._gathers = False
+        self._until = None if self._timeout is None else time.monotonic() + self._timeout
 
     def gather(self) -> None:
-        """Let the read that follows end soon after it has something, full or not."""
+        """Let the one read that follows end soon after it has something, full or not."""
+        self.start()
         self._gathers = True
-        self._until = None
+        self._has_some = False
+
+    def expect_end(self) -> None:
+        """Take the end of a connection for an end only where TLS says that it is one."""
+        if isinstance(self._sock, ssl.SSLSocket):
+            # typeshed lacks the attribute.
+            cast(Any, self._sock).suppress_ragged_eofs = False
+
+    def shut(self) -> None:
+        """Wake whoever reads, and have no more sent; for SSL sockets too, at once."""
+        # TypeError: TLS within a proxy's TLS is no socket.
+        with contextlib.suppress(OSError, TypeError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._time_left()
         try:
-            if left is not None and left <= 0:
-                raise TimeoutError("timed out")
-            self._sock.settimeout(left)
-            count = self._sock.recv_into(buffer)
-        except TimeoutError:
-            if self._deadline is not None or self._until is None:
-                raise
-            # Means to a BufferedReader that what it has is all for now.
-            return None
+            count = self._receive_into(buffer)
+        except TimeoutError as error:
+            if self._gathers and self._has_some and error.errno is None:
+                # Means to a BufferedReader that what it has is all for now.
+                return None
+            raise
         self.ended = count == 0
-        if self._gathers and self._until is None:
+        if self._gathers and not self._has_some:
+            self._has_some = True
             self._until = time.monotonic() + _GATHERED
         return count
 
@@ -73,37 +95,107 @@ class _Received(io.RawIOBase):
         self._reference.close()
         super().close()
 
-    def _time_left(self) -> float | None:
-        limit = self._until if self._deadline is None else self._deadline
-        return self._timeout if limit is None else limit - time.monotonic()
+    def _receive_into(self, buffer: Any) -> int:
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)
 
 
 class _Response(http.client.HTTPResponse):
+    """An answer whose head comes in time, and is sound, and whose chunks are."""
+
+    #: Whether all of it must come within one timeout, and not just its head.
+    is_small = False
+
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._received = _Received(sock)
+        self._is_being_read = False
         super().__init__(cast(socket.socket, self._received), *args, **kwargs)
 
     def read(self, amt: int | None = None) -> bytes:
-        # Of chunked data each chunk must be read whole.
-        if amt is not None and not self.chunked:
-            self._received.gather()
-        return super().read(amt)
+        self._received.gather()
+        with self._being_read():
+            return super().read(amt)
+
+    def read1(self, n: int = -1) -> bytes:
+        if not self.is_small:
+            self._received.start()
+        with self._being_read():
+            data = super().read1(n)
+        if self.chunked and not data and self._received.ended:
+            # http.client takes the end of the connection for that of the chunks.
+            raise http.client.IncompleteRead(b"")
+        return data
+
+    def close(self) -> None:
+        if self._is_being_read:
+            # Another thread waits for data: it is woken, and closes this.
+            self._received.shut()
+        else:
+            super().close()
 
     def begin(self) -> None:
-        super().begin()
-        self._received.relax()
+        try:
+            super().begin()
+        except ValueError:
+            # Of the parser of mail that http.client uses for headers.
+            raise http.client.HTTPException("headers that cannot be parsed") from None
         if self._received.ended:
             # http.client takes the end of the connection for the end of the head.
             raise http.client.IncompleteRead(b"")
-        # urllib3 would log it, with the URL, and go on.
-        if self.headers.defects or self.headers.get_payload():
+        self._received.expect_end()
+        if self.status < 200:
+            # http.client knows 100 only, and would take the next answer for another's.
+            raise http.client.HTTPException("an answer that is none yet")
+        self._refuse_malformed()
+        self._refuse_framing()
+
+    @contextlib.contextmanager
+    def _being_read(self) -> Iterator[None]:
+        self._is_being_read = True
+        try:
+            yield
+        finally:
+            self._is_being_read = False
+
+    def _refuse_malformed(self) -> None:
+        """urllib3 would log it, with the URL, and go on."""
+        defects = [one for one in self.headers.defects if not isinstance(one, _HARMLESS)]
+        payload = self.headers.get_payload()
+        if defects or (isinstance(payload, str) and payload):
             raise http.client.HTTPException("malformed headers")
-        lengths = set(self.headers.get_all("Content-Length", []))
+
+    def _refuse_framing(self) -> None:
+        lengths = {text.strip() for text in self.headers.get_all("Content-Length", [])}
         encodings = self.headers.get_all("Transfer-Encoding", [])
-        if encodings and (lengths or [text.strip().lower() for text in encodings] != ["chunked"]):
+        # Just as http.client compares it: what it does not know it does not decode.
+        if encodings and (lengths or [text.lower() for text in encodings] != ["chunked"]):
             raise http.client.HTTPException("an unknown framing, or two of them")
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
             raise http.client.HTTPException("a length that is none, or two of them")
+
+    # Two of http.client's own steps, which are laxer than RFC 9112, 7.1.
+
+    def _read_next_chunk_size(self) -> int:
+        line = self.fp.readline(_LONGEST_LINE + 1)
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None or len(line) > _LONGEST_LINE:
+            raise http.client.IncompleteRead(b"")
+        return int(match[1], 16)
+
+    def _safe_read(self, amt: int) -> bytes:
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]  # http.client's own
+        # Chunks themselves are read otherwise: these are the two bytes after one.
+        if data != b"\r\n":
+            raise http.client.IncompleteRead(b"")
+        return data
+
+
+class _SmallResponse(_Response):
+    is_small = True
 
 
 class _HTTPConnection(HTTPConnection):
@@ -114,6 +206,14 @@ class _HTTPSConnection(HTTPSConnection):
     response_class = _Response
 
 
+class _SmallHTTPConnection(HTTPConnection):
+    response_class = _SmallResponse
+
+
+class _SmallHTTPSConnection(HTTPSConnection):
+    response_class = _SmallResponse
+
+
 class _HTTPPool(HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
@@ -122,5 +222,18 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
-#: For a PoolManager's ``pool_classes_by_scheme``.
+class _SmallHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _SmallHTTPConnection
+
+
+class _SmallHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _SmallHTTPSConnection
+
+
+#: For a PoolManager's ``pool_classes_by_scheme``: data of any size.
 POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _HTTPPool, "https": _HTTPSPool}
+#: The same, for answers that are to come within the read timeout as a whole.
+SMALL_POOLS: dict[str, type[HTTPConnectionPool]] = {
+    "http": _SmallHTTPPool,
+    "https": _SmallHTTPSPool,
+}

@@ -65,7 +65,7 @@ class HTTPRegistry(RegistryBackend):
             raise ConfigurationError([f"{option}: {error}"]) from None
         self._auth: str = section.auth
         self.decides_visibility = self._auth == "caller"
-        self._upstream = Upstream(conf, group)
+        self._upstream = Upstream(conf, group, small=True)
         self._lock = threading.Lock()
         self._remembered: FIFOCache[tuple[str, bytes], _Remembered] = FIFOCache(
             _REMEMBERED_BYTES, getsizeof=lambda entry: entry.weight

@@ -22,6 +22,8 @@ from imageapi.backends.upstream import AUTH, OPTIONS, Upstream, telling, token_h
 from imageapi.backends.urls import Url, prefix
 from imageapi.caller import Caller
 from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
     BadReply,
     ConfigurationError,
     DataChanged,
@@ -210,27 +212,38 @@ class HTTPBlob(Blob):
         :raises BadReply: it is neither the whole nor that part.
         """
         is_part = start > 0 or stop is not None
+        # How many bytes there must still be; None where nobody knows.
+        self._left = response.length_remaining
         if response.status == 416 and is_part:
             self.total_size = _size_of_unsatisfied(response, url, start)
+            self._left = 0
         elif is_part and response.status == 200:
             raise RangeNotSupported(f"{url.shown} answers a range with the whole")
         elif is_part and response.status == 206:
-            self.total_size = _size_of_part(response, url, start, stop)
+            self._left, self.total_size = _sizes_of_part(response, url, start, stop)
         elif response.status == 200:
             self.total_size = response.length_remaining
         else:
             raise BadReply(f"{url.shown} answers with status {response.status}")
         self.version = _version(response, self.total_size)
         self._ended = response.status == 416
+        self._broken: BackendError | None = None
         self._response = response
         self._url = url
         self._chunk_size = chunk_size
 
     def __next__(self) -> bytes:
+        if self._broken is not None:
+            raise self._broken.with_traceback(None)
         if self._ended:
             raise StopIteration
-        with telling(self._url):
-            chunk = self._read()
+        try:
+            with telling(self._url):
+                chunk = self._counted(self._read())
+        except BackendError as error:
+            self.close()
+            self._broken = error
+            raise
         if not chunk:
             self.close()
             raise StopIteration
@@ -246,6 +259,14 @@ class HTTPBlob(Blob):
             # One chunk of theirs, or a part of it.
             return response.read1(size, decode_content=False)
         return response.read(size, decode_content=False)
+
+    def _counted(self, chunk: bytes) -> bytes:
+        """A part must be as long as it says, also where its framing does not tell."""
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0 or (self._left > 0 and not chunk):
+                raise BackendUnavailable(f"{self._url.shown} sends another length than it told")
+        return chunk
 
 
 def _condition(version: str | None) -> dict[str, str]:
@@ -275,23 +296,26 @@ def _version(response: HTTPResponse, size: int | None) -> str | None:
     return _MD5 + md5 if md5 else None
 
 
-def _size_of_part(response: HTTPResponse, url: Url, start: int, stop: int | None) -> int | None:
-    """The size of the whole, where the part is the one that was asked for."""
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+def _sizes_of_part(
+    response: HTTPResponse, url: Url, start: int, stop: int | None
+) -> tuple[int, int | None]:
+    """How long the part is, and the whole, where the part is the one that was asked for."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if match is not None:
         first, last = int(match[1]), int(match[2])
         size = None if match[3] == "*" else int(match[3])
-        is_wanted = first == start <= last and (stop is None or last < stop)
-        # Less than was asked for is all that there is.
-        is_all = size is None or last + 1 == min(size, stop or size)
-        if is_wanted and is_all and response.length_remaining in (None, last - first + 1):
-            return size
+        ends = [end for end in (stop, size) if end is not None]
+        length = last - first + 1
+        # Up to an end that nobody tells there is no telling whether it is all.
+        is_wanted = bool(ends) and first == start and length > 0 and last + 1 == min(ends)
+        if is_wanted and response.length_remaining in (None, length):
+            return length, size
     raise BadReply(f"{url.shown} answers with another part than was asked for")
 
 
 def _size_of_unsatisfied(response: HTTPResponse, url: Url, start: int) -> int:
     """The size of data that ends before a part that was asked for."""
-    match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) > start:
         raise BadReply(f"{url.shown} answers that there is no byte {start}, which makes no sense")
     return int(match[1])

@@ -24,10 +24,13 @@ from urllib3.response import HTTPResponse
 from urllib3.util import parse_url
 
 from imageapi.backends.answers import close, refuse_encoding
-from imageapi.backends.connections import POOLS
+from imageapi.backends.connections import POOLS, SMALL_POOLS
 from imageapi.backends.urls import Url
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, BackendUnavailable, BadReply, ConfigurationError
+
+# How many hosts connections are kept for.
+_HOSTS = 100
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -49,7 +52,8 @@ OPTIONS = (
         "connect_timeout",
         default=5.0,
         min=0.001,
-        help="How many seconds a connection may take, TLS included.",
+        help="How many seconds each step of connecting may take: an address of the host, the"
+        " proxy, TLS.",
     ),
     cfg.FloatOpt(
         "read_timeout",
@@ -85,16 +89,20 @@ OPTIONS = (
 class Upstream:
     """Asks servers.  Safe in threads, and after a fork."""
 
-    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, group: str, *, small: bool = False) -> None:
         """Read the options, and the certificates that they name.
 
+        :param small: whether all answers are to come within the read timeout
+            as a whole.
         :raises ConfigurationError: they cannot be used.
         """
         section = conf[group]
-        self.read_timeout: float = section.read_timeout
+        self._connect_timeout: float = section.connect_timeout
+        self._read_timeout: float = section.read_timeout
+        self._classes = SMALL_POOLS if small else POOLS
         self._pool_options: dict[str, Any] = {
+            "num_pools": _HOSTS,
             "maxsize": section.pool_size,
-            "timeout": urllib3.Timeout(connect=section.connect_timeout, read=self.read_timeout),
             "retries": False,
             "ssl_context": _ssl_context(section.ca_file, section.cert_file, section.key_file),
         }
@@ -113,36 +121,38 @@ class Upstream:
         :raises BadReply: what there is is not HTTP.
         """
         # A connection that is kept open may be closed just as it is used.
+        until = time.monotonic() + self._read_timeout
         with telling(url):
             try:
-                return self._get(url, headers)
+                return self._get(url, headers, self._read_timeout)
             except ProtocolError as error:
-                if not _was_closed(error):
+                left = until - time.monotonic()
+                if not _was_closed(error) or left <= 0:
                     raise
-            return self._get(url, headers)
+            return self._get(url, headers, left)
 
     def get_small(
         self, url: Url, headers: Mapping[str, str], limit: int
     ) -> tuple[HTTPResponse, bytes]:
-        """Ask for what is small, and read it whole, within the read timeout.
+        """Ask for what is small, and read it whole.
 
         :param limit: bytes.
+        :returns: the answer, closed, and its body; of another status than 200
+            as much of it as there is within the limit.
         :raises BackendUnavailable: as for `get`, or the body does not come.
         :raises BadReply: as for `get`, or it is larger, or compressed.
         """
-        deadline = time.monotonic() + self.read_timeout
         response = self.get(url, headers)
         try:
-            refuse_encoding(response, url)
-            data = b""
+            if response.status == 200:
+                refuse_encoding(response, url)
+            data = bytearray()
             with telling(url):
-                while piece := response.read1(limit, decode_content=False):
+                while len(data) <= limit and (piece := response.read1(limit, decode_content=False)):
                     data += piece
-                    if len(data) > limit:
-                        raise BadReply(f"{url.shown} answers with more than {limit} bytes")
-                    if time.monotonic() > deadline:
-                        raise BackendUnavailable(f"{url.shown} takes too long to answer")
-            return response, data
+            if response.status == 200 and len(data) > limit:
+                raise BadReply(f"{url.shown} answers with more than {limit} bytes")
+            return response, bytes(data)
         finally:
             close(response)
 
@@ -157,11 +167,12 @@ class Upstream:
                         pool.close()
                 self._pools.clear()
 
-    def _get(self, url: Url, headers: Mapping[str, str]) -> HTTPResponse:
+    def _get(self, url: Url, headers: Mapping[str, str], read_timeout: float) -> HTTPResponse:
         response = self._pools_of_process().request(
             "GET",
             str(url),
             headers={"Accept-Encoding": "identity", "User-Agent": "imageapi", **headers},
+            timeout=urllib3.Timeout(connect=self._connect_timeout, read=read_timeout),
             redirect=False,
             retries=False,
             preload_content=False,
@@ -184,7 +195,7 @@ class Upstream:
             if self._proxy
             else urllib3.PoolManager(**self._pool_options)
         )
-        pools.pool_classes_by_scheme = POOLS
+        pools.pool_classes_by_scheme = self._classes
         return pools
 
 
@@ -262,7 +273,11 @@ def _proxy(url: str | None, context: ssl.SSLContext) -> dict[str, Any] | None:
         raise wrong from None
     if parts.scheme not in ("http", "https") or not parts.host or parts.path not in (None, "/"):
         raise wrong
-    headers = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else {}
+    try:
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else {}
+    except ValueError:
+        # Its text repeats a part of the password.
+        raise wrong from None
     return {
         "proxy_url": str(parts._replace(auth=None)),
         "proxy_headers": headers,

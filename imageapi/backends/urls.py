@@ -18,6 +18,7 @@ _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?
 # Visible ASCII, but for what a URL must have encoded.
 _FORBIDDEN = re.compile(r'[^\x21-\x7e]|["<>\\^`{|}]')
 _PERCENT = re.compile(r"%(..?)?")
+_NO_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -51,6 +52,8 @@ class Url:
         if match is None:
             raise ValueError("it is not an http: or https: URL")
         scheme, authority, path, query = match.groups()
+        if query is not None and _NO_PERCENT.search(query):
+            raise ValueError("its query holds a percent sign that encodes nothing")
         scheme = scheme.lower()
         host, port = _host_and_port(authority)
         return cls(scheme, host, port or _PORTS[scheme], _path(path or "/"), query)
@@ -62,7 +65,11 @@ class Url:
         """
         if _FORBIDDEN.search(reference):
             raise ValueError("it holds a character that a URL must have percent-encoded")
-        return self.parse(urljoin(str(self), reference.partition("#")[0]))
+        try:
+            joined = urljoin(str(self), reference.partition("#")[0])
+        except ValueError:
+            raise ValueError("it is not an http: or https: URL") from None
+        return self.parse(joined)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -88,7 +95,7 @@ class Url:
 
     def is_below(self, prefix: "Url") -> bool:
         """Whether this is the prefix, or lies below it by whole segments of the path."""
-        path = prefix.path.rstrip("/")
+        path = prefix.path.removesuffix("/")
         return self.origin == prefix.origin and (
             self.path == path or self.path.startswith(path + "/")
         )
@@ -119,10 +126,14 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
 
 def _host(host: str) -> str:
     if host.startswith("["):
-        return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        try:
+            return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            raise ValueError("its host is no IPv6 address") from None
     # With or without the root's dot it is the same name.
     host = host.removesuffix(".")
-    if not host or ".." in host or host.startswith("."):
+    labels = host.split(".")
+    if len(host) > 253 or not all(0 < len(label) < 64 for label in labels):
         raise ValueError("it names no host")
     return host
 
@@ -133,7 +144,8 @@ def _path(path: str) -> str:
     if _CONTROL.search(decoded):
         raise ValueError("its path holds a control character")
     # Some servers take an encoded slash, and some a backslash, for a slash.
-    if any(segment in (b".", b"..") for segment in re.split(rb"[/\\]", decoded)):
+    # And some read a dot segment before a parameter.
+    if any(one.partition(b";")[0] in (b".", b"..") for one in re.split(rb"[/\\]", decoded)):
         raise ValueError("its path holds a dot segment")
     return path
 

@@ -8,6 +8,7 @@ error, within the timeouts, and no connection stays.
 import hashlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import webob
 
 import imageapi
 from imageapi import Caller
-from imageapi.errors import BackendError
+from imageapi.errors import BackendError, BackendUnavailable, RangeNotSupported
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry
 from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
@@ -273,6 +274,151 @@ def chunked(data: bytes, size: int = 10_000) -> bytes:
 
 CHUNKED = head(length=None, ETag=ETAG, Transfer_Encoding="chunked")
 UNTIL_CLOSED = head(length=None, ETag=ETAG, Connection="close")
+
+
+UNKNOWN = {"size": None, "checksum": None}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"",
+        b"0",
+        b"0000",
+        b"0\r\n",
+        b"1_0\r\n" + b"x" * 16 + b"\r\n0\r\n\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b"5\nhello\r\n0\r\n\r\n",
+        b"5\r\nhelloXX0\r\n\r\n",
+        b"5\r\nhel",
+    ],
+)
+def test_chunks_that_do_not_end_as_they_should(front: Any, end: bytes) -> None:
+    """With nothing in the record that would tell, too."""
+    sent = CHUNKED + chunked(DATA[:200_000]) + end
+    one = front(lambda request, connection: connection.sendall(sent), **UNKNOWN)
+    assert one.get() == (200, None)
+
+
+def test_chunks_as_they_may_be(front: Any) -> None:
+    sent = CHUNKED + b"0005;x=y\r\nhello\r\nA \r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
+    one = front(lambda request, connection: connection.sendall(sent), **UNKNOWN)
+    assert one.get() == (200, b"hello0123456789")
+
+
+@pytest.mark.parametrize("drip", [b"X: y\r\n", b";x"])
+def test_chunks_that_drip_within_their_framing(front: Any, drip: bytes) -> None:
+    one: Front
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(CHUNKED + chunked(DATA[: 2 * CHUNK]) + drip[:0])
+        connection.sendall(b"0\r\n" if drip[:1] == b"X" else b"5")
+        for _ in range(200):
+            connection.sendall(drip)
+            one.server.waits(TIMEOUT / 3)
+        return False
+
+    one = front(answer, **UNKNOWN)
+    began = time.monotonic()
+    assert one.get() == (200, None)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["chunked ", "chunked\t", "chunked\xa0", "chunked, chunked", "Chunked;x", "identity"],
+)
+def test_framing_that_http_client_would_not_read(front: Any, encoding: str) -> None:
+    sent = head(length=None, ETag=ETAG, Transfer_Encoding=encoding) + chunked(DATA) + b"0\r\n\r\n"
+    one = front(lambda request, connection: connection.sendall(sent), **UNKNOWN)
+    assert one.get()[0] == 502
+
+
+@pytest.mark.parametrize(
+    ("told", "body"),
+    [
+        ("bytes {start}-149999/*", DATA[100_000:150_000]),
+        ("bytes {start}-299999/300000", DATA[100_000:150_000]),
+        ("bytes {start}-299999/300000", DATA[100_000:] + b"more"),
+    ],
+)
+def test_resumed_part_is_as_long_as_it_says(front: Any, told: str, body: bytes) -> None:
+    """Also where neither the record nor the framing tells the length."""
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        if request.start == 0:
+            connection.sendall(CHUNKED + chunked(DATA[: 2 * CHUNK]))
+            return
+        told_now = told.format(start=request.start)
+        sent = head("206 Partial Content", None, ETag=ETAG, Content_Range=told_now)
+        connection.sendall(sent + body[request.start - 100_000 :])
+
+    assert front(answer, **UNKNOWN).get() == (200, None)
+
+
+@pytest.mark.parametrize("told", ["bytes 10-30/*", "bytes 10-15/*"])
+def test_part_of_an_unknown_whole_is_just_that_part(front: Any, told: str) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        connection.sendall(head("206 Partial Content", None, Content_Range=told) + DATA[10:31])
+
+    assert front(answer).get(Range="bytes=10-20")[0] == 502
+
+
+def test_resumed_by_md5_as_glance_tells_it(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        sent = head_for(request).replace(b'ETag: "v1"', b"Content-MD5: abc")
+        if request.start == 0:
+            connection.sendall(sent + DATA[: 2 * CHUNK])
+            return False
+        connection.sendall(sent + DATA[request.start :])
+        return True
+
+    one = front(answer)
+    assert one.get() == (200, DATA)
+    assert not {"if-match", "if-unmodified-since"} & one.server.requests[1].headers.keys()
+
+
+@pytest.mark.parametrize("status", [100, 102, 103])
+def test_answer_that_is_none_yet(front: Any, status: int) -> None:
+    """Or the next caller would get this one's answer."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(f"HTTP/1.1 {status} Wait\r\n\r\n".encode())
+        return right(request, connection)
+
+    one = front(answer)
+    for _ in range(3):
+        assert one.get()[0] == (200 if status == 100 else 502)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content_Type": "multipart/mixed; boundary=x"},
+        {"Content_Type": "message/rfc822"},
+        {"Last_Modified": "Tue, 02 Feb 99999999999999999999 09:34:01 GMT"},
+        {"Last_Modified": "Tue, 02 Feb 2010 09:34:01 +99999999999999999999"},
+    ],
+)
+def test_headers_that_mean_nothing_to_us(front: Any, headers: dict[str, Any]) -> None:
+    sent = head(ETag=ETAG, **headers) + DATA
+    assert front(lambda request, connection: connection.sendall(sent)).get() == (200, DATA)
+
+
+def test_blanks_after_values(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> None:
+        told = "bytes 10-20/300000 "
+        head_ = head("206 Partial Content", None, Content_Range=told, Content_Length="11 ")
+        connection.sendall(head_ + DATA[10:21])
+
+    assert front(answer).get(Range="bytes=10-20") == (206, DATA[10:21])
+
+
+@pytest.mark.parametrize("kind", ["boundary*=undefined''abc", "boundary*=%00''x"])
+def test_headers_that_the_parser_stumbles_at(front: Any, kind: str) -> None:
+    sent = head(Content_Type=f"multipart/mixed; {kind}") + DATA
+    assert front(lambda request, connection: connection.sendall(sent)).get()[0] in (200, 502)
 
 
 @pytest.mark.parametrize("size", [len(DATA), None])
@@ -766,6 +912,92 @@ def test_head_of_an_image_asks_nobody(front: Any) -> None:
     request = webob.Request.blank("/v1/images/i", method="HEAD")
     assert request.send(one.api).status_int == 200
     assert one.server.requests == []
+
+
+def test_blob_goes_on_raising(front: Any) -> None:
+    """What broke off has not ended, however often it is asked."""
+    one = front(lambda request, connection: connection.sendall(WHOLE_HEAD + DATA[:100]))
+    store = one.api.backends.stores[0].backend
+    blob = store.open(store.locate("i"), caller=MEMBER)
+    for _ in range(3):
+        with pytest.raises(BackendUnavailable):
+            list(blob)
+    blob.close()
+
+
+def test_blob_that_another_thread_closes(front: Any) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(WHOLE_HEAD)
+        return closed_by_client(connection, 30) and False
+
+    one = front(answer, "read_timeout = 15")
+    store = one.api.backends.stores[0].backend
+    blob = store.open(store.locate("i"), caller=MEMBER)
+    ended: list[object] = []
+
+    def read() -> None:
+        try:
+            ended.append(next(blob))
+        except (BackendError, StopIteration) as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    time.sleep(0.2)
+    began = time.monotonic()
+    blob.close()
+    thread.join(10)
+    assert time.monotonic() - began < 5
+    assert isinstance(ended[0], BackendError | StopIteration)
+    with pytest.raises((BackendError, StopIteration)):
+        next(blob)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_check_of_a_server_in_trouble(front: Any, status: int) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head(f"{status} No", 0))
+        return True
+
+    one = front(answer)
+    with pytest.raises(BackendUnavailable, match=str(status)):
+        one.api.backends.stores[0].backend.check()
+
+
+def test_check_closes_its_connection(front: Any) -> None:
+    one = front(right)
+    one.api.backends.stores[0].backend.check()
+    assert one.server.has_connections(0)
+
+
+def test_empty_range(front: Any) -> None:
+    one = front(right)
+    store = one.api.backends.stores[0].backend
+    with pytest.raises(RangeNotSupported):
+        store.open(store.locate("i"), start=5, stop=5, caller=MEMBER)
+
+
+def test_range_that_is_said_to_be_past_the_end_but_is_not(front: Any) -> None:
+    told = head("416 Range Not Satisfiable", 0, Content_Range="bytes */300000")
+    one = front(lambda request, connection: connection.sendall(told))
+    assert one.get(Range="bytes=10-20")[0] == 502
+
+
+def test_kept_connection_is_not_used_by_a_forked_child(front: Any) -> None:
+    ports = []
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        ports.append(connection.getpeername()[1])
+        return right(request, connection)
+
+    one = front(answer)
+    assert one.get() == (200, DATA)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if one.get() == (200, DATA) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert one.get() == (200, DATA)
+    assert ports[0] == ports[2] != ports[1]
 
 
 def test_failover_to_another_server(front: Any) -> None:

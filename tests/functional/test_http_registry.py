@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registry behind HTTP against a server that answers as a test says."""
 
+import contextlib
 import json
 import socket
 import time
@@ -182,9 +183,92 @@ def test_body_that_drips(make: Make) -> None:
 
     registry, server = make(answer)
     began = time.monotonic()
-    with pytest.raises(BackendUnavailable, match="takes too long"):
+    with pytest.raises(BackendUnavailable, match="in time"):
         registry.get("i", ANONYMOUS)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("framing", ["trailer", "head"])
+def test_answer_that_drips_where_nobody_looks(make: Make, framing: str) -> None:
+    server: RawServer
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        sent = b"HTTP/1.1 200 OK\r\n"
+        if framing == "trailer":
+            body = json.dumps(SEED).encode()
+            sent += b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
+        connection.sendall(sent)
+        for _ in range(200):
+            connection.sendall(b"X: y\r\n")
+            server.waits(0.05)
+        return False
+
+    registry, server = make(answer)
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable, match="in time"):
+        registry.get("i", ANONYMOUS)
+    assert time.monotonic() - began < 5
+
+
+def test_slow_head_and_slow_body_share_one_timeout(make: Make) -> None:
+    server: RawServer
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        server.waits(0.7)
+        body = json.dumps(SEED).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        server.waits(0.7)
+        connection.sendall(body)
+        return True
+
+    registry, server = make(answer, read_timeout=1)
+    with pytest.raises(BackendUnavailable, match="in time"):
+        registry.get("i", ANONYMOUS)
+
+
+def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
+    """Else Bob would get what was meant for Alice."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        name = f"for {request.headers['x-auth-token']}"
+        return bool(answering({**SEED, "name": name})(request, connection))
+
+    registry, _ = make(answer, auth="caller")
+    for caller in (ALICE, BOB):
+        with pytest.raises(BadReply):
+            registry.get("i", caller)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answering(b"x" * 2_000_000, "404 Not Found"),
+        answering(b"x", "404 Not Found", Content_Encoding="gzip"),
+    ],
+)
+def test_body_of_an_error_does_not_matter(make: Make, answer: Answer) -> None:
+    registry, _ = make(answer)
+    with pytest.raises(ImageNotFound):
+        registry.get("i", ANONYMOUS)
+
+
+def test_connection_is_used_again_after_a_304_and_a_404(make: Make) -> None:
+    ports = []
+    revalidating = Revalidating()
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        ports.append(connection.getpeername()[1])
+        if request.target.endswith("/absent"):
+            return bool(answering(b"no", "404 Not Found")(request, connection))
+        return revalidating(request, connection)
+
+    registry, _ = make(answer)
+    for image_id in ("i", "i", "absent", "i"):
+        with contextlib.suppress(ImageNotFound):
+            registry.get(image_id, ANONYMOUS)
+    assert revalidating.statuses == [200, 304, 304]
+    assert len(set(ports)) == 1
 
 
 class Revalidating:
@@ -313,6 +397,7 @@ def test_check_without_a_token(make: Make) -> None:
         ({"cert_file": "/absent.pem"}, "cert_file: .*No such file"),
         ({"key_file": "/absent.pem"}, "key_file: needs a cert_file"),
         ({"proxy": "nonsense"}, "proxy: must be a URL"),
+        ({"proxy": "http://u:s3cret%E2%82%AC@x"}, "proxy: must be a URL"),
         ({"proxy": "ftp://user:s3cret@x"}, "proxy: must be a URL"),
         ({"proxy": "http://user:s3cret@x/path"}, "proxy: must be a URL"),
     ],

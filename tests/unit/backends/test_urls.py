@@ -21,7 +21,7 @@ from imageapi.backends.urls import Url, prefix
         ("http://host/%61%2d%7E", "http://host/a-~"),
         ("http://host/%2f%c3%bc", "http://host/%2F%C3%BC"),
         ("http://host//a", "http://host//a"),
-        ("http://host/a?b=/../%zz@c", "http://host/a?b=/../%zz@c"),
+        ("http://host/a?b=/../%2f@c", "http://host/a?b=/../%2f@c"),
         ("http://host?b", "http://host/?b"),
         ("http://host/a?", "http://host/a?"),
         ("http://host/...", "http://host/..."),
@@ -55,7 +55,13 @@ def test_one_spelling(text: str, spelling: str) -> None:
         ("http://host:/", "names no host"),
         ("http://host:+80/", "names no host"),
         ("http://[::1/", "names no host"),
-        ("http://[:::]/", "':::'"),
+        ("http://[5ec2e7]/", "IPv6"),
+        ("http://" + "a" * 64 + "/", "names no host"),
+        ("http://host/a?b=%zz", "query"),
+        ("http://host/a?b=%", "query"),
+        ("http://host/images/..;/secret", "dot segment"),
+        ("http://host/%2e%2e;x=y/b", "dot segment"),
+        ("http://host/..%3Bx/b", "dot segment"),
         ("http://host/#s3cret", "fragment"),
         ("http://host/..", "dot segment"),
         ("http://host/a/../b", "dot segment"),
@@ -112,12 +118,15 @@ def test_join(reference: str, target: str) -> None:
         "ftp://other/",
         "%2e%2e/x",
         "http://u@h/",
+        "http://[s3cret]/",
+        "http://[",
         "http://\N{LATIN SMALL LETTER U WITH DIAERESIS}/",
     ],
 )
 def test_join_refuses(reference: str) -> None:
-    with pytest.raises(ValueError, match="it"):
+    with pytest.raises(ValueError, match="it") as caught:
         Url.parse("http://host/a/b").join(reference)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
