@@ -20,6 +20,9 @@ LOG = logging.getLogger(__name__)
 # Of the descriptions and their images.
 _REMEMBERED_BYTES = 16 * 1024 * 1024
 
+# What a header line takes besides its value's characters.
+_LINE_BYTES = 130
+
 
 class Described(NamedTuple):
     """An image, as it is on the wire, to the policy, and in the stores."""
@@ -41,7 +44,8 @@ class Described(NamedTuple):
         # Without the stores, which all descriptions share.  They share the
         # headers' names too, which make up for what the cache itself takes.
         places = [(place.location, getattr(place, "reason", "")) for place in self.places]
-        return weight_of((self.image, self.headers, places))
+        headers = sum(_LINE_BYTES + len(value) for _, value in self.headers)
+        return weight_of((self.image, places)) + headers
 
 
 class Descriptions:

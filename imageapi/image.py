@@ -133,6 +133,7 @@ class Image:
         return self.status == "active" and not self.deleted
 
 
+_LEAVES = frozenset({str, int, bool, float, datetime, type(None)})
 _FIELDS = attrgetter(*(field.name for field in fields(Image)))
 
 
@@ -148,6 +149,9 @@ def weight_of(value: object) -> int:
     while waiting:
         one = waiting.pop()
         weight += sys.getsizeof(one)
+        # Most are leaves, and each record that is read anew is weighed.
+        if type(one) in _LEAVES:
+            continue
         if isinstance(one, tuple | list | frozenset):
             waiting.extend(one)
         elif isinstance(one, Mapping):
