@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Keystone and a real Glance, each in an environment of its own."""
 
+import grp
 import json
+import os
+import pwd
 import shutil
 import subprocess
 import urllib.request
@@ -138,7 +141,8 @@ def keystone(folder: Path) -> Iterator[Keystone]:
     url = f"http://127.0.0.1:{port}/v3"
     bin_folder = ENVIRONMENTS / "keystone" / "bin"
     manage = [str(bin_folder / "keystone-manage"), "--config-file", str(config)]
-    owner = ["--keystone-user", "root", "--keystone-group", "root"]
+    user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    owner = ["--keystone-user", user, "--keystone-group", group]
     for words in (
         ["db_sync"],
         ["fernet_setup", *owner],
