@@ -15,7 +15,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
 from typing import Any, cast
 
@@ -198,42 +198,25 @@ class _SmallResponse(_Response):
     is_small = True
 
 
-class _HTTPConnection(HTTPConnection):
-    response_class = _Response
+def _pools_of(response: type[_Response]) -> Mapping[str, type[HTTPConnectionPool]]:
+    """urllib3's pools, whose connections answer with this class."""
 
+    class PlainConnection(HTTPConnection):
+        response_class = response
 
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _Response
+    class TLSConnection(HTTPSConnection):
+        response_class = response
 
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = PlainConnection
 
-class _SmallHTTPConnection(HTTPConnection):
-    response_class = _SmallResponse
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = TLSConnection
 
-
-class _SmallHTTPSConnection(HTTPSConnection):
-    response_class = _SmallResponse
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _SmallHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _SmallHTTPConnection
-
-
-class _SmallHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _SmallHTTPSConnection
+    return {"http": PlainPool, "https": TLSPool}
 
 
 #: For a PoolManager's ``pool_classes_by_scheme``: data of any size.
-POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _HTTPPool, "https": _HTTPSPool}
+POOLS = _pools_of(_Response)
 #: The same, for answers that are to come within the read timeout as a whole.
-SMALL_POOLS: dict[str, type[HTTPConnectionPool]] = {
-    "http": _SmallHTTPPool,
-    "https": _SmallHTTPSPool,
-}
+SMALL_POOLS = _pools_of(_SmallResponse)

@@ -129,15 +129,12 @@ class HTTPStore(StoreBackend):
     def _origin_of_template(self) -> tuple[str, str, int] | None:
         if self._template is None:
             return None
-        wrong = None
+        if "{image_id}" not in self._template:
+            raise ConfigurationError(["url_template: must hold {image_id}"])
         try:
-            if "{image_id}" not in self._template:
-                wrong = "must hold {image_id}"
-            else:
-                return self._allowed_url(self.locate("x").url).origin
+            return self._allowed_url(self.locate("x").url).origin
         except LocationRefused as error:
-            wrong = str(error)
-        raise ConfigurationError([f"url_template: {wrong}"])
+            raise ConfigurationError([f"url_template: {error}"]) from None
 
     def _allowed_url(self, text: str) -> Url:
         try:

@@ -120,12 +120,12 @@ class Upstream:
         :raises BackendUnavailable: there is none for now.
         :raises BadReply: what there is is not HTTP.
         """
-        # A connection that is kept open may be closed just as it is used.
         until = time.monotonic() + self._read_timeout
         with telling(url):
             try:
                 return self._get(url, headers, self._read_timeout)
             except ProtocolError as error:
+                # A connection that was kept may be closed just as it is used.
                 left = until - time.monotonic()
                 if not _was_closed(error) or left <= 0:
                     raise
@@ -161,7 +161,7 @@ class Upstream:
         with self._lock:
             if self._process == os.getpid():
                 # clear() alone leaves it to the garbage collector to close them.
-                for key in self._pools.pools.keys():  # noqa: SIM118 - it is no dict
+                for key in self._pools.pools.keys():  # noqa: SIM118 - it refuses iteration
                     pool = self._pools.pools.get(key)
                     if pool is not None:
                         pool.close()
@@ -195,7 +195,7 @@ class Upstream:
             if self._proxy
             else urllib3.PoolManager(**self._pool_options)
         )
-        pools.pool_classes_by_scheme = self._classes
+        pools.pool_classes_by_scheme = dict(self._classes)
         return pools
 
 

@@ -19,9 +19,17 @@ import webob
 
 import imageapi
 from imageapi import Caller
-from imageapi.errors import BackendError, BackendUnavailable, RangeNotSupported
+from imageapi.backends.http_store import HTTPStore
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    LocationRefused,
+    RangeNotSupported,
+)
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry
+from imageapi.testing.suite import build
 from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
 from tests.functional.servers import serving
 
@@ -1012,3 +1020,45 @@ def test_failover_to_another_server(front: Any) -> None:
     places = tuple(Location(f"{one.server.url}/images/{name}") for name in ("broken", "whole"))
     registry.put(Image(id="i", status="active", is_public=True, size=len(DATA), locations=places))
     assert one.get() == (200, DATA)
+
+
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        ({"url_template": "http://x/images/"}, ["url_template: must hold {image_id}"]),
+        (
+            {"url_template": "http://x/other/{image_id}?s3cret"},
+            ["url_template: http://x/other/x is not below any of allowed_urls"],
+        ),
+        (
+            {"url_template": "ftp://x/{image_id}"},
+            ["url_template: the URL cannot be read: it is not an http: or https: URL"],
+        ),
+        (
+            {"allowed_urls": ["http://user:s3cret@x", "http://x", "http://x/?s3cret"]},
+            [
+                "allowed_urls: number 1: it holds credentials",
+                "allowed_urls: number 3: it has a query",
+            ],
+        ),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, Any], problems: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build(HTTPStore, **{"allowed_urls": ["http://x/images"], **options})
+    assert list(caught.value.problems) == problems
+
+
+@pytest.mark.parametrize("path", ["/elsewhere/i", "/imagesx", "/images/../elsewhere"])
+def test_location_that_is_not_allowed_is_never_connected_to(front: Any, path: str) -> None:
+    one = front(right)
+    store = one.api.backends.stores[0].backend
+    with pytest.raises(LocationRefused):
+        store.open(Location(f"{one.server.url}{path}"), caller=MEMBER)
+    assert one.server.requests == []
+    assert one.server.has_connections(0)
+
+
+def test_record_must_name_a_location_where_there_is_no_template() -> None:
+    with pytest.raises(LocationRefused, match="url_template is not set"):
+        build(HTTPStore, allowed_urls=["http://x"]).locate("i")
