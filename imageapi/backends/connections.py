@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
 from typing import Any, cast
 
+from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -116,7 +117,8 @@ class _Response(http.client.HTTPResponse):
         super().__init__(cast(socket.socket, self._received), *args, **kwargs)
 
     def read(self, amt: int | None = None) -> bytes:
-        self._received.gather()
+        if not self.is_small:
+            self._received.gather()
         with self._being_read():
             return super().read(amt)
 
@@ -220,3 +222,12 @@ def _pools_of(response: type[_Response]) -> Mapping[str, type[HTTPConnectionPool
 POOLS = _pools_of(_Response)
 #: The same, for answers that are to come within the read timeout as a whole.
 SMALL_POOLS = _pools_of(_SmallResponse)
+
+
+def close_pools(manager: PoolManager) -> None:
+    """Close the connections that are kept; clear() alone leaves that to the garbage collector."""
+    for key in manager.pools.keys():  # noqa: SIM118 - it refuses iteration
+        pool = manager.pools.get(key)
+        if pool is not None:
+            pool.close()
+    manager.clear()

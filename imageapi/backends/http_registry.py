@@ -1,36 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records behind HTTP: on a static server, in another registry, in a Glance."""
 
-import contextlib
 import hashlib
-import threading
 from collections.abc import Sequence
-from typing import NamedTuple
 from urllib.parse import quote
 
-from cachetools import FIFOCache
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
 from imageapi import document
 from imageapi.backends.answers import ABSENT, REFUSED, is_settled, refuse_status
 from imageapi.backends.base import RegistryBackend
-from imageapi.backends.upstream import AUTH, OPTIONS, Upstream, token_headers
+from imageapi.backends.remembered_records import RememberedRecords
+from imageapi.backends.upstream import Upstream
+from imageapi.backends.upstream_options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.urls import Url, prefix
 from imageapi.caller import Caller
 from imageapi.errors import BadReply, ConfigurationError, ImageNotFound, MalformedImage
-from imageapi.image import Image, weight_of
+from imageapi.image import Image
 
 _LARGEST_RECORD = 1024 * 1024
-
-# What is remembered of parsed records, by a count of the bytes that they take.
-_REMEMBERED_BYTES = 16 * 1024 * 1024
-
-
-class _Remembered(NamedTuple):
-    etag: str
-    image: Image
-    weight: int
 
 
 class HTTPRegistry(RegistryBackend):
@@ -65,11 +54,8 @@ class HTTPRegistry(RegistryBackend):
             raise ConfigurationError([f"{option}: {error}"]) from None
         self._auth: str = section.auth
         self.decides_visibility = self._auth == "caller"
-        self._upstream = Upstream(conf, group, small=True)
-        self._lock = threading.Lock()
-        self._remembered: FIFOCache[tuple[str, bytes], _Remembered] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda entry: entry.weight
-        )
+        self._upstream = Upstream(UpstreamSettings.of(conf, group), small=True)
+        self._remembered = RememberedRecords()
 
     def get(self, image_id: str, caller: Caller) -> Image:
         try:
@@ -79,8 +65,7 @@ class HTTPRegistry(RegistryBackend):
         headers = token_headers(self._auth, caller)
         # Two callers may be told two things.
         key = (image_id, hashlib.sha256(headers.get("X-Auth-Token", "").encode()).digest())
-        with self._lock:
-            known = self._remembered.get(key)
+        known = self._remembered.get(key)
         if known is not None:
             headers["If-None-Match"] = known.etag
         response, data = self._upstream.get_small(url, headers, _LARGEST_RECORD)
@@ -89,7 +74,8 @@ class HTTPRegistry(RegistryBackend):
         if response.status != 200:
             self._refuse(response, url)
         image = _record(data, image_id, url)
-        self._remember(key, response, image)
+        etag = response.headers.get("ETag", "").strip()
+        self._remembered.replace(key, etag if is_settled(response) else "", image)
         return image
 
     def check(self) -> str:
@@ -111,15 +97,6 @@ class HTTPRegistry(RegistryBackend):
         if response.status in REFUSED and self.decides_visibility:
             raise ImageNotFound("not for this caller")
         refuse_status(response, url)
-
-    def _remember(self, key: tuple[str, bytes], response: HTTPResponse, image: Image) -> None:
-        etag = response.headers.get("ETag", "").strip()
-        with self._lock:
-            self._remembered.pop(key, None)
-            if etag and is_settled(response):
-                # ValueError: it is too large to be remembered.
-                with contextlib.suppress(ValueError):
-                    self._remembered[key] = _Remembered(etag, image, weight_of((key, etag, image)))
 
 
 def _record(data: bytes, image_id: str, url: Url) -> Image:

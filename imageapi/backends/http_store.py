@@ -18,32 +18,27 @@ from imageapi.backends.answers import (
     time_of,
 )
 from imageapi.backends.base import Blob, StoreBackend
-from imageapi.backends.upstream import AUTH, OPTIONS, Upstream, telling, token_headers
+from imageapi.backends.http_blob import HTTPBlob, range_headers
+from imageapi.backends.upstream import Upstream
+from imageapi.backends.upstream_options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.urls import Url, prefix
 from imageapi.caller import Caller
 from imageapi.errors import (
-    BackendError,
-    BackendUnavailable,
     BadReply,
     ConfigurationError,
     DataChanged,
     DataForbidden,
     DataNotFound,
     LocationRefused,
-    RangeNotSupported,
 )
 from imageapi.image import Location
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 
-_FARTHEST = 2**63 - 1
-
 _MD5 = "md5 "
 
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
-_UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
 
 
 class HTTPStore(StoreBackend):
@@ -78,7 +73,7 @@ class HTTPStore(StoreBackend):
         self._template: str | None = section.url_template or None
         self._auth: str = section.auth
         self._own_origin = self._origin_of_template()
-        self._upstream = Upstream(conf, group)
+        self._upstream = Upstream(UpstreamSettings.of(conf, group))
         self._chunk_size: int = conf.imageapi.chunk_size
 
     def locate(self, image_id: str) -> Location:
@@ -96,18 +91,19 @@ class HTTPStore(StoreBackend):
         caller: Caller,
     ) -> Blob:
         url = self._allowed_url(location.url)
-        if stop is not None and stop <= start:
-            raise RangeNotSupported("an empty range")
-        headers = _condition(version)
-        if start or stop is not None:
-            # Servers refuse numbers that they cannot hold; that far is the end.
-            last = "" if stop is None or stop > _FARTHEST else stop - 1
-            headers["Range"] = f"bytes={start}-{last}"
+        headers = range_headers(start, stop) | _condition(version)
         response, url = self._follow(url, headers, caller)
         try:
             self._refuse(response, url)
             refuse_encoding(response, url)
-            blob = HTTPBlob(response, url, self._chunk_size, start, stop)
+            blob = HTTPBlob(
+                response,
+                url,
+                chunk_size=self._chunk_size,
+                start=start,
+                stop=stop,
+                version_of=_version,
+            )
             if version not in (None, blob.version):
                 raise DataChanged(f"{url.shown}: other bytes than those that were begun with")
         except BaseException:
@@ -192,80 +188,6 @@ def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
     return prefixes
 
 
-class HTTPBlob(Blob):
-    """The data of an answer, which it owns.
-
-    Its version is a strong ETag, or else when the data was last modified and
-    its length (RFC 9110, 8.8), where the server has had time to change both;
-    or else the MD5 of the whole, which Glance sends with parts too.
-    """
-
-    def __init__(
-        self, response: HTTPResponse, url: Url, chunk_size: int, start: int, stop: int | None
-    ) -> None:
-        """Take over an answer with status 200, 206 or 416, once nothing is raised.
-
-        :raises RangeNotSupported: a part was asked for, and the whole is the answer.
-        :raises BadReply: it is neither the whole nor that part.
-        """
-        is_part = start > 0 or stop is not None
-        # How many bytes there must still be; None where nobody knows.
-        self._left = response.length_remaining
-        if response.status == 416 and is_part:
-            self.total_size = _size_of_unsatisfied(response, url, start)
-            self._left = 0
-        elif is_part and response.status == 200:
-            raise RangeNotSupported(f"{url.shown} answers a range with the whole")
-        elif is_part and response.status == 206:
-            self._left, self.total_size = _sizes_of_part(response, url, start, stop)
-        elif response.status == 200:
-            self.total_size = response.length_remaining
-        else:
-            raise BadReply(f"{url.shown} answers with status {response.status}")
-        self.version = _version(response, self.total_size)
-        self._ended = response.status == 416
-        self._broken: BackendError | None = None
-        self._response = response
-        self._url = url
-        self._chunk_size = chunk_size
-
-    def __next__(self) -> bytes:
-        if self._broken is not None:
-            raise self._broken.with_traceback(None)
-        if self._ended:
-            raise StopIteration
-        try:
-            with telling(self._url):
-                chunk = self._counted(self._read())
-        except BackendError as error:
-            self.close()
-            self._broken = error
-            raise
-        if not chunk:
-            self.close()
-            raise StopIteration
-        return chunk
-
-    def close(self) -> None:
-        self._ended = True
-        close(self._response)
-
-    def _read(self) -> bytes:
-        response, size = self._response, self._chunk_size
-        if response.chunked:
-            # One chunk of theirs, or a part of it.
-            return response.read1(size, decode_content=False)
-        return response.read(size, decode_content=False)
-
-    def _counted(self, chunk: bytes) -> bytes:
-        """A part must be as long as it says, also where its framing does not tell."""
-        if self._left is not None:
-            self._left -= len(chunk)
-            if self._left < 0 or (self._left > 0 and not chunk):
-                raise BackendUnavailable(f"{self._url.shown} sends another length than it told")
-        return chunk
-
-
 def _condition(version: str | None) -> dict[str, str]:
     """What makes a server refuse to send other bytes than those of a version."""
     if version is None:
@@ -281,6 +203,11 @@ def _condition(version: str | None) -> dict[str, str]:
 
 
 def _version(response: HTTPResponse, size: int | None) -> str | None:
+    """What names the bytes of an answer, where the server has had time to change it.
+
+    A strong ETag; or else when they were last modified, and their length
+    (RFC 9110, 8.8); or else the MD5 of the whole, which Glance sends with parts too.
+    """
     if not is_settled(response):
         return None
     etag = response.headers.get("ETag", "").strip()
@@ -291,28 +218,3 @@ def _version(response: HTTPResponse, size: int | None) -> str | None:
         return f"{modified};{size}"
     md5 = response.headers.get("Content-MD5")
     return _MD5 + md5 if md5 else None
-
-
-def _sizes_of_part(
-    response: HTTPResponse, url: Url, start: int, stop: int | None
-) -> tuple[int, int | None]:
-    """How long the part is, and the whole, where the part is the one that was asked for."""
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if match is not None:
-        first, last = int(match[1]), int(match[2])
-        size = None if match[3] == "*" else int(match[3])
-        ends = [end for end in (stop, size) if end is not None]
-        length = last - first + 1
-        # Up to an end that nobody tells there is no telling whether it is all.
-        is_wanted = bool(ends) and first == start and length > 0 and last + 1 == min(ends)
-        if is_wanted and response.length_remaining in (None, length):
-            return length, size
-    raise BadReply(f"{url.shown} answers with another part than was asked for")
-
-
-def _size_of_unsatisfied(response: HTTPResponse, url: Url, start: int) -> int:
-    """The size of data that ends before a part that was asked for."""
-    match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if match is None or int(match[1]) > start:
-        raise BadReply(f"{url.shown} answers that there is no byte {start}, which makes no sense")
-    return int(match[1])

@@ -342,17 +342,6 @@ def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
     assert answer.statuses == [200, 200]
 
 
-def test_memory_is_bounded(make: Make) -> None:
-    def answer(request: Request, connection: socket.socket) -> bool:
-        body = {"status": "active", "properties": {"x": "y" * 900_000}}
-        return bool(answering(body, ETag='"e"')(request, connection))
-
-    registry, _ = make(answer)
-    for number in range(30):
-        registry.get(str(number), ANONYMOUS)
-    assert 10 < len(registry._remembered) < 20
-
-
 def test_record_that_is_too_large_to_be_remembered(make: Make) -> None:
     """A MiB of small values takes much more in memory."""
     properties: Any = {"x": [{} for _ in range(250_000)]}

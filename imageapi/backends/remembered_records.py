@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parsed records, kept by their ETags: the upstream is asked whether they still hold."""
+
+import contextlib
+import threading
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from cachetools import FIFOCache
+
+from imageapi.image import Image, weight_of
+
+# By a count of the bytes that they take.
+_REMEMBERED_BYTES = 16 * 1024 * 1024
+
+
+class RememberedRecord(NamedTuple):
+    """A record, and the ETag that it came with."""
+
+    etag: str
+    image: Image
+    weight: int
+
+
+class RememberedRecords:
+    """Bounded by the memory that they take; safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: FIFOCache[Hashable, RememberedRecord] = FIFOCache(
+            _REMEMBERED_BYTES, getsizeof=lambda record: record.weight
+        )
+
+    def get(self, key: Hashable) -> RememberedRecord | None:
+        """What is remembered under a key."""
+        with self._lock:
+            return self._known.get(key)
+
+    def replace(self, key: Hashable, etag: str, image: Image) -> None:
+        """Remember a record in place of what there was.
+
+        :param etag: empty where the record cannot be asked for by it; then it
+            is not remembered.
+        """
+        with self._lock:
+            self._known.pop(key, None)
+            if etag:
+                # ValueError: it is too large to be remembered.
+                with contextlib.suppress(ValueError):
+                    weight = weight_of((key, etag, image))
+                    self._known[key] = RememberedRecord(etag, image, weight)

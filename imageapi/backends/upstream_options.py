@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How servers are asked: the options of each section that has an upstream."""
+
+import re
+import ssl
+from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
+
+import urllib3
+from oslo_config import cfg
+from urllib3.exceptions import HTTPError
+from urllib3.util import parse_url
+
+from imageapi.caller import Caller
+from imageapi.errors import ConfigurationError
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+#: For a section whose requests may be made in the caller's name.
+AUTH = cfg.StrOpt(
+    "auth",
+    default="none",
+    choices=[
+        ("none", "Ask in nobody's name."),
+        ("caller", "Send the caller's own token along, as X-Auth-Token."),
+    ],
+    help="In whose name the server is asked. What it refuses with caller is not there for the"
+    " caller.",
+)
+
+CONNECT_TIMEOUT = cfg.FloatOpt(
+    "connect_timeout",
+    default=5.0,
+    min=0.001,
+    help="How many seconds each step of connecting may take: an address of the host, the"
+    " proxy, TLS.",
+)
+
+POOL_SIZE = cfg.IntOpt(
+    "pool_size",
+    default=16,
+    min=1,
+    help="How many connections to one host are kept open: as many as the server has"
+    " threads. More are made when needed, and closed after use.",
+)
+
+#: The options of each section that has an upstream.
+OPTIONS = (
+    CONNECT_TIMEOUT,
+    cfg.FloatOpt(
+        "read_timeout",
+        default=30.0,
+        min=0.001,
+        help="How many seconds the head of an answer, a record, or the next bytes of data may"
+        " take.",
+    ),
+    POOL_SIZE,
+    cfg.StrOpt(
+        "ca_file",
+        help="A file of the certificates, in PEM, that sign those of the servers asked. Without"
+        " it, those of the system.",
+    ),
+    cfg.StrOpt(
+        "cert_file", help="A file of our own certificate, in PEM, for servers that ask for one."
+    ),
+    cfg.StrOpt("key_file", help="The key of cert_file, where it is not in the same file."),
+    cfg.StrOpt(
+        "proxy",
+        secret=True,
+        help="The URL of a proxy. Proxies that the environment names are not used.",
+    ),
+)
+
+
+class UpstreamSettings(NamedTuple):
+    """What an `Upstream` must know.
+
+    :ivar connect_timeout, read_timeout: seconds.
+    :ivar pool_size: connections to one host that are kept open.
+    :ivar proxy: the arguments of urllib3's ProxyManager.
+    """
+
+    connect_timeout: float
+    read_timeout: float
+    pool_size: int
+    ssl_context: ssl.SSLContext
+    proxy: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, conf: cfg.ConfigOpts, group: str) -> Self:
+        """Read the `OPTIONS` of a section, and the certificates that they name.
+
+        :raises ConfigurationError: they cannot be used.
+        """
+        section = conf[group]
+        context = tls_context(
+            ca_file=section.ca_file, cert_file=section.cert_file, key_file=section.key_file
+        )
+        return cls(
+            section.connect_timeout,
+            section.read_timeout,
+            section.pool_size,
+            context,
+            _proxy(section.proxy, context),
+        )
+
+
+def tls_context(**files: str | None) -> ssl.SSLContext:
+    """What TLS needs to know whom to trust, and who we are.
+
+    :param files: the certificates of those to trust, our own one, and its key,
+        in this order, each by the name of its option; None for what is not set.
+    :raises ConfigurationError: one of them cannot be used.
+    """
+    (ca_option, ca_file), (cert_option, cert_file), (key_option, key_file) = files.items()
+    if key_file and not cert_file:
+        raise ConfigurationError([f"{key_option}: needs a {cert_option}"])
+    option = ca_option
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+        if cert_file:
+            option = cert_option
+            # Without a password OpenSSL would ask the terminal for one.
+            context.load_cert_chain(cert_file, key_file or None, password="")
+    except ssl.SSLError:
+        raise ConfigurationError([f"{option}: does not hold it in PEM, unencrypted"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{option}: cannot be used: {error.strerror}"]) from None
+    return context
+
+
+def _proxy(url: str | None, context: ssl.SSLContext) -> dict[str, Any] | None:
+    if not url:
+        return None
+    wrong = ConfigurationError(["proxy: must be a URL such as http://proxy.example.com:3128"])
+    try:
+        parts = parse_url(url)
+    except HTTPError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.host or parts.path not in (None, "/"):
+        raise wrong
+    try:
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else {}
+    except ValueError:
+        # Its text repeats a part of the password.
+        raise wrong from None
+    return {
+        "proxy_url": str(parts._replace(auth=None)),
+        "proxy_headers": headers,
+        "proxy_ssl_context": context if parts.scheme == "https" else None,
+    }
+
+
+def token_headers(auth: str, caller: Caller) -> dict[str, str]:
+    """What a request has that is made as the option `AUTH` says."""
+    # A token that no header can hold is none.
+    if auth == "caller" and caller.token and _TOKEN.fullmatch(caller.token):
+        return {"X-Auth-Token": caller.token}
+    return {}
