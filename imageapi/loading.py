@@ -231,8 +231,14 @@ class _Loader:
     def _construct(self, group: str, plugin: type[B], found: EntryPoint) -> B | None:
         origin = _origin(found)
         try:
-            unusable = self._sections.register(group, plugin.options(), origin)
-            return None if unusable else plugin(self._conf, group)
+            if self._sections.register(group, plugin.options(), origin):
+                return None
+            dependent = plugin.dependent_options(self._conf, group)
+            unusable = [
+                self._sections.register(section, options, origin)
+                for section, options in dependent.items()
+            ]
+            return None if any(unusable) else plugin(self._conf, group)
         except ConfigurationError as error:
             for problem in error.problems:
                 self._sections.add_problem(group, problem, origin)

@@ -38,7 +38,10 @@ class Sections:
         """
         option, _, _ = problem.partition(":")
         told = "; ".join([*self._file_of(group, option), *filter(None, about)])
-        self.problems.append(f"[{group}] {problem}{told and f' ({told})'}")
+        line = f"[{group}] {problem}{told and f' ({told})'}"
+        # Two backends may have a section in common.
+        if line not in self.problems:
+            self.problems.append(line)
 
     def expect(self, group: str) -> None:
         """Say nothing of a section that is there, though it may never be registered."""

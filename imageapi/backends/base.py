@@ -8,7 +8,7 @@ made lazily is made under a lock.  A backend raises the exceptions of
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 from oslo_config import cfg
@@ -31,6 +31,21 @@ class Backend(ABC):
     def options(cls) -> Sequence[cfg.Opt]:
         """The options of its section; the loader registers and checks them."""
         return ()
+
+    @classmethod
+    def dependent_options(
+        cls,
+        conf: cfg.ConfigOpts,  # noqa: ARG003 - for those that have some
+        group: str,  # noqa: ARG003
+    ) -> Mapping[str, Sequence[cfg.Opt]]:
+        """Options that it has only where those of `options` have certain values.
+
+        :param conf: with the options of its section, which can be used.
+        :returns: options by the section that they are in, its own or another
+            that an option names; the loader registers and checks them too.
+        :raises imageapi.errors.ConfigurationError: the values cannot work.
+        """
+        return {}
 
     @abstractmethod
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:

@@ -79,13 +79,34 @@ def build(backend: type[B], **options: object) -> B:
     # Before the options are there: it would miss those that are required.
     conf([], default_config_files=[], default_config_dirs=[])
     conf.register_opt(cfg.IntOpt("chunk_size", default=CHUNK_SIZE), group="imageapi")
-    conf.register_opts(backend.options(), group=_GROUP)
-    for name, value in options.items():
+    left = dict(options)
+    required = _give(conf, {_GROUP: backend.options()}, left)
+    required += _give(conf, backend.dependent_options(conf, _GROUP), left)
+    for name, value in left.items():
+        # There is no such option, as this says.
         conf.set_override(name, value, group=_GROUP)
-    for option in backend.options():
-        if option.required and not conf[_GROUP][option.dest]:
-            raise ConfigurationError([f"build({backend.__name__}) needs {option.dest}=..."])
+    for group, name in required:
+        if not conf[group][name]:
+            raise ConfigurationError([f"build({backend.__name__}) needs {name}=..."])
     return backend(conf, _GROUP)
+
+
+def _give(
+    conf: cfg.ConfigOpts, sections: Mapping[str, Sequence[cfg.Opt]], values: dict[str, object]
+) -> list[tuple[str, str]]:
+    """Register options, with those of the values that are theirs, which are used up.
+
+    :returns: the section and name of each that is required.
+    """
+    required = []
+    for group, options in sections.items():
+        conf.register_opts(options, group=group)
+        for option in options:
+            if option.dest in values:
+                conf.set_override(option.dest, values.pop(option.dest), group=group)
+            if option.required:
+                required.append((group, option.dest))
+    return required
 
 
 class BackendSuite(_TestCase):
