@@ -3,19 +3,20 @@
 
 import argparse
 import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from oslo_config import cfg
 from tqdm import tqdm
 
-from imageapi import demo, loading
-from imageapi.add import AddError, add_image
+from imageapi import add_to_files, demo, loading
+from imageapi.adding import AddError, NewData
 from imageapi.api import ImageAPI
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import Caller
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--threads", type=_positive, default=8, help="of each (%(default)s)")
     serve.set_defaults(run=_serve)
 
-    add = commands.add_parser("add", help="add an image to the file store and file registry")
+    add = commands.add_parser("add", help="add an image to folders, or to Swift")
     add.add_argument("file", metavar="FILE", help="the data; - for standard input")
     add.add_argument("--id", type=_image_id, help="default: a new UUID")
     add.add_argument("--name")
@@ -123,11 +124,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     with _backends(options) as backends:
-        registry, store = backends.registry.backend, backends.stores[0].backend
-        if not isinstance(registry, FileRegistry) or not isinstance(store, FileStore):
-            raise ConfigurationError(
-                ["add needs the registry file and the first of the stores to be file"]
-            )
+        add = _adder(backends)
         image = Image(
             id=options.id or str(uuid.uuid4()),
             status="queued",
@@ -147,9 +144,24 @@ def _add(options: argparse.Namespace) -> int:
             _source(options.file) as source,
             _progress_bar(source) as bar,
         ):
-            add_image(registry, store, image, source, bar.update)
+            add(image, NewData(source, bar.update))
     print(image.id)
     return 0
+
+
+def _adder(backends: loading.Backends) -> Callable[[Image, NewData], Image]:
+    """What adds images to the configured registry and the first of the stores."""
+    registry, store = backends.registry.backend, backends.stores[0].backend
+    if isinstance(registry, FileRegistry) and isinstance(store, FileStore):
+        return functools.partial(add_to_files.add_image, registry, store)
+    if backends.registry.driver == backends.stores[0].driver == "swift":
+        # Not above: whoever has files need not have keystoneauth1.
+        from imageapi import add_to_swift
+
+        return add_to_swift.adder(registry, store)
+    raise ConfigurationError(
+        ["add needs the registry and the first of the stores to be both file, or both swift"]
+    )
 
 
 def _show(options: argparse.Namespace) -> int:

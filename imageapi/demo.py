@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from imageapi.add import add_image
+from imageapi.add_to_files import add_image
+from imageapi.adding import NewData
 from imageapi.api import ImageAPI
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.config import load_config
@@ -71,7 +72,7 @@ def _add_sample(api: ImageAPI) -> Image:
     if not isinstance(registry, FileRegistry) or not isinstance(store, FileStore):
         raise TypeError("the demo's configuration names the file backends")
     data = hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024)
-    return add_image(registry, store, _IMAGE, io.BytesIO(data), lambda _: None)
+    return add_image(registry, store, _IMAGE, NewData(io.BytesIO(data), lambda _: None))
 
 
 @contextmanager

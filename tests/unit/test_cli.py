@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imageapi import cli
+from imageapi import add_to_files, cli
 from imageapi.backends.file import FileStore
 from tests.deployment import Deployment
 
@@ -105,12 +105,13 @@ class TestAdd:
         assert run("add", str(source), "--property", "a b=c") == 0
         assert "warning: property 'a b' is left out" in capsys.readouterr().err
 
-    def test_needs_the_file_backends(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize("core", ["stores = memory, file", "registry = memory"])
+    def test_needs_both_backends_to_be_of_a_kind(
+        self, core: str, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        deployment.configure(core="stores = memory, file")
+        deployment.configure(core=core)
         assert run("add", os.devnull) == 1
-        assert "first of the stores to be file" in capsys.readouterr().err
+        assert "both file, or both swift" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "words",
@@ -311,6 +312,6 @@ def test_interrupted(
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "add_image", interrupt)
+    monkeypatch.setattr(add_to_files, "add_image", interrupt)
     assert run("add", os.devnull) == 1
     assert capsys.readouterr().err == "imageapi: interrupted\n"

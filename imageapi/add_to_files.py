@@ -7,20 +7,14 @@ a SIGKILL or a power cut between the two names leaves data without a record; the
 id is then refused until somebody removes the data.
 """
 
-import dataclasses
 import errno
-import hashlib
-import json
 import os
 import secrets
-from collections.abc import Callable
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
-from imageapi import document
+from imageapi.adding import AddError, NewData, record_of
 from imageapi.backends.file import FileRegistry, FileStore
-from imageapi.errors import ImageAPIError
 from imageapi.image import Image
 
 _CHUNK_SIZE = 1024 * 1024
@@ -29,24 +23,18 @@ _CHUNK_SIZE = 1024 * 1024
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
-class AddError(ImageAPIError):
-    """The image was not added, and nothing of it was left behind."""
-
-
 def add_image(
     registry: FileRegistry,
     store: FileStore,
     image: Image,
-    source: BinaryIO,
-    progress: Callable[[int], object],
+    new: NewData,
 ) -> Image:
     """Add an image.
 
     :param image: its details; size, hashes and times are filled in.
-    :param source: the data, read to its end.
-    :param progress: called with the number of bytes of each chunk written.
+    :param new: the data, read to its end.
     :returns: the image as it was recorded.
-    :raises AddError: the id exists, or a folder cannot be written to.
+    :raises AddError: the id exists, a folder cannot be written to, or the data not be read.
     """
     data_path, record_path = store.path(image.id), registry.path(image.id)
     for path in (record_path, data_path):
@@ -54,8 +42,10 @@ def add_image(
             raise AddError(f"image {image.id} exists already: {path}")
     try:
         with _NewFile(data_path) as data, _NewFile(record_path) as record:
-            image = _copy(image, source, data, progress)
-            record.write(_record(image))
+            while chunk := new.read(_CHUNK_SIZE):
+                data.write(chunk)
+            image = new.complete(image)
+            record.write(record_of(image))
             data.place()
             record.place()
             data.keep()
@@ -65,36 +55,6 @@ def add_image(
     except OSError as error:
         raise AddError(f"{error.filename or data_path}: {error.strerror}") from None
     return image
-
-
-def _copy(
-    image: Image, source: BinaryIO, target: "_NewFile", progress: Callable[[int], object]
-) -> Image:
-    md5 = hashlib.md5(usedforsecurity=False)
-    sha512 = hashlib.sha512()
-    size = 0
-    while chunk := source.read(_CHUNK_SIZE):
-        target.write(chunk)
-        md5.update(chunk)
-        sha512.update(chunk)
-        size += len(chunk)
-        progress(len(chunk))
-    now = datetime.now(UTC)
-    return dataclasses.replace(
-        image,
-        status="active",
-        size=size,
-        checksum=md5.hexdigest(),
-        os_hash_algo="sha512",
-        os_hash_value=sha512.hexdigest(),
-        created_at=now,
-        updated_at=now,
-    )
-
-
-def _record(image: Image) -> bytes:
-    text = json.dumps({"images": [document.record(image)]}, ensure_ascii=False, indent=2)
-    return text.encode() + b"\n"
 
 
 class _NewFile:

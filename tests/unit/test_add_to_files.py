@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from imageapi import add
-from imageapi.add import AddError, add_image
+from imageapi import add_to_files
+from imageapi.add_to_files import add_image
+from imageapi.adding import AddError, NewData
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import ANONYMOUS
 from imageapi.image import Image
@@ -25,7 +26,7 @@ def put(deployment: Deployment, source: Any, image_id: str = "i", **fields: Any)
     assert isinstance(store, FileStore)
     image = Image(id=image_id, status="queued", is_public=True, **fields)
     counted: list[int] = []
-    added = add_image(registry, store, image, source, counted.append)
+    added = add_image(registry, store, image, NewData(source, counted.append))
     assert sum(counted) == added.size
     assert registry.get(image_id, ANONYMOUS).checksum == added.checksum
     return added
@@ -132,14 +133,14 @@ def test_any_failing_sync_leaves_nothing(
 def test_interrupted_at_the_very_end_it_keeps_both(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave = add._NewFile.__exit__
+    leave = add_to_files._NewFile.__exit__
 
     def interrupted(self: Any, *error: Any) -> None:
         leave(self, *error)
         if self._path == str(deployment.record_path("i")):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(add._NewFile, "__exit__", interrupted)
+    monkeypatch.setattr(add_to_files._NewFile, "__exit__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         put(deployment, io.BytesIO(DATA))
     assert left_behind(deployment) == ["i", "i.json"]
@@ -160,6 +161,8 @@ def test_short_writes_are_completed(
         def write(self, data: Any, /) -> int:
             return super().write(memoryview(data)[:1000])
 
-    monkeypatch.setattr(add, "open", lambda fd, mode, buffering: Slow(fd, mode), raising=False)
+    monkeypatch.setattr(
+        add_to_files, "open", lambda fd, mode, buffering: Slow(fd, mode), raising=False
+    )
     put(deployment, io.BytesIO(DATA))
     assert deployment.data_path("i").read_bytes() == DATA

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records as objects in OpenStack Swift."""
+
+from collections.abc import Mapping, Sequence
+
+from oslo_config import cfg
+
+from imageapi import document
+from imageapi.backends.answers import ABSENT, close, refuse_status
+from imageapi.backends.base import RegistryBackend
+from imageapi.backends.remembered_records import RememberedRecords
+from imageapi.backends.swift_account import NO_NAME, SwiftAccount, path_of
+from imageapi.backends.swift_options import dependent_options, section_options
+from imageapi.backends.upstream import read_small
+from imageapi.caller import Caller
+from imageapi.errors import ImageNotFound, MalformedImage
+from imageapi.image import Image
+
+_LARGEST_RECORD = 1024 * 1024
+
+
+class SwiftRegistry(RegistryBackend):
+    """Reads the objects ``<object_prefix><id>.json`` of a container."""
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return section_options()
+
+    @classmethod
+    def dependent_options(cls, conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
+        return dependent_options(conf, group)
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        self.account = SwiftAccount(conf, group, small=True)
+        self._container: str = conf[group].container
+        self._prefix: str = conf[group].object_prefix
+        self._remembered = RememberedRecords()
+
+    def get(self, image_id: str, caller: Caller) -> Image:
+        try:
+            path = self.path(image_id)
+        except ValueError:
+            raise ImageNotFound("Swift can have no object of that name") from None
+        # A replica that missed a change must not be believed.
+        headers = {"X-Newest": "true"}
+        known = self._remembered.get(image_id)
+        if known is not None:
+            headers["If-None-Match"] = known.etag
+        response, url = self.account.request("GET", path, headers)
+        if response.status == 304 and known is not None:
+            close(response)
+            return known.image
+        if response.status != 200:
+            close(response)
+            if response.status in (*ABSENT, NO_NAME):
+                raise ImageNotFound("no record")
+            refuse_status(response, url)
+        data = read_small(response, url, _LARGEST_RECORD)
+        try:
+            image = document.parse(data, image_id)
+        except MalformedImage as error:
+            raise MalformedImage(f"{url.shown}: {error}") from None
+        self._remembered.replace(image_id, response.headers.get("ETag", "").strip(), image)
+        return image
+
+    def path(self, image_id: str) -> str:
+        """What follows the account's URL, for the record of an image.
+
+        :raises ValueError: no URL can name it.
+        """
+        return path_of(self._container, f"{self._prefix}{image_id}.json")
+
+    def check(self) -> str:
+        return self.account.check(self._container)
+
+    def close(self) -> None:
+        self.account.close()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry and the store in Swift do what every one must, with a real Swift."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import testtools
+
+from imageapi import document
+from imageapi.backends.swift_location import SwiftLocation
+from imageapi.backends.swift_registry import SwiftRegistry
+from imageapi.backends.swift_store import SwiftStore
+from imageapi.image import Image, Location
+from imageapi.testing.registry_suite import RegistrySuite
+from imageapi.testing.store_suite import StoreSuite
+from imageapi.testing.suite import build
+from tests.functional.servers import free_port
+from tests.functional.swift import KEY, Swift, running_swift, upload_dlo, upload_slo, v1_options
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        SwiftStoreSuite.swift = SwiftRegistrySuite.swift = server
+        yield
+
+
+def unreachable() -> dict[str, Any]:
+    url = f"http://127.0.0.1:{free_port()}/v1/AUTH_acme"
+    return {"auth_type": "none", "endpoint_override": url, "connect_retries": 0}
+
+
+class SwiftStoreSuite(StoreSuite, mixin=True):
+    swift: Swift
+    secrets = (KEY,)
+
+    def make_store(self) -> SwiftStore:
+        self.container = f"case-{next(NUMBERS)}"
+        self.client = self.swift.client()
+        self.addCleanup(self.client.close)
+        self.client.put_container(self.container)
+        return build(SwiftStore, container=self.container, **v1_options(self.swift))
+
+    def put(self, data: bytes) -> Location:
+        location = self.store.locate(f"number {next(NUMBERS)}")
+        self.replace(location, data)
+        return location
+
+    def make_unreachable(self) -> tuple[SwiftStore, Location]:
+        store = build(SwiftStore, container="any", **unreachable())
+        return store, store.locate("any")
+
+    def replace(self, location: Location, data: bytes) -> None:
+        self.client.put_object(self.container, self.name_of(location), data)
+
+    def remove(self, location: Location) -> None:
+        self.client.delete_object(self.container, self.name_of(location))
+
+    def name_of(self, location: Location) -> str:
+        return SwiftLocation.parse(location.url).name
+
+
+class TestPlainObjects(SwiftStoreSuite, testtools.TestCase):
+    pass
+
+
+class TestStaticLargeObjects(SwiftStoreSuite, testtools.TestCase):
+    def replace(self, location: Location, data: bytes) -> None:
+        if data:
+            upload_slo(self.client, self.container, self.name_of(location), halves(data))
+        else:
+            # There is no empty one.
+            super().replace(location, data)
+
+
+class TestDynamicLargeObjects(SwiftStoreSuite, testtools.TestCase):
+    def replace(self, location: Location, data: bytes) -> None:
+        upload_dlo(self.client, self.container, self.name_of(location), halves(data))
+
+
+def halves(data: bytes) -> list[bytes]:
+    middle = len(data) // 2
+    return [part for part in (data[:middle], data[middle:]) if part]
+
+
+class SwiftRegistrySuite(RegistrySuite, mixin=True):
+    swift: Swift
+    secrets = (KEY,)
+
+    def make_registry(self) -> SwiftRegistry:
+        self.container = f"case-{next(NUMBERS)}"
+        self.client = self.swift.client()
+        self.addCleanup(self.client.close)
+        self.client.put_container(self.container)
+        return build(SwiftRegistry, container=self.container, **v1_options(self.swift))
+
+    def put(self, image: Image) -> None:
+        data = json.dumps(document.record(image)).encode()
+        self.client.put_object(self.container, f"{image.id}.json", data)
+
+    def make_unreachable(self) -> SwiftRegistry:
+        return build(SwiftRegistry, container="any", **unreachable())
+
+    def remove(self, image_id: str) -> None:
+        self.client.delete_object(self.container, f"{image_id}.json")
+
+
+class TestSwiftRegistry(SwiftRegistrySuite, testtools.TestCase):
+    pass

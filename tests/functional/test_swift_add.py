@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``imageapi add`` with a real Swift: what it puts there, and what it takes away again."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import imageapi
+from imageapi.add_to_swift import add_image
+from imageapi.adding import AddError, NewData
+from imageapi.backends.swift_registry import SwiftRegistry
+from imageapi.backends.swift_store import SwiftStore
+from imageapi.image import Image
+from tests.deployment import get
+from tests.functional.servers import BIN
+from tests.functional.swift import KEY, Swift, running_swift, section, v1_options, wait_until
+
+MIB = 1024 * 1024
+DATA = os.urandom(2 * MIB + 5)
+
+CONFIG = """\
+[imageapi]
+registry = swift
+stores = swift
+[imageapi_registry_swift]
+container = records
+auth_section = cloud
+[imageapi_store_swift]
+container = images
+auth_section = cloud
+segment_size = {segment_size}
+[cloud]
+{cloud}
+"""
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture
+def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a configuration, and empties Swift before."""
+    client = swift.client()
+    for container in ("records", "images", "images_segments"):
+        client.put_container(container)
+        for entry in client.get_container(container)[1]:
+            client.delete_object(container, entry["name"])
+    client.close()
+
+    def write(segment_size: int = MIB, **cloud: Any) -> Path:
+        path = tmp_path / "imageapi.conf"
+        lines = section({**v1_options(swift), **cloud})
+        path.write_text(CONFIG.format(segment_size=segment_size, cloud=lines))
+        return path
+
+    return write
+
+
+def objects(swift: Swift) -> list[str]:
+    """The paths of all there are."""
+    client = swift.client()
+    found = [
+        f"{container}/{entry['name']}"
+        for container in ("records", "images", "images_segments")
+        for entry in client.get_container(container)[1]
+    ]
+    client.close()
+    return found
+
+
+def command(config: Path, *words: str, **how: Any) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [str(BIN / "imageapi"), "--config-file", str(config), "add", *words, "--id", "i"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **how,
+    )
+
+
+def finish(process: "subprocess.Popen[bytes]", data: bytes | None = None) -> tuple[int, str]:
+    """The exit status, and what was said on standard error."""
+    said = process.communicate(data, timeout=60)
+    return process.returncode, said[1].decode()
+
+
+@pytest.mark.parametrize(
+    ("segment_size", "pieces"), [(4 * MIB, 0), (MIB, 3)], ids=["plain", "large"]
+)
+def test_file(
+    swift: Swift, configured: Any, tmp_path: Path, segment_size: int, pieces: int
+) -> None:
+    config = configured(segment_size)
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    words = (str(tmp_path / "disk.raw"), "--name", "one", "--property", "a=b")
+    assert finish(command(config, *words)) == (0, "")
+    names = objects(swift)
+    assert names[:2] == ["records/i.json", "images/i"]
+    assert len(names) == 2 + pieces
+    api = imageapi.ImageAPI(imageapi.load_config([config]))
+    response = get(api, "/v1/images/i")
+    assert response.body == DATA
+    assert response.headers["Etag"] == hashlib.md5(DATA).hexdigest()
+    assert response.headers["X-Image-Meta-Property-A"] == "b"
+    assert get(api, "/v1/images/i", Range="bytes=1048570-1048580").body == DATA[1048570:1048581]
+    api.close()
+
+
+@pytest.mark.parametrize("data", [DATA, b"x", b"y" * 2 * MIB], ids=["three", "one", "two"])
+def test_pipe(swift: Swift, configured: Any, data: bytes) -> None:
+    config = configured()
+    process = command(config, "-", stdin=subprocess.PIPE)
+    assert finish(process, data) == (0, "")
+    assert len(objects(swift)) == 2 + -(-len(data) // MIB)
+    with_show = [str(BIN / "imageapi"), "--config-file", str(config), "show", "i"]
+    shown = subprocess.run(with_show, check=True, capture_output=True, text=True, timeout=60)
+    assert f"{len(data)} bytes" in shown.stdout
+    client = swift.client()
+    assert client.get_object("images", "i")[1] == data
+    record = json.loads(client.get_object("records", "i.json")[1])
+    client.close()
+    assert record["images"][0]["checksum"] == hashlib.md5(data).hexdigest()
+
+
+def test_empty_data(swift: Swift, configured: Any) -> None:
+    assert finish(command(configured(), os.devnull)) == (0, "")
+    assert objects(swift) == ["records/i.json", "images/i"]
+
+
+@pytest.mark.parametrize("existing", ["records/i.json", "images/i"])
+def test_id_that_exists(swift: Swift, configured: Any, tmp_path: Path, existing: str) -> None:
+    config = configured()
+    container, _, name = existing.partition("/")
+    client = swift.client()
+    client.put_object(container, name, b"other")
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    status, said = finish(command(config, str(tmp_path / "disk.raw")))
+    assert (status, "exists already" in said) == (1, True)
+    assert objects(swift) == [existing]
+    assert client.get_object(container, name)[1] == b"other"
+    client.close()
+
+
+@pytest.mark.parametrize("container", ["records", "images"])
+def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any, container: str) -> None:
+    """Nothing of the other's is overwritten, or taken away."""
+    name = "i.json" if container == "records" else "i"
+    process = begun(configured(), 3 * MIB)
+    client = swift.client()
+    client.put_object(container, name, b"other")
+    status, said = finish(process, b"end")
+    assert (status, "exists already" in said) == (1, True)
+    assert objects(swift) == [f"{container}/{name}"]
+    assert client.get_object(container, name)[1] == b"other"
+    client.close()
+
+
+def begun(config: Path, size: int) -> "subprocess.Popen[bytes]":
+    """``imageapi add -`` that has been given so many bytes, and waits for more."""
+    process = command(config, "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"x" * size)
+    process.stdin.flush()
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(swift: Swift, configured: Any, number: signal.Signals) -> None:
+    process = begun(configured(), 3 * MIB)
+    wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
+    process.send_signal(number)
+    assert finish(process) == (1, "imageapi: interrupted\n")
+    wait_until(lambda: objects(swift) == [], f"left behind: {objects(swift)}")
+
+
+def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
+    """What cannot be taken away is told, by its name."""
+    process = begun(configured(connect_retries=0, status_code_retries=0), 3 * MIB)
+    wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
+    swift.stop("proxy")
+    try:
+        status, said = finish(process, b"x" * 3 * MIB)
+    finally:
+        swift.start("proxy")
+    assert status == 1
+    lines = said.splitlines()
+    assert lines[-1].startswith("imageapi: image i: http://")
+    left = [line.split(" by hand: /")[1].split(" ")[0] for line in lines if "left behind" in line]
+    assert set(objects(swift)) <= set(left)
+
+
+def backends(config: Path) -> tuple[imageapi.ImageAPI, SwiftRegistry, SwiftStore]:
+    api = imageapi.ImageAPI(imageapi.load_config([config]))
+    registry, store = api.backends.registry.backend, api.backends.stores[0].backend
+    assert isinstance(registry, SwiftRegistry)
+    assert isinstance(store, SwiftStore)
+    return api, registry, store
+
+
+@pytest.mark.parametrize("segment_size", [4 * MIB, MIB], ids=["plain", "large"])
+def test_data_that_changes_on_its_way(
+    swift: Swift,
+    configured: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    segment_size: int,
+) -> None:
+    """What Swift says that it got is compared with what was read."""
+    api, registry, store = backends(configured(segment_size))
+    real = store.account.request
+
+    def corrupting(method: str, path: str, headers: Any, body: Any = None, query: str = "") -> Any:
+        if body is not None and path.startswith("/images"):
+            body = (chunk.replace(b"x", b"y") for chunk in body)
+        return real(method, path, headers, body, query)
+
+    monkeypatch.setattr(store.account, "request", corrupting)
+    (tmp_path / "disk.raw").write_bytes(b"x" * 2 * MIB)
+    with (tmp_path / "disk.raw").open("rb") as source, pytest.raises(AddError, match="other bytes"):
+        image = Image(id="i", status="queued")
+        add_image(registry, store, image, NewData(source, lambda _: None))
+    api.close()
+    assert objects(swift) == []
+
+
+def test_file_that_grows(swift: Swift, configured: Any, tmp_path: Path) -> None:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(b"x" * MIB)
+    api, registry, store = backends(configured())
+    with path.open("rb") as source, path.open("ab") as writer:
+
+        def grow(_: int) -> None:
+            writer.write(b"more")
+            writer.flush()
+
+        with pytest.raises(AddError, match="grew while it was read"):
+            add_image(registry, store, Image(id="i", status="queued"), NewData(source, grow))
+    api.close()
+    assert objects(swift) == []
+
+
+@pytest.mark.parametrize(
+    ("cloud", "told"),
+    [
+        ({"password": "wr0ng-secret"}, "does not log us in: it answers with status 401"),
+        ({"auth_type": "none", "endpoint_override": "URL"}, "needs credentials"),
+    ],
+)
+def test_who_may_not(swift: Swift, configured: Any, cloud: dict[str, str], told: str) -> None:
+    cloud = {name: text.replace("URL", swift.account_url) for name, text in cloud.items()}
+    config = configured(**cloud)
+    if cloud.get("auth_type") == "none":
+        text = config.read_text()
+        for name in ("auth_url", "username", "password"):
+            text = "\n".join(line for line in text.splitlines() if not line.startswith(name))
+        config.write_text(text)
+    status, said = finish(command(config, os.devnull))
+    assert status == 1
+    assert told in said
+    assert KEY not in said
+    assert "wr0ng-secret" not in said
+
+
+def test_image_that_was_added_is_served_by_url(swift: Swift, configured: Any) -> None:
+    """The data lies at the name that the pages tell: the image's id."""
+    assert finish(command(configured(), "-", stdin=subprocess.PIPE), b"data") == (0, "")
+    url, token = swift.client().get_auth()
+    request = urllib.request.Request(f"{url}/images/i", headers={"X-Auth-Token": token})
+    with urllib.request.urlopen(request, timeout=20) as response:
+        assert response.read() == b"data"
