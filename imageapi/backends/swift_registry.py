@@ -55,6 +55,9 @@ class SwiftRegistry(RegistryBackend):
             if response.status in (*ABSENT, NO_NAME):
                 raise ImageNotFound("no record")
             refuse_status(response, url)
+        if (response.length_remaining or 0) > _LARGEST_RECORD:
+            close(response)
+            raise MalformedImage(f"{url.shown}: larger than {_LARGEST_RECORD} bytes")
         data = read_small(response, url, _LARGEST_RECORD)
         try:
             image = document.parse(data, image_id)

@@ -174,10 +174,11 @@ def telling(url: Url) -> Iterator[None]:
     """
     try:
         yield
-    except UpstreamTimeout:
-        raise BackendUnavailable(f"{url.shown} does not answer in time") from None
+    # urllib3 counts what is refused at once among what takes too long.
     except (ProtocolError, ProxyError, SSLError, NewConnectionError) as error:
         raise _told(url, error) from None
+    except UpstreamTimeout:
+        raise BackendUnavailable(f"{url.shown} does not answer in time") from None
     except (HTTPError, http.client.HTTPException):
         raise BadReply(f"{url.shown} answers with something that is not HTTP") from None
 

@@ -4,9 +4,10 @@
 import gc
 import getpass
 import hashlib
+import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ project_domain_id = default
 interface = public
 delay_auth_decision = true
 cache = swift.cache
+token_cache_time = -1
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, member
@@ -98,7 +100,7 @@ class Swift:
         self.auth_url = f"{self.url}/auth/v1.0"
         self.account_url = f"{self.url}/v1/AUTH_acme"
         self._keystone = keystone
-        self._stack = ExitStack()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._running: dict[str, ExitStack] = {}
         self._configure()
 
@@ -133,12 +135,13 @@ class Swift:
         }
         stack = self._running[kind] = ExitStack()
         log = self.folder / f"{kind}.log"
-        stack.enter_context(
+        self.processes[kind] = stack.enter_context(
             running([*command, "--verbose"], self.ports[kind], log, environ, self.folder)
         )
 
     def stop(self, kind: str) -> None:
-        """Stop one server, as it is; all its connections break."""
+        """Kill one server, as it is; all its connections break."""
+        self.processes.pop(kind).kill()
         self._running.pop(kind).close()
 
     def close(self) -> None:
@@ -190,8 +193,6 @@ def upload_slo(
     client: swiftclient.Connection, container: str, name: str, segments: list[bytes]
 ) -> list[str]:
     """Upload a static large object as the ``swift`` command does; the names of its segments."""
-    import json
-
     names = [f"{name}/slo/{number:08}" for number in range(len(segments))]
     client.put_container(f"{container}_segments")
     manifest = []
@@ -217,7 +218,7 @@ def upload_dlo(
     return names
 
 
-def wait_until(is_so: Any, what: str, seconds: float = 20) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 20) -> None:
     """Poll for what another process brings about."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -31,7 +31,7 @@ from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry
 from imageapi.testing.suite import build
 from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
-from tests.functional.servers import serving
+from tests.functional.servers import free_port, serving
 
 DATA = os.urandom(300_000)
 CHUNK = 65536
@@ -619,6 +619,14 @@ def test_what_is_no_version(front: Any, headers: dict[str, Any]) -> None:
     one = front(answer)
     assert one.get() == (200, None)
     assert len(one.server.requests) == 1
+
+
+def test_what_cannot_be_reached_says_why() -> None:
+    """Connections that are refused are not told as slow ones."""
+    url = f"http://127.0.0.1:{free_port()}"
+    store = build(HTTPStore, allowed_urls=[url])
+    with pytest.raises(BackendUnavailable, match="cannot be reached: Connection refused"):
+        store.open(Location(f"{url}/i"), caller=MEMBER)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "x", "identity, gzip"])

@@ -226,8 +226,8 @@ def test_data_that_changes_on_its_way(
 
     monkeypatch.setattr(store.account, "request", corrupting)
     (tmp_path / "disk.raw").write_bytes(b"x" * 2 * MIB)
+    image = Image(id="i", status="queued")
     with (tmp_path / "disk.raw").open("rb") as source, pytest.raises(AddError, match="other bytes"):
-        image = Image(id="i", status="queued")
         add_image(registry, store, image, NewData(source, lambda _: None))
     api.close()
     assert objects(swift) == []
