@@ -59,7 +59,7 @@ class Sections:
         except cfg.Error as error:
             told = f"its options clash with those of the application: {error}"
             raise ConfigurationError([told]) from None
-        self._owners[group] = owner
+        self._owners.setdefault(group, owner)
         self._known.setdefault(group, set()).update(_spellings(options, group))
         return [option.dest for option in options if not self._is_usable(group, option)]
 

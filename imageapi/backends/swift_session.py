@@ -144,10 +144,7 @@ class SwiftSession:
         if url is None:
             url = session.get_endpoint(self._auth, **self._wanted)
             if url is None:
-                raise BadReply(
-                    f"the catalog has no {self._wanted['service_type']} for us: look at"
-                    " region_name, valid_interfaces and service_type"
-                )
+                raise exceptions.EndpointNotFound()
         elif _PROJECT in url:
             url = url.replace(_PROJECT, session.get_project_id(self._auth) or "")
         try:
@@ -176,6 +173,10 @@ class SwiftSession:
             raise BackendUnavailable(f"{where} does not answer in time") from None
         except (exceptions.ConnectionError, exceptions.DiscoveryFailure):
             raise NotReached(f"{where} cannot be reached") from None
+        except exceptions.CatalogException:
+            told = f"the catalog has no {self._wanted['service_type']} for us"
+            told += ": look at region_name, valid_interfaces and service_type"
+            raise BadReply(told) from None
         except exceptions.HttpError as error:
             raise _refused(where, error.http_status) from None
         except (exceptions.ClientException, requests.RequestException, ValueError) as error:

@@ -26,8 +26,10 @@ class Cache:
                 del self._values[name]
         return self._values.get(key)
 
-    def set(self, key: str, value: Any, **_: Any) -> None:
-        self._values[key] = value
+    def set(self, key: str, value: Any, *_: Any, time: int = 0, **__: Any) -> None:
+        # As memcached does: what has expired already is not kept.
+        if time >= 0:
+            self._values[key] = value
 
     def incr(self, key: str, delta: int = 1, **_: Any) -> int:
         self._values[key] = int(self._values.get(key, 0)) + delta

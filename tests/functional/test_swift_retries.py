@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a real Swift cannot be made to answer: who is asked again, when, and how often."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from imageapi.backends import swift_account
+from imageapi.backends.swift_registry import SwiftRegistry
+from imageapi.backends.swift_store import SwiftStore
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import BackendError, BackendUnavailable, BadReply, DataChanged
+from imageapi.testing.suite import build
+from tests.functional.raw_server import Answer, RawServer, Request
+
+DATA = bytes(range(256)) * 40
+ETAG = "d5816f35916d1d9482fb0f1ec201101d"
+
+
+class FakeSwift:
+    """Logs in as tempauth does, and gives each object request the next of the answers."""
+
+    def __init__(self, *answers: Answer | None) -> None:
+        self.answers = list(answers)
+        self.logins = 0
+        self.asked: list[Request] = []
+
+    def __call__(self, request: Request, connection: socket.socket) -> bool:
+        if request.target == "/auth/v1.0":
+            self.logins += 1
+            host = request.headers["host"]
+            connection.sendall(
+                f"HTTP/1.1 200 OK\r\nX-Storage-Url: http://{host}/v1/AUTH_acme\r\n"
+                f"X-Auth-Token: token-{self.logins}\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            return True
+        self.asked.append(request)
+        answer = self.answers.pop(0) if self.answers else None
+        return (answer or right)(request, connection) is True
+
+    @property
+    def tokens(self) -> list[str]:
+        return [request.headers.get("x-auth-token", "") for request in self.asked]
+
+
+def right(request: Request, connection: socket.socket) -> bool:
+    """As a real one answers for a plain object."""
+    start = request.start
+    status = b"206 Partial Content" if "range" in request.headers else b"200 OK"
+    lines = [
+        f"Etag: {ETAG}",
+        "X-Timestamp: 1795500635.24974",
+        f"Content-Length: {len(DATA) - start}",
+    ]
+    if "range" in request.headers:
+        lines.append(f"Content-Range: bytes {start}-{len(DATA) - 1}/{len(DATA)}")
+    head = "\r\n".join([*lines, "", ""]).encode()
+    connection.sendall(b"HTTP/1.1 " + status + b"\r\n" + head + DATA[start:])
+    return True
+
+
+def status(line: str, *headers: str) -> Answer:
+    def answer(_request: Request, connection: socket.socket) -> bool:
+        lines = [f"HTTP/1.1 {line}", "Content-Length: 0", *headers, "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        return True
+
+    return answer
+
+
+def hang_up(_request: Request, _connection: socket.socket) -> bool:
+    return False
+
+
+BUSY = status("503 Service Unavailable")
+FULL = status("507 Insufficient Storage")
+DENIED = status("401 Unauthorized")
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
+    with ExitStack() as stack:
+
+        def made(*answers: Answer | None, **options: Any) -> tuple[SwiftStore, FakeSwift]:
+            fake = FakeSwift(*answers)
+            server = stack.enter_context(RawServer(fake))
+            given = {
+                "container": "images",
+                "auth_type": "v1password",
+                "auth_url": f"{server.url}/auth/v1.0",
+                "username": "acme:reader",
+                "password": "s3cret",
+                **options,
+            }
+            store = build(SwiftStore, **given)
+            stack.callback(store.close)
+            return store, fake
+
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that would be waited before each further request."""
+    waited: list[float] = []
+    monkeypatch.setattr(swift_account, "time", SimpleNamespace(sleep=waited.append))
+    return waited
+
+
+def read(store: SwiftStore, **how: Any) -> bytes:
+    blob = store.open(store.locate("i"), caller=ANONYMOUS, **how)
+    data = b"".join(blob)
+    blob.close()
+    return data
+
+
+@pytest.mark.parametrize("answers", [[BUSY], [FULL], [BUSY, FULL], [hang_up, hang_up, BUSY]])
+def test_asks_again(make: Any, answers: list[Answer]) -> None:
+    store, fake = make(*answers)
+    assert read(store) == DATA
+    # A connection that was kept, and closed just then, is replaced at once.
+    assert len(fake.asked) == len(answers) + 1
+
+
+def test_by_default_it_waits_twice_as_long_each_time(make: Any, pauses: list[float]) -> None:
+    store, _ = make(BUSY, FULL)
+    assert read(store) == DATA
+    assert pauses == [0.5, 1.0]
+
+
+def test_retries_are_bounded(make: Any) -> None:
+    store, fake = make(*[BUSY] * 20)
+    with pytest.raises(BackendUnavailable, match="answers with status 503"):
+        read(store)
+    assert len(fake.asked) == 4
+
+
+def test_connections_are_retried_a_bounded_number_of_times(make: Any) -> None:
+    store, fake = make(*[hang_up] * 20)
+    with pytest.raises(BackendUnavailable, match="broke the connection off"):
+        read(store)
+    # Each may be one that was kept, which is replaced once.
+    assert 4 <= len(fake.asked) <= 8
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_options(make: Any, retries: int, pauses: list[float]) -> None:
+    store, _ = make(BUSY, BUSY, status_code_retries=retries, status_code_retry_delay=0.2)
+    with pytest.raises(BackendUnavailable):
+        read(store)
+    assert pauses == [0.2] * retries
+
+
+def test_codes_are_an_option(make: Any) -> None:
+    limited = status("498 Rate Limited")
+    store, _ = make(limited, retriable_status_codes=[498])
+    assert read(store) == DATA
+    store, _ = make(BUSY, retriable_status_codes=[498])
+    with pytest.raises(BackendUnavailable):
+        read(store)
+
+
+def test_retry_after_is_waited_for(make: Any, pauses: list[float]) -> None:
+    store, _ = make(status("503 Service Unavailable", "Retry-After: 7"))
+    assert read(store) == DATA
+    assert pauses == [7]
+
+
+def test_a_long_retry_after_is_handed_on_at_once(make: Any) -> None:
+    store, fake = make(status("503 Service Unavailable", "Retry-After: 120"))
+    with pytest.raises(BackendUnavailable) as caught:
+        read(store)
+    assert caught.value.retry_after == 120
+    assert len(fake.asked) == 1
+
+
+def test_a_token_is_renewed_once(make: Any) -> None:
+    store, fake = make(DENIED)
+    assert read(store) == DATA
+    assert fake.tokens == ["token-1", "token-2"]
+    store, fake = make(DENIED, DENIED, DENIED)
+    with pytest.raises(BadReply, match="status 401"):
+        read(store)
+    assert fake.tokens == ["token-1", "token-2"]
+    # And again at the next request, which may succeed.
+    assert read(store) == DATA
+    assert fake.tokens[2:] == ["token-2", "token-3"]
+
+
+def test_a_token_is_renewed_where_the_rest_is_asked_for(make: Any) -> None:
+    store, fake = make(None, DENIED)
+    blob = store.open(store.locate("i"), caller=ANONYMOUS)
+    version = blob.version
+    blob.close()
+    assert version == f"{ETAG} 1795500635.24974"
+    assert read(store, start=1000, version=version) == DATA[1000:]
+    assert fake.tokens == ["token-1", "token-1", "token-2"]
+    assert fake.asked[-1].headers["if-match"] == f'"{ETAG}"'
+
+
+@pytest.mark.parametrize("version", ["", "x", f"{ETAG}", "x\r\nX-Y: z 1.0", '" 1.0'])
+def test_what_is_no_version_is_not_sent(make: Any, version: str) -> None:
+    store, fake = make()
+    with pytest.raises(DataChanged):
+        read(store, version=version)
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (status("400 Bad Request"), BadReply, "status 400"),
+        (status("403 Forbidden"), BadReply, "status 403"),
+        (status("409 Conflict"), BadReply, "status 409"),
+        (status("302 Found", "Location: http://127.0.0.1:1/"), BadReply, "status 302"),
+        (status("429 Too Many", "Retry-After: 3"), BackendUnavailable, "status 429"),
+        (status("500 Oops"), BackendUnavailable, "status 500"),
+        (status("200 OK", "Content-Encoding: gzip"), BadReply, "encoded"),
+        (status("206 Partial Content", "Content-Range: bytes 0-0/1"), BadReply, "status 206"),
+    ],
+)
+def test_answers_that_have_no_data(
+    make: Any, answer: Answer, error: type[BackendError], told: str
+) -> None:
+    store, fake = make(answer)
+    with pytest.raises(error, match=told):
+        read(store)
+    assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize("headers", [[], ["Etag: x"], ["X-Timestamp: 1.0"], ['Etag: W/"x"']])
+def test_without_etag_or_timestamp_there_is_no_version(make: Any, headers: list[str]) -> None:
+    store, _ = make(status("200 OK", *headers))
+    blob = store.open(store.locate("i"), caller=ANONYMOUS)
+    assert blob.version is None
+    blob.close()
+
+
+# Logging in.
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (status("401 Unauthorized"), BadReply, "does not log us in: it answers with status 401"),
+        (status("404 Not Found"), BadReply, "does not log us in: it answers with status 404"),
+        (status("503 Busy"), BackendUnavailable, "answers with status 503"),
+        (status("200 OK"), BadReply, "logging in at .* failed: InvalidResponse"),
+        (status("200 OK", "X-Storage-Url: ftp://x/", "X-Auth-Token: t"), BadReply, "endpoint"),
+        (hang_up, BackendUnavailable, "cannot be reached"),
+    ],
+)
+def test_logging_in_fails(answer: Answer, error: type[BackendError], told: str) -> None:
+    with RawServer(answer) as server:
+        store = build(
+            SwiftStore,
+            container="images",
+            auth_type="v1password",
+            auth_url=f"{server.url}/auth/v1.0",
+            username="u",
+            password="s3cret",
+            connect_retries=1,
+        )
+        with pytest.raises(error, match=told) as caught:
+            read(store)
+        store.close()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_logging_in_has_one_timeout_for_the_whole() -> None:
+    """Whoever waits for another's login waits no longer than that one."""
+
+    def drip(_request: Request, connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+        return False
+
+    with RawServer(drip) as server:
+        options: dict[str, Any] = {
+            "container": "images",
+            "auth_type": "v1password",
+            "auth_url": f"{server.url}/auth/v1.0",
+            "username": "u",
+            "password": "s3cret",
+            "timeout": 1,
+            "connect_retries": 0,
+        }
+        store = build(SwiftStore, **options)
+        began = time.monotonic()
+        failed = in_threads(10, lambda: read(store))
+        took = time.monotonic() - began
+        assert len(server.requests) == 1
+        store.close()
+    assert len(failed) == 10
+    assert took < 5
+
+
+def in_threads(count: int, do: Callable[[], object]) -> list[BackendError]:
+    """The errors of so many threads that all do the same at once."""
+    failed: list[BackendError] = []
+
+    def run() -> None:
+        try:
+            do()
+        except BackendError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failed
+
+
+def test_record_that_drips(make: Any) -> None:
+    """A record must come in time as a whole."""
+
+    def drip(_request: Request, connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+        return False
+
+    with RawServer(drip) as server:
+        registry = build(
+            SwiftRegistry,
+            container="records",
+            auth_type="none",
+            endpoint_override=f"{server.url}/v1/AUTH_acme",
+            timeout=1,
+        )
+        began = time.monotonic()
+        with pytest.raises(BackendUnavailable, match="in time"):
+            registry.get("i", ANONYMOUS)
+        assert time.monotonic() - began < 5
+        assert "x-auth-token" not in server.requests[0].headers
+        assert server.requests[0].headers["x-newest"] == "true"
+        registry.close()
+
+
+def test_no_thread_waits_longer_than_said() -> None:
+    pauses = list(swift_account._pauses(10, None))
+    assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10, 10, 10]
+    assert list(swift_account._pauses(2, 60)) == [10, 10]
