@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import in_process, memory, proxied, requests_per_second, throughput
+from benchmarks import in_process, memory, proxied, requests_per_second, swift, throughput
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import Figure, table
 from benchmarks.machine import calibration, description
@@ -24,6 +24,7 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "throughput": throughput.measure,
     "memory": memory.measure,
     "proxied": proxied.measure,
+    "swift": swift.measure,
 }
 
 _HOW_TO_READ = """\

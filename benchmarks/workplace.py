@@ -63,7 +63,7 @@ class Workplace:
         )
         with adding as process:
             if process.stdin is not None:
-                for chunk in _chunks(self._effort.size_mib):
+                for chunk in chunks(self._effort.size_mib):
                     process.stdin.write(chunk)
         if adding.returncode:
             raise RuntimeError("the large image could not be added")
@@ -104,7 +104,7 @@ def paths(records: int, count: int) -> list[str]:
     return [f"/v1/images/{image_id}" for image_id in random.Random(2).choices(ids, k=count)]
 
 
-def _chunks(count: int) -> Iterator[bytes]:
+def chunks(count: int) -> Iterator[bytes]:
     """So many MiB, no two alike."""
     chunk = bytearray(random.Random(3).randbytes(_MIB))
     for number in range(count):

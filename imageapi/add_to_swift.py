@@ -31,7 +31,8 @@ from imageapi.image import Image
 
 LOG = logging.getLogger(__name__)
 
-_CHUNK_SIZE = 1024 * 1024
+# So little that a slow way to Swift takes it within a timeout.
+_CHUNK_SIZE = 64 * 1024
 
 # Something has that name.
 _EXISTS = 412

@@ -25,6 +25,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 # How many seconds a large read goes on once it has something.
 _GATHERED = 0.2
+# And how many bytes it is woken for then: a server that sends small pieces
+# would else wake it for each.
+_WORTH_WAKING = 512 * 1024
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r\n")
@@ -45,6 +48,9 @@ class _Received(io.RawIOBase):
         self._until: float | None = None
         self._gathers = False
         self._has_some = False
+        # What TLS has received already, the system no longer counts.
+        self._can_wait = not isinstance(sock, ssl.SSLSocket) and hasattr(sock, "setsockopt")
+        self._woken_for = 1
         self.ended = False
         self.start()
 
@@ -62,6 +68,12 @@ class _Received(io.RawIOBase):
         self.start()
         self._gathers = True
         self._has_some = False
+
+    def gathered(self) -> None:
+        """Be woken for the first byte again, as whoever gets the connection next must be."""
+        # OSError: the connection is closed, and nobody gets it.
+        with contextlib.suppress(OSError):
+            self._wake_for(1)
 
     def expect_end(self) -> None:
         """Take the end of a connection for an end only where TLS says that it is one."""
@@ -102,7 +114,14 @@ class _Received(io.RawIOBase):
             if left <= 0:
                 raise TimeoutError("timed out")
             self._sock.settimeout(left)
+        if self._gathers and self._has_some:
+            self._wake_for(min(len(buffer), _WORTH_WAKING))
         return self._sock.recv_into(buffer)
+
+    def _wake_for(self, size: int) -> None:
+        if self._can_wait and size != self._woken_for:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            self._woken_for = size
 
 
 class _Response(http.client.HTTPResponse):
@@ -119,8 +138,11 @@ class _Response(http.client.HTTPResponse):
     def read(self, amt: int | None = None) -> bytes:
         if not self.is_small:
             self._received.gather()
-        with self._being_read():
-            return super().read(amt)
+        try:
+            with self._being_read():
+                return super().read(amt)
+        finally:
+            self._received.gathered()
 
     def read1(self, n: int = -1) -> bytes:
         if not self.is_small:

@@ -275,6 +275,66 @@ def test_data_that_drips_is_handed_on(front: Any) -> None:
     assert len(chunks) > 2
 
 
+def test_what_came_is_handed_on_however_little_it_is(tmp_path: Path) -> None:
+    """A read that waits for more than a byte must not keep what it has when no more comes."""
+    data = os.urandom(400_000)
+    ended: list[bool] = []
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(head(length=1_000_000, ETag=ETAG))
+        for start, stop in ((0, 100), (100, 300_100), (300_100, len(data))):
+            connection.sendall(data[start:stop])
+            time.sleep(0.05)
+        ended.append(closed_by_client(connection, 10))
+        return False
+
+    with RawServer(answer) as server:
+        store = build(HTTPStore, allowed_urls=[server.url])
+        store._chunk_size = 1_000_000
+        blob = store.open(Location(f"{server.url}/i"), caller=MEMBER)
+        received = b""
+        while len(received) < len(data):
+            received += next(blob)
+        assert received == data
+        assert ended == []
+        blob.close()
+        store.close()
+
+
+def test_a_kept_connection_wakes_for_little_again(tmp_path: Path) -> None:
+    """For an answer that is shorter than what was waited for, and for one nobody asked for."""
+    data = os.urandom(700_000)
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.target == "/small":
+            connection.sendall(head(length=5, ETag=ETAG) + b"small")
+            return True
+        connection.sendall(head(length=len(data), ETag=ETAG) + data[:1000])
+        time.sleep(0.05)
+        connection.sendall(data[1000:])
+        if request.target == "/stray":
+            connection.sendall(head(length=5) + b"wrong")
+        return True
+
+    with RawServer(answer) as server:
+        store = build(HTTPStore, allowed_urls=[server.url], read_timeout=5)
+        store._chunk_size = 1_000_000
+
+        def get(path: str) -> bytes:
+            blob = store.open(Location(f"{server.url}/{path}"), caller=MEMBER)
+            received = b"".join(blob)
+            blob.close()
+            time.sleep(0.05)
+            return received
+
+        assert get("large") == data
+        assert get("small") == b"small"
+        assert server.has_connections(1)
+        assert get("stray") == data
+        assert get("small") == b"small"
+        store.close()
+
+
 def chunked(data: bytes, size: int = 10_000) -> bytes:
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
