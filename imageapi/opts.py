@@ -88,5 +88,22 @@ def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
         ("imageapi_registry_http", HTTPRegistry.options()),
         ("imageapi_store_file", FileStore.options()),
         ("imageapi_store_http", HTTPStore.options()),
+        *_swift_opts(),
         ("imageapi_policy_rules", RulesPolicy.options()),
+    ]
+
+
+def _swift_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
+    """Those of the extra ``swift``, where it is installed."""
+    try:
+        from imageapi.backends import swift_options, swift_registry, swift_store
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("imageapi"):
+            raise
+        return []
+    return [
+        ("imageapi_registry_swift", swift_registry.OWN_OPTIONS),
+        ("imageapi_store_swift", swift_store.OWN_OPTIONS),
+        # For auth_section to name.
+        ("imageapi_swift", swift_options.sample_options()),
     ]

@@ -20,6 +20,7 @@ from imageapi.backends.upstream_options import (
 )
 from imageapi.errors import ConfigurationError
 
+#: The plugins that most operators want.
 AUTH_TYPE = "v3password, v3applicationcredential, v1password (tempauth), none"
 
 # What of keystoneauth's sessions and adapters means something here, and its
@@ -57,6 +58,7 @@ _TYPES = {
 _HELP = {
     "timeout": "How many seconds a login, the head of an answer, a record, or the next bytes of"
     " data may take.",
+    "retriable_status_codes": "The status codes after which a request is sent again.",
     "insecure": "Do not verify the certificates of servers.",
     "endpoint_override": "The URL of the account, such as"
     " https://swift.example.com/v1/AUTH_images, instead of the catalog's. %(project_id)s"
@@ -71,11 +73,6 @@ _HELP = {
 }
 
 _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-CONTAINER = cfg.StrOpt("container", required=True, help="The container.")
-OBJECT_PREFIX = cfg.StrOpt(
-    "object_prefix", default="", help="What the names of the objects begin with, before the id."
-)
 
 
 def connection_options() -> Sequence[cfg.Opt]:
@@ -94,14 +91,21 @@ def connection_options() -> Sequence[cfg.Opt]:
     return [auth_type, *options, CONNECT_TIMEOUT, POOL_SIZE]
 
 
-def section_options() -> Sequence[cfg.Opt]:
-    """Those of a backend's section."""
+def backend_options(objects: str) -> Sequence[cfg.Opt]:
+    """The options that are always a backend's own.
+
+    :param objects: what its objects are, and how they are named.
+    """
     _, auth_section = loading.get_auth_common_conf_options()
     auth_section.help = (
         "The section that has all options from auth_type on, instead of this one. Backends that"
         " name one section log in once."
     )
-    return [CONTAINER, OBJECT_PREFIX, auth_section, *connection_options()]
+    return [
+        cfg.StrOpt("container", required=True, help=f"The container of the {objects}."),
+        cfg.StrOpt("object_prefix", default="", help="What the names of the objects begin with."),
+        auth_section,
+    ]
 
 
 def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
@@ -119,6 +123,15 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
         told = f"there is no plugin {name!r} of keystoneauth; there are {AUTH_TYPE} and others"
         raise ConfigurationError([f"auth_type: {told}"]) from None
     return {section: [*options, *plugin]}
+
+
+def sample_options() -> Sequence[cfg.Opt]:
+    """Those of a section that ``auth_section`` names, with what the usual plugins ask for."""
+    by_name: dict[str, cfg.Opt] = {option.dest: option for option in connection_options()}
+    for name in ("v3password", "v3applicationcredential", "v1password"):
+        for option in loading.get_auth_plugin_conf_options(name):
+            by_name.setdefault(option.dest, option)
+    return list(by_name.values())
 
 
 def section_of(conf: cfg.ConfigOpts, group: str) -> str:

@@ -10,7 +10,7 @@ from imageapi.backends.answers import ABSENT, close, refuse_status
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.remembered_records import RememberedRecords
 from imageapi.backends.swift_account import NO_NAME, SwiftAccount, path_of
-from imageapi.backends.swift_options import dependent_options, section_options
+from imageapi.backends.swift_options import backend_options, connection_options, dependent_options
 from imageapi.backends.upstream import read_small
 from imageapi.caller import Caller
 from imageapi.errors import ImageNotFound, MalformedImage
@@ -19,12 +19,16 @@ from imageapi.image import Image
 _LARGEST_RECORD = 1024 * 1024
 
 
+#: The options that are never in another section.
+OWN_OPTIONS = backend_options("records: <object_prefix><id>.json each")
+
+
 class SwiftRegistry(RegistryBackend):
     """Reads the objects ``<object_prefix><id>.json`` of a container."""
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
-        return section_options()
+        return (*OWN_OPTIONS, *connection_options())
 
     @classmethod
     def dependent_options(cls, conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:

@@ -12,7 +12,7 @@ from imageapi.backends.base import Blob, StoreBackend
 from imageapi.backends.http_blob import HTTPBlob, range_headers
 from imageapi.backends.swift_account import NO_NAME, SwiftAccount
 from imageapi.backends.swift_location import SCHEMES, SwiftLocation
-from imageapi.backends.swift_options import dependent_options, section_options
+from imageapi.backends.swift_options import backend_options, connection_options, dependent_options
 from imageapi.backends.urls import Url
 from imageapi.caller import Caller
 from imageapi.errors import DataChanged, DataNotFound, LocationRefused
@@ -23,6 +23,26 @@ _ETAG = re.compile(r'"?([0-9A-Za-z-]+)"?')
 _VERSION = re.compile(r"([0-9A-Za-z-]+) [0-9.]+")
 
 
+#: The options that are never in another section.
+OWN_OPTIONS = (
+    *backend_options("data: <object_prefix><id> each"),
+    cfg.ListOpt(
+        "allowed_containers",
+        default=[],
+        help="The containers that locations may name, besides container. One that ends in"
+        " * stands for all that begin so; * alone for all that the user may read.",
+    ),
+    cfg.IntOpt(
+        "segment_size",
+        default=1024**3,
+        min=1024**2,
+        max=5 * 1024**3,
+        help="From how many bytes on imageapi add makes a static large object, and how"
+        " large its segments are.",
+    ),
+)
+
+
 class SwiftStore(StoreBackend):
     """Reads objects of the containers that are allowed, as one user."""
 
@@ -30,23 +50,7 @@ class SwiftStore(StoreBackend):
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
-        return (
-            *section_options(),
-            cfg.ListOpt(
-                "allowed_containers",
-                default=[],
-                help="The containers that locations may name, besides container. One that ends in"
-                " * stands for all that begin so; * alone for all that the user may read.",
-            ),
-            cfg.IntOpt(
-                "segment_size",
-                default=1024**3,
-                min=1024**2,
-                max=5 * 1024**3,
-                help="From how many bytes on imageapi add makes a static large object, and how"
-                " large its segments are.",
-            ),
-        )
+        return (*OWN_OPTIONS, *connection_options())
 
     @classmethod
     def dependent_options(cls, conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:

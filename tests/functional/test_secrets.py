@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A secret that is planted wherever it can be comes out nowhere."""
 
+import json
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,5 +180,76 @@ def test_http(
         cli.main(["--debug", "--config-file", str(config), "show", "i"])
     shown = capsys.readouterr()
     assert SECRET not in told.replace("/v1/images/i", "")
+    assert SECRET not in caplog.text
+    assert SECRET not in shown.err + shown.out
+
+
+SWIFT = """\
+[imageapi]
+registry = swift
+stores = swift
+policy = visible
+[imageapi_registry_swift]
+container = records
+auth_section = cloud
+[imageapi_store_swift]
+container = images
+auth_section = cloud
+[cloud]
+auth_type = v1password
+auth_url = {url}/auth/v1.0
+username = acme:reader
+password = {secret}
+timeout = 0.3
+connect_retries = 0
+status_code_retries = 0
+"""
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("path", ["/auth", "/v1/AUTH_acme/records", "/v1/AUTH_acme/images"])
+def test_swift(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    answer: bytes,
+    path: str,
+) -> None:
+    """Password and token, a location's credentials, and what each server says."""
+    url = f"swift+https://user:{SECRET}@127.0.0.1:1/v1/images/i"
+    record = json.dumps({"status": "active", "is_public": True, "size": 4, "locations": [url]})
+
+    def serve(request: Request, connection: socket.socket) -> bool:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(record)}\r\n"
+        if request.target.startswith(path):
+            connection.sendall(answer)
+        elif request.target.startswith("/auth"):
+            head += f"X-Auth-Token: {SECRET}\r\nX-Storage-Url: {server.url}/v1/AUTH_acme"
+            connection.sendall(f"{head}\r\n\r\n{record}".encode())
+        elif request.target.startswith("/v1/AUTH_acme/records"):
+            connection.sendall(f"{head}\r\n{record}".encode())
+        else:
+            connection.sendall(ANSWERS[0])
+        return False
+
+    with RawServer(serve) as server:
+        config = tmp_path / "imageapi.conf"
+        config.write_text(SWIFT.format(url=server.url, secret=SECRET))
+        api = ImageAPI(load_config([config]))
+        caplog.set_level(logging.DEBUG, logger="imageapi")
+        for library in ("urllib3", "keystoneauth", "swiftclient"):
+            caplog.set_level(logging.INFO, logger=library)
+        response = webob.Request.blank("/v1/images/i").send(api)
+        told = f"{response.status}{response.headerlist}"
+        if response.status_code != 200:
+            told += response.text
+        elif hasattr(response.app_iter, "close"):
+            response.app_iter.close()
+        api.close()
+        cli.main(["--debug", "--config-file", str(config), "check"])
+        cli.main(["--debug", "--config-file", str(config), "show", "i"])
+        cli.main(["--debug", "--config-file", str(config), "add", os.devnull])
+    shown = capsys.readouterr()
+    assert SECRET not in told
     assert SECRET not in caplog.text
     assert SECRET not in shown.err + shown.out

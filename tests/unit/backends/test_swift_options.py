@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a wrong configuration of Swift's sections is told, and what they share."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,3 +151,28 @@ def test_nothing_shows_the_password(tmp_path: Path) -> None:
     for thing in (store, store.account, backends):
         assert SECRET not in repr(thing)
     backends.close()
+
+
+WITHOUT_EXTRA = """\
+import sys
+sys.modules["keystoneauth1"] = None  # as where it is not installed
+import imageapi
+from imageapi import loading, opts
+assert "imageapi_store_file" in dict(opts.list_opts())
+assert "imageapi_store_swift" not in dict(opts.list_opts())
+try:
+    loading.load(imageapi.load_config(sys.argv[1:]))
+except imageapi.ConfigurationError as error:
+    print(*error.problems, sep="\\n")
+"""
+
+
+def test_without_the_extra(tmp_path: Path) -> None:
+    """It is named; and the other backends do not need it."""
+    path = tmp_path / "imageapi.conf"
+    path.write_text(BOTH.format(store="", cloud=PASSWORD))
+    command = [sys.executable, "-c", WITHOUT_EXTRA, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("; pip install 'imageapi[swift]'" in line for line in lines)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GiB that ``imageapi add`` puts into a real Swift, and glanceclient v1 downloads."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from glanceclient.v1.client import Client
+
+from tests.functional.servers import BIN, serving
+from tests.functional.swift import running_swift, section, v1_options
+
+MIB = 1024 * 1024
+SIZE = 1024 * MIB
+
+CONFIG = """\
+[imageapi]
+registry = swift
+stores = swift
+[imageapi_registry_swift]
+container = records
+auth_section = cloud
+[imageapi_store_swift]
+container = images
+auth_section = cloud
+segment_size = {segment_size}
+[cloud]
+{cloud}
+"""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.timeout(300),
+]
+
+
+def data() -> Iterator[bytes]:
+    """A GiB of which no MiB is like another."""
+    block = bytearray(hashlib.shake_256(b"large").digest(MIB))
+    for number in range(SIZE // MIB):
+        block[:8] = number.to_bytes(8)
+        yield bytes(block)
+
+
+def test_large_image(tmp_path: Path) -> None:
+    (tmp_path / "swift").mkdir()
+    with running_swift(tmp_path / "swift") as swift:
+        client = swift.client()
+        for container in ("records", "images"):
+            client.put_container(container)
+        config = tmp_path / "imageapi.conf"
+        cloud = section(v1_options(swift))
+        config.write_text(CONFIG.format(segment_size=300 * MIB, cloud=cloud))
+        md5 = add(config)
+        head = client.head_object("images", "large")
+        assert head["x-static-large-object"] == "True"
+        assert len(client.get_container("images_segments")[1]) == 4
+        client.close()
+        with serving(config) as port:
+            image = Client(f"http://127.0.0.1:{port}", token="t").images.get("large")
+            assert (image.size, image.checksum) == (SIZE, md5)
+            # It compares the MD5 itself; here it is computed once more.
+            assert hashed(image.data()) == (SIZE, md5)
+
+
+def add(config: Path) -> str:
+    """Pipe the data into ``imageapi add``; its MD5."""
+    command = [str(BIN / "imageapi"), "--config-file", str(config), "add", "-", "--id", "large"]
+    md5 = hashlib.md5()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        for chunk in data():
+            md5.update(chunk)
+            process.stdin.write(chunk)
+        assert process.communicate(timeout=120)[0] == b"large\n"
+    assert process.returncode == 0
+    return md5.hexdigest()
+
+
+def hashed(chunks: Iterator[bytes]) -> tuple[int, str]:
+    md5 = hashlib.md5()
+    size = 0
+    for chunk in chunks:
+        md5.update(chunk)
+        size += len(chunk)
+    return size, md5.hexdigest()
