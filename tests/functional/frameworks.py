@@ -10,7 +10,6 @@ import http.client
 import importlib.metadata
 import os
 import re
-import shlex
 import shutil
 import socket
 import tempfile
@@ -25,21 +24,17 @@ from urllib.parse import quote
 import psutil
 
 from tests.deployment import Deployment, get
-from tests.functional import basic_auth, keeping_store
-from tests.functional.servers import BIN, connection, free_port, running
+from tests.functional import basic_auth, examples, keeping_store
+from tests.functional.servers import connection
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
-PAGE = ROOT / "docs" / "frameworks.md"
+PAGE = examples.ROOT / "docs" / "frameworks.md"
 
 POLICY = """\
 "download_image": "user_id:alice or not 'yes':%(restricted)s"
 """
 
-GUNICORN = """\
+HOOKS = """\
 from tests.functional import basic_auth
-
-bind = "127.0.0.1:{port}"
 
 
 def post_worker_init(worker):
@@ -72,10 +67,12 @@ def _rows(framework: str, distribution: str, example: str, *ways: str) -> Iterat
         yield Row(framework, distribution, way, example, WAYS[way])
 
 
+ALONE = "behind a pipeline"
 WAYS = {
     "under a prefix": "/glance/v1/images/",
     "in front": "/v1/images/",
     "at /v1": "/v1/images/",
+    "behind a pipeline": "/v1/images/",
     "in a view": "/download/",
 }
 BESIDE = ("under a prefix", "in front")
@@ -87,6 +84,7 @@ ROWS = [
     *_rows("Pyramid", "pyramid", "pyramid_app.py", *BESIDE, "in a view"),
     *_rows("Falcon", "falcon", "falcon_app.py", *BESIDE),
     *_rows("Bottle", "bottle", "bottle_app.py", *BESIDE),
+    *_rows("oslo.middleware", "oslo.middleware", "oslo", ALONE),
     *_rows("FastAPI", "fastapi", "fastapi_app.py", "under a prefix", "at /v1"),
     *_rows("Starlette", "starlette", "starlette_app.py", "under a prefix", "at /v1"),
 ]
@@ -98,12 +96,6 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-def command_of(example: Path) -> list[str]:
-    """How to run an example, as it says at its top."""
-    (command,) = re.findall(r"^#? +((?:gunicorn|uvicorn|python3?) .*)$", example.read_text(), re.M)
-    return shlex.split(command)
 
 
 @dataclass(frozen=True)
@@ -260,25 +252,15 @@ class Bench:
 
     @contextmanager
     def _start(self, example: str, folder: Path, change: Change | None = None) -> Iterator[Served]:
-        source = EXAMPLES / example
-        if source.is_dir():
-            shutil.copytree(source, folder)
-            command = command_of(folder / "api-paste.ini")
-        else:
-            folder.mkdir()
-            shutil.copy(source, folder)
-            command = command_of(source)
+        command = examples.copy(example, folder)
         if change is not None:
             change.make(folder)
         shutil.copy(self.deployment.config_file, folder / "imageapi.conf")
-        port = free_port()
-        (folder / "gunicorn.conf.py").write_text(GUNICORN.format(port=port))
-        environ = {"PYTHONPATH": f"{ROOT}:{self._folder}"}
+        environ = {"PYTHONPATH": f"{examples.ROOT}:{self._folder}"}
         if command[0] == "uvicorn":
             environ["EXAMPLE"] = command[-1]
-            command[-1:] = ["--factory", "tests.functional.basic_auth:asgi", "--port", str(port)]
-        command[0] = str(BIN / command[0])
-        with running(command, port, folder / "server.log", environ, folder) as process:
+            command[-1:] = ["--factory", "tests.functional.basic_auth:asgi"]
+        with examples.run(command, folder, environ, HOOKS) as (port, process):
             images = self.deployment.images
             patience = 20 if change is None else 2
             yield Served(port, psutil.Process(process.pid), images, patience)
@@ -322,7 +304,8 @@ def _get(bench: Bench, served: Served, row: Row) -> None:
         assert answer.status == 200
         assert answer.body == GIVEN
     assert served.holds_images(False)
-    assert b"the site" in served.ask("/").body
+    if row.way != ALONE:
+        assert b"the site" in served.ask("/").body
 
 
 def _head(bench: Bench, served: Served, row: Row) -> None:
