@@ -18,7 +18,7 @@ images = imageapi.ImageAPI(imageapi.load_config(["imageapi.conf"]))
 
 
 def identified(environ, start_response):
-    # What Starlette's AuthenticationMiddleware found out; nobody is logged in: None.
+    # From Starlette's AuthenticationMiddleware; None where nobody is logged in.
     user = getattr(environ["asgi.scope"].get("user"), "username", None)
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     return images(environ, start_response)

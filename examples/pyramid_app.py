@@ -42,7 +42,7 @@ in_front = imageapi.ImageAPIMiddleware(app, conf)
 
 
 def application(environ, start_response):
-    # Of whatever authenticates users in front of this; nobody is logged in: None.
+    # From whatever authenticates users in front of this; None where nobody is logged in.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     return in_front(environ, start_response)

@@ -16,7 +16,7 @@ def context(global_conf):
 
     def wrap(app):
         def with_context(environ, start_response):
-            # Of whatever authenticates users in front of this; nobody is logged in: None.
+            # From whatever authenticates users in front of this; None where nobody is logged in.
             user = environ.get("REMOTE_USER")
             environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
             # oslo.log finds it when imageapi logs, in this thread, until the next request.

@@ -7,7 +7,7 @@ import imageapi
 def identity(global_conf):
     def wrap(app):
         def identified(environ, start_response):
-            # Of whatever authenticates users in front of this; nobody is logged in: None.
+            # From whatever authenticates users in front of this; None where nobody is logged in.
             user = environ.get("REMOTE_USER")
             environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
             return app(environ, start_response)

@@ -90,6 +90,9 @@ ROWS = [
 ]
 
 
+SERVERS = ("gunicorn", "uvicorn", "a2wsgi")
+
+
 class Answer(NamedTuple):
     """What a client got; the names of headers in lower case."""
 
@@ -286,10 +289,15 @@ class Bench:
         lines = ["| framework | version | imageapi is | " + " | ".join(COLUMNS) + " |"]
         lines.append("|---" * (3 + len(COLUMNS)) + "|")
         for row in ROWS:
-            version = importlib.metadata.version(row.distribution) if row.distribution else ""
+            version = _version_of(row.distribution) if row.distribution else ""
             cells = [self.outcome(row, column) for column in COLUMNS]
             lines.append(f"| {row.framework} | {version} | {row.way} | {' | '.join(cells)} |")
-        return "\n".join(lines) + "\n"
+        served_by = ", ".join(f"{name} {_version_of(name)}" for name in SERVERS)
+        return "\n".join([*lines, "", f"Tried with {served_by}.", ""])
+
+
+def _version_of(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
 
 
 _ZEROS = hashlib.md5(bytes(BIG), usedforsecurity=False).hexdigest()
