@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional import frameworks
-from tests.functional.frameworks import COLUMNS, ROWS, Change
+from tests.functional.framework_checks import COLUMNS
+from tests.functional.framework_table import Outcomes, table_of_the_page
+from tests.functional.frameworks import ROWS, Bench, Change, Row
 
 IDENTITY = 'environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)'
 
@@ -84,27 +85,29 @@ app.add_middleware(GZipMiddleware)
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[frameworks.Bench]:
-    with frameworks.Bench(tmp_path_factory.mktemp("frameworks")) as bench:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with Bench(tmp_path_factory.mktemp("frameworks")) as bench:
         yield bench
+
+
+@pytest.fixture(scope="module")
+def outcomes(bench: Bench) -> Outcomes:
+    return Outcomes(bench)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_cell(bench: frameworks.Bench, row: frameworks.Row, column: str) -> None:
-    bench.check(row, column)
+def test_cell(outcomes: Outcomes, row: Row, column: str) -> None:
+    outcomes.check(row, column)
 
 
-def test_table_of_the_page_is_what_came_out(bench: frameworks.Bench) -> None:
-    table = bench.table()
-    run = "run python -m tests.functional.frameworks"
-    assert frameworks.table_of_the_page() == table, run
+def test_table_of_the_page_is_what_came_out(outcomes: Outcomes) -> None:
+    run = "run python -m tests.functional.framework_table"
+    assert table_of_the_page() == outcomes.table(), run
 
 
 @pytest.mark.parametrize(("cell", "change"), WRONG.items(), ids=map(str, WRONG))
-def test_what_is_wrong_is_noticed(
-    bench: frameworks.Bench, cell: tuple[str, str], change: Change
-) -> None:
+def test_what_is_wrong_is_noticed(bench: Bench, cell: tuple[str, str], change: Change) -> None:
     (row,) = (row for row in ROWS if row.id == cell[0])
     with bench.serve_wrong(change) as served, pytest.raises(AssertionError):
         COLUMNS[cell[1]](bench, served, row)
