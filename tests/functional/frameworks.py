@@ -74,7 +74,7 @@ ROWS = [
     *_rows("Flask", "Flask", "flask_app.py", *BESIDE, "in a view"),
     *_rows("Django", "Django", "django_app.py", *BESIDE, "in a view"),
     *_rows("Pyramid", "pyramid", "pyramid_app.py", *BESIDE, "in a view"),
-    *_rows("Falcon", "falcon", "falcon_app.py", *BESIDE),
+    *_rows("Falcon", "falcon", "falcon_app.py", *BESIDE, "in a view"),
     *_rows("Bottle", "bottle", "bottle_app.py", *BESIDE),
     *_rows("oslo.middleware", "oslo.middleware", "oslo", ALONE),
     *_rows("FastAPI", "fastapi", "fastapi_app.py", "under a prefix", "at /v1"),
