@@ -75,7 +75,11 @@ CORE = (
 
 
 def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
-    """All shipped options by section, for oslo-config-generator."""
+    """All shipped options by section.
+
+    For oslo-config-generator, and for who sets them in code before `imageapi.ImageAPI`
+    registers them.
+    """
     # Not above: whoever serves files need not load an HTTP client.
     from imageapi.backends.file import FileRegistry, FileStore
     from imageapi.backends.http_registry import HTTPRegistry

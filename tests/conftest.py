@@ -10,6 +10,9 @@ from imageapi.backends import folder
 from tests.deployment import Deployment
 from tests.memory import Memory
 
+# Its assertions are to tell what they found, as those of tests do.
+pytest.register_assert_rewrite("tests.functional.framework_checks")
+
 # A distribution of its own, whose tests run where it is installed: functional/test_plugin.py.
 collect_ignore = ["plugin_dist"]
 

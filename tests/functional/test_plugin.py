@@ -3,7 +3,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.functional import wheel
 from tests.functional.servers import BIN, free_port, running
 
 ROOT = Path(__file__).parents[2]
@@ -44,20 +44,6 @@ def files_of_the_page() -> dict[str, str]:
     return {path: text for path, _, text in BLOCK.findall(PAGE) if path}
 
 
-def wheel(folder: Path) -> Path:
-    """Build ours from a copy, in which no earlier build has left anything."""
-    source = folder / "source"
-    shutil.copytree(ROOT / "imageapi", source / "imageapi")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
-    subprocess.run(
-        [*command, "--outdir", folder, source], check=True, capture_output=True, timeout=120
-    )
-    (built,) = folder.glob("imageapi-*.whl")
-    return built
-
-
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     """Follow the page up to its end: write its files, run its commands, but for the server."""
@@ -66,7 +52,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     environ |= {
         "PATH": f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin",
         "HOME": str(folder),
-        "IMAGEAPI": str(wheel(tmp_path_factory.mktemp("wheel"))),
+        "IMAGEAPI": str(wheel.build(tmp_path_factory.mktemp("wheel"))),
         "PIP_CONSTRAINT": str(ROOT / "requirements-test.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }

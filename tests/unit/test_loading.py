@@ -12,7 +12,9 @@ from oslo_config import cfg
 import imageapi
 from imageapi import loading
 from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.caller import ANONYMOUS
 from imageapi.errors import ConfigurationError
+from imageapi.opts import list_opts
 from imageapi.policy.rules import RulesPolicy
 
 
@@ -410,6 +412,60 @@ def test_loading_twice_from_one_conf() -> None:
     conf([], default_config_files=[], default_config_dirs=[])
     first, second = imageapi.ImageAPI(conf), imageapi.ImageAPI(conf)
     assert first.backends.registry.backend is not second.backends.registry.backend
+
+
+def test_options_that_are_set_in_code(tmp_path: Path) -> None:
+    """Registered from the public list, and then once more by the loader."""
+    (tmp_path / "policy.yaml").write_text('"download_image": "!"')
+    conf = imageapi.load_config([])
+    for section, options in list_opts():
+        conf.register_opts(options, group=section)
+    conf.set_override("registry", "http", group="imageapi")
+    conf.set_override("stores", ["http", "file"], group="imageapi")
+    conf.set_override("endpoint", "http://records.example", group="imageapi_registry_http")
+    conf.set_override("allowed_urls", ["http://data.example"], group="imageapi_store_http")
+    conf.set_override("directory", "/images", group="imageapi_store_file")
+    conf.set_override("policy_file", f"{tmp_path}/policy.yaml", group="imageapi_policy_rules")
+    backends = loading.load(conf)
+    assert [loaded.driver for loaded in backends] == ["http", "http", "file", "rules"]
+    store = backends.stores[1].backend
+    assert isinstance(store, FileStore)
+    assert store.directory == "/images"
+    assert not backends.policy.backend.allows("download_image", ANONYMOUS, {})
+    backends.close()
+
+
+def test_what_is_wrong_in_code_is_told_at_once() -> None:
+    conf = imageapi.load_config([])
+    conf.register_opts(dict(list_opts())["imageapi"], group="imageapi")
+    with pytest.raises(cfg.NoSuchOptError, match="verify_checksums"):
+        conf.set_override("verify_checksums", "always", group="imageapi")
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        conf.set_override("chunk_size", 0, group="imageapi")
+    conf.set_override("registry", "flie", group="imageapi")
+    with pytest.raises(ConfigurationError, match="did you mean 'file'"):
+        imageapi.ImageAPI(conf)
+
+
+def test_host_goes_on_with_its_own_options(tmp_path: Path) -> None:
+    """Its arguments, its sections and its changes of files are none of ours."""
+    path = tmp_path / "host.conf"
+    path.write_text("[DEFAULT]\ndebug = true\n[host]\nname = a\n[imageapi]\npolicy = visible\n")
+    conf = cfg.ConfigOpts()
+    conf.register_cli_opt(cfg.IntOpt("workers"))
+    conf.register_opt(cfg.StrOpt("name", mutable=True), group="host")
+    conf(["--config-file", str(path), "--workers", "3"], project="host")
+    backends = loading.load(conf)
+    conf.register_opt(cfg.BoolOpt("debug"))
+    assert (conf.workers, conf.debug, conf.host.name) == (3, True, "a")
+    assert backends.policy.name == "visible"
+    path.write_text(path.read_text().replace("name = a", "name = b"))
+    conf.mutate_config_files()
+    assert conf.host.name == "b"
+    assert set(conf) - {"config_file", "config_dir", "config_source", "shell_completion"} == {
+        *("workers", "debug", "host"),
+        *("imageapi", "imageapi_registry_file", "imageapi_store_file"),
+    }
 
 
 def test_conf_that_was_not_called_is_told() -> None:

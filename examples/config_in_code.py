@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""imageapi configured in code: there is no file.
+
+In a folder with the folders registry and images:
+
+    gunicorn --worker-class gthread --threads 8 --no-control-socket config_in_code:application
+
+Images are at /v1/images/{image_id}.
+"""
+
+import imageapi
+from imageapi.opts import list_opts
+
+SETTINGS = {
+    "imageapi": {"stores": ["file", "archive:file"], "verify_checksum": "always"},
+    "imageapi_registry_file": {"directory": "registry"},
+    "imageapi_store_file": {"directory": "images"},
+    "imageapi_store_archive": {"directory": "archive"},
+}
+
+# The shipped options by section; a backend that has another name has those of its driver.
+options = dict(list_opts())
+options["imageapi_store_archive"] = options["imageapi_store_file"]
+
+conf = imageapi.load_config([])
+for section, settings in SETTINGS.items():
+    conf.register_opts(options[section], group=section)
+    for name, value in settings.items():
+        conf.set_override(name, value, group=section)
+
+application = imageapi.ImageAPI(conf)

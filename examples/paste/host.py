@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What api-paste.ini names of the host's own: who asks, and the site."""
+
+import imageapi
+
+
+def identity(global_conf):
+    def wrap(app):
+        def identified(environ, start_response):
+            # From whatever authenticates users in front of this; None where nobody is logged in.
+            user = environ.get("REMOTE_USER")
+            environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
+            return app(environ, start_response)
+
+        return identified
+
+    return wrap
+
+
+def site(global_conf):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"the site"]
+
+    return app

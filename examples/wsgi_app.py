@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""imageapi with a plain WSGI application: under a prefix, and in front.
+
+In a folder with an imageapi.conf:
+
+    gunicorn --worker-class gthread --threads 8 --no-control-socket wsgi_app:application
+
+Images are at /glance/v1/images/{image_id} and at /v1/images/{image_id}: keep the
+way that you need.
+"""
+
+import imageapi
+
+
+def site(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"the site"]
+
+
+in_front = imageapi.ImageAPIMiddleware(site, imageapi.load_config(["imageapi.conf"]))
+images = in_front.api
+
+
+def application(environ, start_response):
+    # From whatever authenticates users in front of this; None where nobody is logged in.
+    user = environ.get("REMOTE_USER")
+    environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
+
+    if environ["PATH_INFO"].startswith("/glance/"):
+        environ["SCRIPT_NAME"] += "/glance"
+        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/glance")
+        return images(environ, start_response)
+    return in_front(environ, start_response)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example for oslo.middleware: its pipeline, behind a real nginx that clients see."""
+
+import http.client
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment
+from tests.functional import examples
+from tests.functional.nginx import nginx
+from tests.functional.servers import connection
+
+BIG = os.urandom(3_000_000)
+
+PROXY = """\
+location /glance/ {
+    proxy_pass http://127.0.0.1:UPSTREAM/;
+    proxy_set_header Host internal.example.com;
+    proxy_set_header X-Forwarded-Host $http_host;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Prefix /glance;
+    proxy_set_header Forwarded "";
+}
+"""
+
+DASHBOARD = "https://dashboard.example.com"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What clients see, and where the service logs."""
+
+    port: int
+    log_file: Path
+
+    def ask(
+        self, path: str, method: str = "GET", **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """An answer; of its body what came of it."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        with connection(self.port) as client:
+            client.request(method, path, headers=sent)
+            response = client.getresponse()
+            try:
+                return response, response.read()
+            except http.client.IncompleteRead as error:
+                return response, error.partial
+
+    def logged(self) -> str:
+        return self.log_file.read_text()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("oslo")
+    deployment = Deployment(folder / "deployment")
+    deployment.add("good", BIG)
+    for number in range(8):
+        deployment.add(f"corrupt-{number}", BIG, checksum="0" * 32)
+        deployment.record(f"malformed-{number}", status="unheard-of")
+    command = examples.copy("oslo", folder / "example")
+    deployment.config_file.rename(folder / "example" / "imageapi.conf")
+    (folder / "nginx").mkdir()
+    with examples.run(command, folder / "example") as (upstream, _):
+        server = PROXY.replace("UPSTREAM", str(upstream))
+        with nginx(folder / "deployment", folder / "nginx", server=server) as port:
+            yield Service(port, folder / "example" / "server.log")
+
+
+def id_of(response: http.client.HTTPResponse) -> str:
+    request_id = response.getheader("x-openstack-request-id")
+    assert request_id is not None
+    assert re.fullmatch(r"req-[0-9a-f-]{36}", request_id)
+    return request_id
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "told"),
+    [("malformed", 500, "status"), ("corrupt", 200, "broken off after 3000000 bytes")],
+)
+def test_request_id_is_in_our_lines(service: Service, kind: str, status: int, told: str) -> None:
+    """Of each of several requests at once, before its answer and in the middle of its body."""
+    paths = {number: f"/glance/v1/images/{kind}-{number}" for number in range(8)}
+    with ThreadPoolExecutor(8) as pool:
+        answers = dict(zip(paths, pool.map(service.ask, paths.values()), strict=True))
+    for number, (response, body) in answers.items():
+        assert response.status == status
+        assert len(body) < len(BIG)
+        (line,) = (line for line in service.logged().splitlines() if f"'{kind}-{number}'" in line)
+        assert re.search(rf" ERROR imageapi\S* \[.*{id_of(response)} .*{told}", line)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_uri_is_the_public_one(service: Service, method: str) -> None:
+    response, _ = service.ask("/glance/v1/images/good", method)
+    uri = response.getheader("X-Image-Meta-Uri") or ""
+    assert uri == f"http://127.0.0.1:{service.port}/glance/v1/images/good"
+    response, body = service.ask(uri)
+    assert (response.status, body) == (200, BIG)
+
+
+def test_uri_of_the_details_is_the_public_one(service: Service) -> None:
+    _, body = service.ask("/glance/v1/images/good?format=json")
+    assert f'"http://127.0.0.1:{service.port}/glance/v1/images/good"'.encode() in body
+
+
+def test_healthcheck(service: Service) -> None:
+    response, body = service.ask("/glance/healthcheck")
+    assert (response.status, body) == (200, b"OK")
+    maintenance = service.log_file.parent / "maintenance"
+    maintenance.touch()
+    assert service.ask("/glance/healthcheck")[0].status == 503
+    assert service.ask("/glance/v1/images/good")[0].status == 200
+    maintenance.unlink()
+
+
+def test_cors(service: Service) -> None:
+    path = "/glance/v1/images/good"
+    response, body = service.ask(path, Origin=DASHBOARD, Range="bytes=1-3")
+    assert (response.status, body) == (206, BIG[1:4])
+    assert response.getheader("Access-Control-Allow-Origin") == DASHBOARD
+    exposed = response.getheader("Access-Control-Expose-Headers") or ""
+    assert "X-Image-Meta-Checksum" in exposed.split(",")
+    response, _ = service.ask(path, Origin="https://other.example.com")
+    assert response.getheader("Access-Control-Allow-Origin") is None
+
+
+@pytest.mark.parametrize(("method", "allowed"), [("GET", "GET"), ("DELETE", None)])
+def test_cors_preflight(service: Service, method: str, allowed: str | None) -> None:
+    asked = {"Access_Control_Request_Method": method, "Access_Control_Request_Headers": "Range"}
+    response, _ = service.ask("/glance/v1/images/good", "OPTIONS", Origin=DASHBOARD, **asked)
+    assert response.status == 200
+    assert response.getheader("Access-Control-Allow-Methods") == allowed
