@@ -137,7 +137,7 @@ class SwiftAccount:
         while True:
             try:
                 login = self._session.login()
-                url = Url.parse(f"{str(login.endpoint).rstrip('/')}{path}{query and '?'}{query}")
+                url = login.url_of(path, query)
                 response = self._upstream.request(method, url, {**headers, **login.headers}, body)
             except NotReached as error:
                 if not can_be_sent_again or not again.after_no_answer(error):
@@ -145,13 +145,10 @@ class SwiftAccount:
                 continue
             if not can_be_sent_again:
                 return response, url
-            if again.after_refused_login(response):
+            if again.after_refused_login(response) and self._session.renew(login):
                 close(response)
-                if self._session.renew(login):
-                    continue
-            elif again.after_answer(response, url):
-                continue
-            return response, url
+            elif not again.after_answer(response, url):
+                return response, url
 
     def check(self, container: str) -> str:
         """Whether a container is there and may be read.

@@ -51,18 +51,17 @@ class SwiftRegistry(RegistryBackend):
         if known is not None:
             headers["If-None-Match"] = known.etag
         response, url = self.account.request("GET", path, headers)
-        if response.status == 304 and known is not None:
-            close(response)
-            return known.image
-        if response.status != 200:
-            close(response)
-            if response.status in (*ABSENT, NO_NAME):
-                raise ImageNotFound("no record")
-            refuse_status(response, url)
         if (response.length_remaining or 0) > _LARGEST_RECORD:
             close(response)
             raise MalformedImage(f"{url.shown}: larger than {_LARGEST_RECORD} bytes")
+        # Of any status, so that the connection can be kept.
         data = read_small(response, url, _LARGEST_RECORD)
+        if response.status == 304 and known is not None:
+            return known.image
+        if response.status in (*ABSENT, NO_NAME):
+            raise ImageNotFound("no record")
+        if response.status != 200:
+            refuse_status(response, url)
         try:
             image = document.parse(data, image_id)
         except MalformedImage as error:

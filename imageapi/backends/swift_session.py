@@ -4,6 +4,7 @@
 No text of an error holds what keystoneauth or a server said.
 """
 
+import dataclasses
 import hashlib
 import os
 import ssl
@@ -46,6 +47,14 @@ class Login(NamedTuple):
 
     headers: Mapping[str, str]
     endpoint: Url
+
+    def url_of(self, path: str, query: str = "") -> Url:
+        """The URL of what lies in the account.
+
+        :param path: in the spelling of `Url`.
+        """
+        path = self.endpoint.path.rstrip("/") + path
+        return dataclasses.replace(self.endpoint, path=path, query=query or None)
 
     def __repr__(self) -> str:
         return "<Login>"

@@ -31,12 +31,14 @@ class RawServer:
     """Answers as a test says.
 
     :ivar requests: all there were.
+    :ivar accepted: how many connections there were.
     :ivar sent: how many bytes of answers the system took.
     """
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.requests: list[Request] = []
+        self.accepted = 0
         self._open = 0
         self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -72,6 +74,7 @@ class RawServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             self._count(1)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 

@@ -15,7 +15,7 @@ from imageapi.backends import swift_account
 from imageapi.backends.swift_registry import SwiftRegistry
 from imageapi.backends.swift_store import SwiftStore
 from imageapi.caller import ANONYMOUS
-from imageapi.errors import BackendError, BackendUnavailable, BadReply, DataChanged
+from imageapi.errors import BackendError, BackendUnavailable, BadReply, DataChanged, ImageNotFound
 from imageapi.testing.suite import build
 from tests.functional.raw_server import Answer, RawServer, Request
 
@@ -345,6 +345,37 @@ def test_record_that_drips(make: Any) -> None:
         assert time.monotonic() - began < 5
         assert "x-auth-token" not in server.requests[0].headers
         assert server.requests[0].headers["x-newest"] == "true"
+        registry.close()
+
+
+def test_records_are_asked_for_on_one_connection() -> None:
+    """Whatever comes of it; a new one for each would cost more than the record."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.target.endswith("/absent.json"):
+            status = "404 Not Found\r\nContent-Length: 6\r\n\r\nabsent"
+        elif "if-none-match" in request.headers:
+            status = f"304 Not Modified\r\nEtag: {ETAG}\r\nContent-Length: 0\r\n\r\n"
+        else:
+            record = '{"status": "active"}'
+            status = f"200 OK\r\nEtag: {ETAG}\r\nContent-Length: {len(record)}\r\n\r\n{record}"
+        connection.sendall(f"HTTP/1.1 {status}".encode())
+        return True
+
+    with RawServer(answer) as server:
+        registry = build(
+            SwiftRegistry,
+            container="records",
+            auth_type="none",
+            endpoint_override=f"{server.url}/v1/AUTH_acme",
+        )
+        first = registry.get("i", ANONYMOUS)
+        for _ in range(3):
+            assert registry.get("i", ANONYMOUS) is first
+            with pytest.raises(ImageNotFound):
+                registry.get("absent", ANONYMOUS)
+        assert len(server.requests) == 7
+        assert server.accepted == 1
         registry.close()
 
 
