@@ -67,13 +67,18 @@ def test_shell(tmp_path: Path, page: Path) -> None:
     assert len(list((tmp_path / "registry").iterdir())) == 1
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_configurations_of_the_page_on_http(tmp_path: Path, number: int) -> None:
-    """Each is accepted; the first is the example, but for its comments."""
-    text = blocks(ROOT / "docs" / "http.md", "ini")[number]
-    example = (ROOT / "examples" / "glance-v2.conf").read_text()
-    lines = [line for line in example.splitlines() if not line.startswith("#")]
-    assert number != 0 or text.split() == " ".join(lines).split()
+@pytest.mark.parametrize(
+    ("page", "number", "example"),
+    [("http", 0, "glance-v2.conf"), ("http", 1, None), ("swift", 0, "swift.conf")],
+)
+def test_configurations_of_pages(
+    tmp_path: Path, page: str, number: int, example: str | None
+) -> None:
+    """Each is accepted; those that are examples too are the same, but for comments."""
+    text = blocks(ROOT / "docs" / f"{page}.md", "ini")[number]
+    if example is not None:
+        lines = (ROOT / "examples" / example).read_text().splitlines()
+        assert text.split() == " ".join(line for line in lines if line[:1] != "#").split()
     (tmp_path / "imageapi.conf").write_text(text)
     imageapi.ImageAPI(imageapi.load_config([tmp_path / "imageapi.conf"])).close()
 
