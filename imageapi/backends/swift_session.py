@@ -85,7 +85,7 @@ class SwiftSession:
         }
         self._refuse_override()
         self._lock = threading.Lock()
-        self._http: requests.Session | None = None
+        self._session: Session | None = None
         self._process = os.getpid()
         self._login: Login | None = None
         self._failed: tuple[float, BackendError] | None = None
@@ -123,13 +123,13 @@ class SwiftSession:
     def close(self) -> None:
         """Close the connections that are kept open; the next login makes new ones."""
         with self._lock:
-            if self._http is not None and self._process == os.getpid():
-                self._http.close()
-                self._http = None
+            if self._session is not None and self._process == os.getpid():
+                self._session.session.close()
+                self._session = None
 
     def _logged_in(self) -> Login:
         with self._telling():
-            session = self._session()
+            session = self._session_of_process()
             headers = self._headers(session)
             if self._login is None or self._login.headers != headers:
                 self._login = Login(headers, self._endpoint(session))
@@ -141,12 +141,16 @@ class SwiftSession:
             return {}
         return dict(session.get_auth_headers(self._auth) or {})
 
-    def _session(self) -> Session:
-        if self._http is None or self._process != os.getpid():
+    def _session_of_process(self) -> Session:
+        if self._session is None or self._process != os.getpid():
             # After a fork the parent goes on using the connections there are.
-            self._http = _http_session(self._settings.ssl_context)
+            self._session = Session(
+                session=_http_session(self._settings.ssl_context),
+                verify=self._verify,
+                timeout=self._settings.read_timeout,
+            )
             self._process = os.getpid()
-        return Session(session=self._http, verify=self._verify, timeout=self._settings.read_timeout)
+        return self._session
 
     def _endpoint(self, session: Session) -> Url:
         url = self._override
