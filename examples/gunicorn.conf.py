@@ -4,6 +4,8 @@
 #
 # docs/production.md says why it is so.
 
+import socket
+
 wsgi_app = "imageapi.wsgi:application"
 bind = "127.0.0.1:9292"
 
@@ -21,6 +23,13 @@ graceful_timeout = 30
 
 # gunicorn 25 and later would make a socket in the home folder.
 control_socket_disable = True
+
+
+def when_ready(server):
+    # How long a client may take nothing before its download ends, in milliseconds.
+    # The sockets of its connections inherit it. Leave it out for a Unix socket.
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300_000)
 
 
 def post_fork(server, worker):

@@ -140,15 +140,17 @@ def client_leaves(server: Running, deployment: Deployment) -> str:
         response.close()
     if not opened:
         return "read ahead"
-    return "closed" if closes(server, data) else "left open"
+    return "closed" if becomes_true(lambda: not server.open_on(data)) else "left open"
 
 
-def closes(server: Running, data: Path) -> bool:
-    """Whether no process of a server has a file open, soon."""
-    deadline = time.monotonic() + TIMEOUT
-    while server.open_on(data) and time.monotonic() < deadline:
+def becomes_true(condition: Callable[[], object]) -> bool:
+    """Whether a condition is true, or will be soon."""
+    deadline = time.monotonic() + 3 * TIMEOUT
+    while time.monotonic() < deadline:
+        if condition():
+            return True
         time.sleep(0.02)
-    return not server.open_on(data)
+    return False
 
 
 def ends(server: Running, image_id: str) -> str:

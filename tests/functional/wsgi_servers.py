@@ -2,6 +2,7 @@
 """The WSGI servers that are tried, each started as its users would start it."""
 
 import os
+import shutil
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -121,6 +122,7 @@ def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextMa
         text = (EXAMPLES / "uwsgi.ini").read_text()
         here = ("127.0.0.1:9292", f"127.0.0.1:{port}")
         (deployment.folder / "uwsgi.ini").write_text(replaced(text, here, *changes))
+        shutil.copy(EXAMPLES / "uwsgi_app.py", deployment.folder)
         (deployment.folder / "reload").touch()
         command = [str(BIN / "uwsgi"), "--ini", "uwsgi.ini"]
         environ = {"IMAGEAPI_CONFIG_FILE": str(deployment.config_file)}
