@@ -150,7 +150,7 @@ def test_reload_under_load(name: str, loaded: Deployment) -> None:
         kind.reload(server, loaded)
         if kind.at_once:
             assert load.is_told("new.example")
-        time.sleep(4)  # longer than anything waits that is not told to
+        time.sleep(3.5)  # longer than anything waits that is not told to
         assert [finish() == DATA for finish in downloads] == [True] * 7
         assert load.is_told("new.example")
         assert becomes_true(lambda: not set(old) & set(workers(server)))
