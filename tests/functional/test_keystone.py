@@ -19,7 +19,7 @@ from tests.functional.wsgi_servers import EXAMPLES, Running, gunicorn, replaced
 pytestmark = pytest.mark.timeout(300)
 
 # How long, in seconds, the tokens of the hasty Keystone are valid.
-SECONDS = 2
+SECONDS = 4
 
 POLICY = """"download_image": "not 'yes':%(guarded)s or role:image_reader"\n"""
 
@@ -132,6 +132,8 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def expired(cloud: Cloud) -> str:
     """A token of ann's that was valid, and was accepted, and has expired."""
+    # The first request of all takes its time.
+    assert get(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
     with hasty_keystone(cloud.keystone, SECONDS) as hasty:
         token = hasty.token("ann", "project-of-ann")
         issued = time.monotonic()
@@ -157,7 +159,7 @@ def ask(
     return connection.getresponse()
 
 
-@pytest.mark.parametrize("server", ["delayed", "strict", "lax"])
+@pytest.mark.parametrize("server", ["delayed", "strict"])
 class TestToken:
     def test_the_project_has_its_private_image(self, cloud: Cloud, server: str) -> None:
         running: Running = getattr(cloud, server)
@@ -202,6 +204,14 @@ class TestToken:
             assert get(running, "of-ann", **more) == refused
             assert get(running, "of-ann", cloud.tokens["ben"], **more) == 404
             assert get(running, "guarded", cloud.tokens["ben"], **more) == 403
+
+
+def test_one_file_for_both(cloud: Cloud) -> None:
+    assert get(cloud.lax, "of-ann", cloud.tokens["ann"]) == 200
+    assert get(cloud.lax, "of-ann", cloud.tokens["ben"]) == 404
+    assert get(cloud.lax, "guarded", cloud.tokens["reader"]) == 200
+    assert get(cloud.lax, "guarded", cloud.tokens["ben"]) == 403
+    assert get(cloud.lax, "public", "forged") == 401
 
 
 def test_token_that_was_revoked_after_it_was_seen(cloud: Cloud) -> None:
