@@ -39,8 +39,9 @@ def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Call
     In this order: ``environ['imageapi.caller']``, put there by the embedding
     application; keystonemiddleware's identity headers, believed only when
     its ``keystone.token_auth`` is in the environ, a key that no client can
-    set, and the status is Confirmed; else an anonymous caller, whose token,
-    where nobody has judged it yet, is just a text for an upstream to judge.
+    set, and the status is Confirmed, that of a service token too where there
+    is one; else an anonymous caller, whose token, where nobody has judged it
+    yet, is just a text for an upstream to judge.
 
     :param admin_roles: roles that make an admin, compared without case.
     :raises BackendError: ``environ['imageapi.caller']`` is no `Caller`.
@@ -56,9 +57,19 @@ def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Call
     if "keystone.token_auth" not in environ:
         token = environ.get("HTTP_X_AUTH_TOKEN")
         return Caller(token=token) if token else ANONYMOUS
-    if environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
+    if not _is_confirmed(environ):
         return ANONYMOUS
     return _from_keystone(environ, admin_roles)
+
+
+def _is_confirmed(environ: Mapping[str, Any]) -> bool:
+    """Whether keystonemiddleware would let the request pass, could it decide.
+
+    A service token that is none makes it refuse the user too: beside one it has not
+    looked at the user's access rules.
+    """
+    service = environ.get("HTTP_X_SERVICE_IDENTITY_STATUS", "Confirmed")
+    return (environ.get("HTTP_X_IDENTITY_STATUS"), service) == ("Confirmed", "Confirmed")
 
 
 def _from_keystone(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Caller:

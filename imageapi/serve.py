@@ -2,16 +2,24 @@
 """The command ``serve``: gunicorn with threads over the configuration."""
 
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from imageapi.api import ImageAPI
 from imageapi.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
+
+# In seconds: how long downloads may go on after SIGTERM, and how long in a worker
+# that SIGHUP has replaced; and how long a client may take nothing of its own.
+STOP_SECONDS = 30
+LEAVE_SECONDS = 6 * 60 * 60
+STALL_SECONDS = 300
 
 
 class Server(BaseApplication):
@@ -61,11 +69,38 @@ class _Master(Arbiter):
 
     app: Server
 
+    def __init__(self, app: Server) -> None:
+        super().__init__(app)
+        # Workers that were replaced, and still finish their downloads.
+        self._leaving: set[int] = set()
+
     def handle_hup(self) -> None:
-        # Workers that are replaced break long downloads off, and forget what
-        # they have verified: not for a configuration that is refused.
+        # Workers that are replaced forget what they have verified: not for a
+        # configuration that is refused.
         if self.app.renew():
+            self._leaving.update(self.WORKERS)
             super().handle_hup()
+
+    def manage_workers(self) -> None:
+        # gunicorn counts the leaving ones, and makes none in place of one that
+        # dies beside them.
+        super().manage_workers()
+        self._leaving.intersection_update(self.WORKERS)
+        for _ in range(len(self.WORKERS) - len(self._leaving), self.num_workers):
+            self.spawn_worker()
+
+
+def _give_up_stalled_clients(master: Arbiter) -> None:
+    for listener in master.LISTENERS:
+        # What is accepted inherits it.
+        milliseconds = STALL_SECONDS * 1000
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def _take_time_to_leave(_: Arbiter, worker: Worker) -> None:
+    # In the worker alone, since the first process waits as long as its own
+    # setting says, and meanwhile is deaf to signals.
+    worker.cfg.set("graceful_timeout", LEAVE_SECONDS)
 
 
 def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, Any]:
@@ -76,6 +111,9 @@ def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, 
         "threads": threads,
         "worker_class": "gthread",
         "proc_name": "imageapi",
+        "graceful_timeout": STOP_SECONDS,
+        "when_ready": _give_up_stalled_clients,
+        "post_fork": _take_time_to_leave,
         # gunicorn would put a socket under the home folder.
         "control_socket_disable": True,
     }

@@ -92,9 +92,10 @@ def call(
 
 @dataclass
 class Keystone:
-    """A running Keystone, and whom it knows."""
+    """A running Keystone, its folder, and whom it knows."""
 
     url: str
+    folder: Path
     admin: str = ""
 
     def token(self, user: str, project: str) -> str:
@@ -115,8 +116,20 @@ class Keystone:
             token: str = response.headers["X-Subject-Token"]
             return token
 
+    def revoke(self, token: str) -> None:
+        """Make a token invalid at once."""
+        call(f"{self.url}/auth/tokens", self.admin, method="DELETE", X_Subject_Token=token)
+
+    def role(self, name: str) -> None:
+        """Make a role."""
+        call(f"{self.url}/roles", self.admin, {"role": {"name": name}})
+
     def project(self, name: str) -> str:
-        """Make a project; returns its id."""
+        """Make a project, where there is none of that name; returns its id."""
+        there: list[dict[str, str]]
+        there = call(f"{self.url}/projects?name={name}", self.admin)["projects"]
+        if there:
+            return there[0]["id"]
         body = {"project": {"name": name, "domain_id": "default"}}
         made: str = call(f"{self.url}/projects", self.admin, body)["project"]["id"]
         return made
@@ -137,10 +150,9 @@ def keystone(folder: Path) -> Iterator[Keystone]:
     port = free_port()
     config = folder / "keystone.conf"
     config.write_text(KEYSTONE.format(folder=folder))
-    (folder / "gunicorn.conf.py").write_text(GUNICORN.format(port=port))
     url = f"http://127.0.0.1:{port}/v3"
-    bin_folder = ENVIRONMENTS / "keystone" / "bin"
-    manage = [str(bin_folder / "keystone-manage"), "--config-file", str(config)]
+    manage = [str(ENVIRONMENTS / "keystone" / "bin" / "keystone-manage")]
+    manage += ["--config-file", str(config)]
     user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
     owner = ["--keystone-user", user, "--keystone-group", group]
     for words in (
@@ -150,12 +162,32 @@ def keystone(folder: Path) -> Iterator[Keystone]:
         ["bootstrap", "--bootstrap-password", "admin", "--bootstrap-public-url", url],
     ):
         subprocess.run([*manage, *words], check=True, capture_output=True, timeout=120, cwd=folder)
-    command = [str(bin_folder / "gunicorn")]
-    environ = {"OS_KEYSTONE_CONFIG_FILES": str(config)}
-    with running(command, port, folder / "output.log", environ, folder):
-        server = Keystone(url)
+    with _answering(folder, config, port):
+        server = Keystone(url, folder)
         server.admin = server.token("admin", "admin")
         yield server
+
+
+@contextmanager
+def hasty_keystone(identity: Keystone, seconds: int) -> Iterator[Keystone]:
+    """A second door to a Keystone, whose tokens are valid for some seconds."""
+    port = free_port()
+    folder = identity.folder
+    config = folder / "hasty.conf"
+    token = f"[token]\nexpiration = {seconds}\n"
+    config.write_text(KEYSTONE.format(folder=folder) + token)
+    with _answering(folder, config, port):
+        yield Keystone(f"http://127.0.0.1:{port}/v3", folder)
+
+
+@contextmanager
+def _answering(folder: Path, config: Path, port: int) -> Iterator[None]:
+    """Run Keystone's application in a folder."""
+    (folder / "gunicorn.conf.py").write_text(GUNICORN.format(port=port))
+    command = [str(ENVIRONMENTS / "keystone" / "bin" / "gunicorn")]
+    environ = {"OS_KEYSTONE_CONFIG_FILES": str(config)}
+    with running(command, port, folder / "output.log", environ, folder):
+        yield
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from glanceclient.v1.client import Client
 
-from tests.functional.openstack import Keystone, call, glance, keystone
+from tests.functional.openstack import Keystone, call, glance
 from tests.functional.servers import BIN, serving
 
 ROOT = Path(__file__).parents[2]
@@ -70,12 +70,9 @@ def people(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with (
-        keystone(tmp_path_factory.mktemp("keystone")) as server,
-        glance(tmp_path_factory.mktemp("glance"), server) as url,
-    ):
-        tokens, projects = people(server)
+def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with glance(tmp_path_factory.mktemp("glance"), identity) as url:
+        tokens, projects = people(identity)
         config = tmp_path_factory.mktemp("front") / "glance-v2.conf"
         example = (ROOT / "examples" / "glance-v2.conf").read_text()
         config.write_text(example.replace("http://glance.example.com:9292", url))

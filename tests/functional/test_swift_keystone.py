@@ -16,7 +16,7 @@ from oslo_config import cfg
 import imageapi
 from imageapi.backends.swift_session import session_of
 from tests.deployment import get
-from tests.functional.openstack import Keystone, call, keystone
+from tests.functional.openstack import Keystone, call
 from tests.functional.swift import Swift, running_swift, section
 from tests.memory import close
 
@@ -74,11 +74,8 @@ class Cloud(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with (
-        keystone(tmp_path_factory.mktemp("keystone")) as identity,
-        running_swift(tmp_path_factory.mktemp("swift"), identity.url) as swift,
-    ):
+def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running_swift(tmp_path_factory.mktemp("swift"), identity.url) as swift:
         identity.user("swift", identity.project("service"), "admin")
         project = identity.project("demo")
         identity.user("demo", project, "member")
@@ -186,7 +183,7 @@ def test_a_revoked_token_is_renewed_once(cloud: Cloud, serve: Any) -> None:
     served = serve(cloud.application_credential())
     assert get(served.api, "/v1/images/i").body == DATA
     first = served.token()
-    revoke(cloud, first)
+    cloud.keystone.revoke(first)
     assert get(served.api, "/v1/images/i").body == DATA
     second = served.token()
     assert second != first
@@ -200,7 +197,7 @@ def test_a_token_that_is_revoked_in_the_middle_of_a_download(cloud: Cloud, serve
     response = get(served.api, "/v1/images/i")
     chunks = iter(response.app_iter)
     data = next(chunks, b"")
-    revoke(cloud, served.token())
+    cloud.keystone.revoke(served.token())
     cloud.swift.stop("proxy")
     starter = threading.Timer(0.5, cloud.swift.start, ["proxy"])
     starter.start()
@@ -208,8 +205,3 @@ def test_a_token_that_is_revoked_in_the_middle_of_a_download(cloud: Cloud, serve
     close(response)
     starter.join()
     assert data == DATA
-
-
-def revoke(cloud: Cloud, token: str) -> None:
-    url = f"{cloud.keystone.url}/auth/tokens"
-    call(url, cloud.keystone.admin, method="DELETE", X_Subject_Token=token)

@@ -36,6 +36,15 @@ def test_not_confirmed(status: str | None) -> None:
     assert from_environ(environ, ["admin"]) is ANONYMOUS
 
 
+@pytest.mark.parametrize("status", ["Invalid", "", "confirmed"])
+def test_service_token_that_is_none(status: str) -> None:
+    environ: dict[str, Any] = {**IDENTITY, "keystone.token_auth": object()}
+    environ["HTTP_X_SERVICE_IDENTITY_STATUS"] = status
+    assert from_environ(environ, ["admin"]) is ANONYMOUS
+    environ["HTTP_X_SERVICE_IDENTITY_STATUS"] = "Confirmed"
+    assert from_environ(environ, ["admin"]).user_id == "u"
+
+
 def test_older_name_of_the_project() -> None:
     environ: dict[str, Any] = {**IDENTITY, "keystone.token_auth": object()}
     environ["HTTP_X_TENANT_ID"] = environ.pop("HTTP_X_PROJECT_ID")

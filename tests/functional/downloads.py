@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is tried of each WSGI server: the same downloads, each told in a word."""
+
+import hashlib
+import http.client
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.deployment import Deployment
+from tests.functional.raw_server import RawServer, Request
+from tests.functional.wsgi_servers import Running
+
+SIZE = 100 * 1024 * 1024
+DATA = os.urandom(1024 * 1024) * 100
+MD5 = hashlib.md5(DATA).hexdigest()
+
+# Of the images whose data ends early.
+LENGTH = 8 * 1024 * 1024
+
+# Longer than anything here takes, even on a busy machine.
+TIMEOUT = 20
+
+
+@contextmanager
+def images(folder: Path) -> Iterator[Deployment]:
+    """A deployment with an image of 100 MiB, and with ones that cannot be completed."""
+    deployment = Deployment(folder)
+    with RawServer(_half) as upstream:
+        deployment.configure(
+            core="stores = file, upstream:http",
+            more=f"[imageapi_store_upstream]\nallowed_urls = {upstream.url}",
+        )
+        deployment.add("image", DATA)
+        deployment.add("damaged", DATA[:LENGTH], checksum="0" * 32)
+        for image_id, size in (("short", LENGTH), ("sizeless", None)):
+            location = f"{upstream.url}/{image_id}"
+            deployment.record(image_id, size=size, checksum=MD5, location=location)
+        yield deployment
+
+
+def _half(request: Request, connection: socket.socket) -> None:
+    """An upstream that closes the connection in the middle of what it sends."""
+    half = DATA[: LENGTH // 2]
+    if request.target == "/short":
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LENGTH)
+        connection.sendall(half)
+    else:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"%x\r\n%s\r\n" % (len(half), half))
+
+
+@contextmanager
+def client(server: Running) -> Iterator[http.client.HTTPConnection]:
+    """A client of a server; it speaks TLS where the server does."""
+    if server.tls is None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
+    else:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", server.port, timeout=TIMEOUT, context=server.tls
+        )
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def ask(
+    connection: http.client.HTTPConnection, image_id: str, method: str = "GET", **headers: str
+) -> http.client.HTTPResponse:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, f"/v1/images/{image_id}", headers=given)
+    return connection.getresponse()
+
+
+def whole(server: Running, deployment: Deployment) -> str:
+    with client(server) as connection:
+        response = ask(connection, "image")
+        assert response.getheader("Content-Length") == str(SIZE)
+        return "whole" if response.read() == DATA else "other bytes"
+
+
+def a_range(server: Running, deployment: Deployment) -> str:
+    with client(server) as connection:
+        response = ask(connection, "image", Range="bytes=1000000-8999999")
+        assert response.getheader("Content-Range") == f"bytes 1000000-8999999/{SIZE}"
+        right = response.read() == DATA[1_000_000:9_000_000]
+        return str(response.status) if right else "other bytes"
+
+
+def head(server: Running, deployment: Deployment) -> str:
+    with client(server) as connection:
+        response = ask(connection, "image", "HEAD")
+        assert response.getheader("Etag") == MD5
+        length = response.getheader("Content-Length")
+        word = str(response.status) if length == str(SIZE) else f"length {length}"
+        return word if response.read() == b"" and _next(connection) != "garbled" else "garbled"
+
+
+def not_modified(server: Running, deployment: Deployment) -> str:
+    with client(server) as connection:
+        response = ask(connection, "image", If_None_Match=f'"{MD5}"')
+        assert response.getheader("Etag") == MD5
+        word = str(response.status)
+        return word if response.read() == b"" and _next(connection) != "garbled" else "garbled"
+
+
+def two_on_a_connection(server: Running, deployment: Deployment) -> str:
+    with client(server) as connection:
+        response = ask(connection, "image", Range="bytes=0-99")
+        assert response.read() == DATA[:100]
+        return _next(connection)
+
+
+def _next(connection: http.client.HTTPConnection) -> str:
+    """What a next request on a connection meets, right after an answer's end."""
+    if connection.sock is None:
+        return "closes, and says so"
+    try:
+        response = ask(connection, "image", Range="bytes=100-199")
+        return "both" if response.read() == DATA[100:200] else "garbled"
+    except ConnectionError:
+        return "closes"
+    except http.client.HTTPException:
+        return "garbled"
+
+
+def client_leaves(server: Running, deployment: Deployment) -> str:
+    data = deployment.data_path("image")
+    with client(server) as connection:
+        connection.connect()
+        # Else the kernel takes so much off the server that no middle is left.
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        response = ask(connection, "image")
+        assert response.read(1_000_000) == DATA[:1_000_000]
+        opened = server.open_on(data)
+        response.close()
+    if not opened:
+        return "read ahead"
+    return "closed" if becomes_true(lambda: not server.open_on(data)) else "left open"
+
+
+def becomes_true(condition: Callable[[], object]) -> bool:
+    """Whether a condition is true, or will be soon."""
+    deadline = time.monotonic() + 3 * TIMEOUT
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def ends(server: Running, image_id: str) -> str:
+    """How a download ends that cannot be completed."""
+    with client(server) as connection:
+        response = ask(connection, image_id)
+        assert response.status == 200
+        try:
+            response.read()
+        except (http.client.IncompleteRead, ConnectionError):
+            return "broken off"
+        except TimeoutError:
+            return "hangs"
+    return "looks complete"
+
+
+def ends_early(server: Running, deployment: Deployment) -> str:
+    return ends(server, "short")
+
+
+def ends_early_without_length(server: Running, deployment: Deployment) -> str:
+    return ends(server, "sizeless")
+
+
+def wrong_checksum(server: Running, deployment: Deployment) -> str:
+    return ends(server, "damaged")
+
+
+#: By the heads of the table's columns.
+DOWNLOADS: dict[str, Callable[[Running, Deployment], str]] = {
+    "100 MiB": whole,
+    "a range": a_range,
+    "HEAD": head,
+    "`If-None-Match`": not_modified,
+    "two requests on a connection": two_on_a_connection,
+    "the data, when a client leaves": client_leaves,
+    "wrong checksum": wrong_checksum,
+    "data that ends early": ends_early,
+    "so too, of unknown size": ends_early_without_length,
+}

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of docs/production.md: what each server did with each download.
+
+``python -m tests.functional.server_table`` tries them all, and writes it anew.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.functional.downloads import DOWNLOADS, images
+from tests.functional.wsgi_servers import SERVERS
+
+PAGE = Path(__file__).parents[2] / "docs" / "production.md"
+
+_HEAD = ["server", *DOWNLOADS]
+
+
+def cells() -> dict[str, dict[str, str]]:
+    """What the page says, by the server's title and the column's head."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    start = rows.index(_HEAD)
+    table = rows[start + 2 : start + 2 + len(SERVERS)]
+    return {row[0]: dict(zip(DOWNLOADS, row[1:], strict=True)) for row in table}
+
+
+def render(word_of: Callable[[str, str], str]) -> str:
+    """The table, with the words of servers and downloads, by their names, in its cells."""
+    rows = [_HEAD, ["---"] * len(_HEAD)]
+    for name, server in SERVERS.items():
+        rows.append([server.title, *(word_of(name, download) for download in DOWNLOADS)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def main() -> None:
+    words: dict[tuple[str, str], str] = {}
+    with tempfile.TemporaryDirectory() as folder, images(Path(folder) / "images") as deployment:
+        for name, server in SERVERS.items():
+            with server.start(deployment) as running:
+                for download, tried in DOWNLOADS.items():
+                    words[name, download] = tried(running, deployment)
+    text = PAGE.read_text()
+    start = text.index("| server | ")
+    end = text.index("\n\n", start) + 1
+    PAGE.write_text(text[:start] + render(lambda *cell: words[cell]) + text[end:])
+
+
+if __name__ == "__main__":
+    main()

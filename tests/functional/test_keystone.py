@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""examples/keystone-paste.ini and keystone_app.py, with a real Keystone."""
+
+import http.client
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import pytest
+
+from tests.deployment import Deployment
+from tests.functional.downloads import DOWNLOADS, client, images
+from tests.functional.openstack import Keystone, hasty_keystone
+from tests.functional.test_servers import RIGHT
+from tests.functional.wsgi_servers import EXAMPLES, Running, gunicorn, replaced
+
+pytestmark = pytest.mark.timeout(300)
+
+# How long, in seconds, the tokens of the hasty Keystone are valid.
+SECONDS = 4
+
+POLICY = """"download_image": "not 'yes':%(guarded)s or role:image_reader"\n"""
+
+NO_DELAY = ("delay_auth_decision = true\n", "")
+
+FORGED = {
+    "X-Identity-Status": "Confirmed",
+    "X-Service-Identity-Status": "Confirmed",
+    "X-User-Id": "chief",
+    "X-Roles": "admin,image_reader",
+    "X-Service-Roles": "admin,service",
+    "X-Is-Admin-Project": "True",
+}
+
+
+class Cloud(NamedTuple):
+    """What runs, and who there is.
+
+    :ivar delayed, strict: servers by keystone-paste.ini: as it stands, and without
+        delay_auth_decision.
+    :ivar lax: by keystone_app.py, strict, but with any token as a service token.
+    """
+
+    delayed: Running
+    strict: Running
+    lax: Running
+    keystone: Keystone
+    projects: dict[str, str]
+    tokens: dict[str, str]
+    deployment: Deployment
+
+
+@contextmanager
+def front(
+    deployment: Deployment, identity: Keystone, *changes: tuple[str, str]
+) -> Iterator[Running]:
+    """The example in a folder of its own, with some of its lines changed."""
+    text = (EXAMPLES / "keystone-paste.ini").read_text()
+    here = (
+        ("https://keystone.example.com/v3", identity.url),
+        ("SECRET", "imageapi"),
+        ("%(here)s/imageapi.conf", str(deployment.config_file)),
+    )
+    paste = deployment.folder / f"paste-{len(list(deployment.folder.iterdir()))}.ini"
+    paste.write_text(replaced(text, *here, *changes))
+    with gunicorn("--workers=1", "--paste", str(paste))(deployment) as server:
+        yield server
+
+
+@contextmanager
+def by_one_file(
+    deployment: Deployment, identity: Keystone, *changes: tuple[str, str]
+) -> Iterator[Running]:
+    text = (EXAMPLES / "keystone-paste.ini").read_text()
+    settings = text[text.index("www_authenticate_uri") : text.index("[app:images]")]
+    here = (("https://keystone.example.com/v3", identity.url), ("SECRET", "imageapi"))
+    shutil.copy(EXAMPLES / "keystone_app.py", deployment.folder)
+    with deployment.config_file.open("a") as file:
+        file.write("[keystone_authtoken]\n" + replaced(settings, *here, *changes))
+    words = ("--workers=1", "--pythonpath", str(deployment.folder), "keystone_app:application")
+    with gunicorn(*words)(deployment) as server:
+        yield server
+
+
+def people(identity: Keystone) -> dict[str, str]:
+    """Make users, each in a project of its own, but for those who serve; their projects."""
+    identity.role("image_reader")
+    roles = {
+        "ann": "member",
+        "ben": "member",
+        "reader": "image_reader",
+        "chief": "admin",
+        "imageapi": "service",
+    }
+    projects = {"service": identity.project("service")}
+    for user, role in roles.items():
+        home = projects["service"] if role == "service" else identity.project(f"project-of-{user}")
+        identity.user(user, home, role)
+        projects[user] = home
+    return projects
+
+
+@pytest.fixture(scope="module")
+def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with ExitStack() as stack:
+        projects = people(identity)
+        tokens = {
+            user: identity.token(user, "service" if user == "imageapi" else f"project-of-{user}")
+            for user in ("ann", "ben", "reader", "chief", "imageapi")
+        }
+        deployment = stack.enter_context(images(tmp_path_factory.mktemp("images") / "images"))
+        (deployment.folder / "policy.yaml").write_text(POLICY)
+        with deployment.config_file.open("a") as file:
+            file.write("[imageapi_policy_rules]\npolicy_file = policy.yaml\n")
+        deployment.add("public", b"data")
+        deployment.add("of-ann", b"data", is_public=False, owner=projects["ann"])
+        deployment.add("guarded", b"data", properties={"guarded": "yes"})
+        lax = ("delay_auth_decision = true", "service_token_roles_required = false")
+        yield Cloud(
+            delayed=stack.enter_context(front(deployment, identity)),
+            strict=stack.enter_context(front(deployment, identity, NO_DELAY)),
+            lax=stack.enter_context(by_one_file(deployment, identity, lax)),
+            keystone=identity,
+            projects=projects,
+            tokens=tokens,
+            deployment=deployment,
+        )
+
+
+@pytest.fixture(scope="module")
+def expired(cloud: Cloud) -> str:
+    """A token of ann's that was valid, and was accepted, and has expired."""
+    # The first request of all takes its time.
+    assert get(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
+    with hasty_keystone(cloud.keystone, SECONDS) as hasty:
+        token = hasty.token("ann", "project-of-ann")
+        issued = time.monotonic()
+        assert get(cloud.delayed, "of-ann", token) == 200
+        time.sleep(max(0, issued + SECONDS + 1 - time.monotonic()))
+        return token
+
+
+def get(server: Running, image_id: str, token: str = "", service: str = "", **more: str) -> int:
+    """The status of an answer, whose body is the image's data where it is 200."""
+    headers = {"X-Auth-Token": token, "X-Service-Token": service, **more}
+    with client(server) as connection:
+        response = ask(connection, image_id, {name: text for name, text in headers.items() if text})
+        body = response.read()
+        assert response.status != 200 or body == b"data"
+        return response.status
+
+
+def ask(
+    connection: http.client.HTTPConnection, image_id: str, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    connection.request("GET", f"/v1/images/{image_id}", headers=headers)
+    return connection.getresponse()
+
+
+@pytest.mark.parametrize("server", ["delayed", "strict"])
+class TestToken:
+    def test_the_project_has_its_private_image(self, cloud: Cloud, server: str) -> None:
+        running: Running = getattr(cloud, server)
+        assert get(running, "of-ann", cloud.tokens["ann"]) == 200
+        assert get(running, "of-ann", cloud.tokens["ben"]) == 404
+
+    def test_rule_on_a_role(self, cloud: Cloud, server: str) -> None:
+        running: Running = getattr(cloud, server)
+        assert get(running, "guarded", cloud.tokens["reader"]) == 200
+        assert get(running, "guarded", cloud.tokens["ben"]) == 403
+
+    def test_admin_may_know_of_all_and_is_asked_by_the_policy(
+        self, cloud: Cloud, server: str
+    ) -> None:
+        running: Running = getattr(cloud, server)
+        assert get(running, "of-ann", cloud.tokens["chief"]) == 200
+        assert get(running, "guarded", cloud.tokens["chief"]) == 403
+
+    def test_expired(self, cloud: Cloud, server: str, expired: str) -> None:
+        refused = 404 if server == "delayed" else 401
+        assert get(getattr(cloud, server), "of-ann", expired) == refused
+
+    def test_revoked(self, cloud: Cloud, server: str) -> None:
+        refused = 404 if server == "delayed" else 401
+        token = cloud.keystone.token("ann", "project-of-ann")
+        cloud.keystone.revoke(token)
+        assert get(getattr(cloud, server), "of-ann", token) == refused
+
+    def test_forged(self, cloud: Cloud, server: str) -> None:
+        refused = 404 if server == "delayed" else 401
+        token = cloud.tokens["ann"]
+        middle = len(token) // 2
+        other = "A" if token[middle] != "A" else "B"
+        for forged in ("ann", token[:-10], token[:middle] + other + token[middle + 1 :]):
+            assert get(getattr(cloud, server), "of-ann", forged) == refused
+
+    def test_forged_identity_headers(self, cloud: Cloud, server: str) -> None:
+        running: Running = getattr(cloud, server)
+        forged = {**FORGED, "X-Project-Id": cloud.projects["ann"]}
+        refused = 404 if server == "delayed" else 401
+        for more in (forged, {**forged, "X-Tenant-Id": cloud.projects["ann"]}):
+            assert get(running, "of-ann", **more) == refused
+            assert get(running, "of-ann", cloud.tokens["ben"], **more) == 404
+            assert get(running, "guarded", cloud.tokens["ben"], **more) == 403
+
+
+def test_one_file_for_both(cloud: Cloud) -> None:
+    assert get(cloud.lax, "of-ann", cloud.tokens["ann"]) == 200
+    assert get(cloud.lax, "of-ann", cloud.tokens["ben"]) == 404
+    assert get(cloud.lax, "guarded", cloud.tokens["reader"]) == 200
+    assert get(cloud.lax, "guarded", cloud.tokens["ben"]) == 403
+    assert get(cloud.lax, "public", "forged") == 401
+
+
+def test_token_that_was_revoked_after_it_was_seen(cloud: Cloud) -> None:
+    """It is remembered for token_cache_time, five minutes where nothing else is said."""
+    token = cloud.keystone.token("ann", "project-of-ann")
+    assert get(cloud.delayed, "of-ann", token) == 200
+    cloud.keystone.revoke(token)
+    assert get(cloud.delayed, "of-ann", token) == 200
+
+
+def test_anonymous_where_the_decision_is_delayed(cloud: Cloud) -> None:
+    for token in ("", "forged"):
+        assert get(cloud.delayed, "public", token) == 200
+        assert get(cloud.delayed, "of-ann", token) == 404
+        assert get(cloud.delayed, "guarded", token) == 403
+
+
+def test_nobody_is_anonymous_where_it_is_not(cloud: Cloud) -> None:
+    for token in ("", "forged"):
+        for image_id in ("public", "of-ann", "absent"):
+            assert get(cloud.strict, image_id, token) == 401
+    with client(cloud.strict) as connection:
+        told = ask(connection, "public", {}).getheader("WWW-Authenticate")
+        assert told == f'Keystone uri="{cloud.keystone.url}"'
+
+
+def test_keystone_that_is_away(cloud: Cloud) -> None:
+    away = (cloud.keystone.url, "http://127.0.0.1:1/v3")
+    token = cloud.tokens["ann"]
+    with front(cloud.deployment, cloud.keystone, away) as delayed:
+        assert get(delayed, "public", token) == 200
+        assert get(delayed, "of-ann", token) == 404
+    with front(cloud.deployment, cloud.keystone, away, NO_DELAY) as strict:
+        assert get(strict, "public", token) == 503
+
+
+class TestServiceToken:
+    def test_lets_an_expired_token_go_on(self, cloud: Cloud, expired: str) -> None:
+        for server in (cloud.delayed, cloud.strict, cloud.lax):
+            assert get(server, "of-ann", expired, cloud.tokens["imageapi"]) == 200
+
+    def test_gives_the_user_nothing_else(self, cloud: Cloud) -> None:
+        for service in ("imageapi", "chief"):
+            token = cloud.tokens[service]
+            assert get(cloud.lax, "of-ann", cloud.tokens["ben"], token) == 404
+        assert get(cloud.lax, "guarded", cloud.tokens["ben"], cloud.tokens["reader"]) == 403
+
+    @pytest.mark.parametrize("service", ["imageapi", "chief"])
+    def test_alone_makes_nobody_anything(self, cloud: Cloud, service: str) -> None:
+        token = cloud.tokens[service]
+        for refused in ("of-ann", "absent"):
+            assert get(cloud.delayed, refused, service=token) == 404
+        assert get(cloud.delayed, "guarded", service=token) == 403
+        assert get(cloud.delayed, "public", service=token) == 200
+        for server in (cloud.strict, cloud.lax):
+            assert get(server, "of-ann", service=token) == 401
+
+    def test_without_the_role_is_none(self, cloud: Cloud, expired: str) -> None:
+        """The user is then not believed either, as where the decision is not delayed."""
+        token = cloud.tokens["ben"]
+        assert get(cloud.strict, "of-ann", cloud.tokens["ann"], token) == 401
+        assert get(cloud.delayed, "of-ann", cloud.tokens["ann"], token) == 404
+        assert get(cloud.delayed, "public", cloud.tokens["ann"], token) == 200
+        assert get(cloud.strict, "of-ann", expired, token) == 401
+
+    def test_without_the_role_where_none_is_required(self, cloud: Cloud, expired: str) -> None:
+        """It is one, but does not let an expired token go on."""
+        token = cloud.tokens["ben"]
+        assert get(cloud.lax, "of-ann", cloud.tokens["ann"], token) == 200
+        assert get(cloud.lax, "of-ann", expired, token) == 401
+
+    def test_forged(self, cloud: Cloud, expired: str) -> None:
+        assert get(cloud.strict, "of-ann", cloud.tokens["ann"], "forged") == 401
+        assert get(cloud.delayed, "of-ann", cloud.tokens["ann"], "forged") == 404
+        assert get(cloud.delayed, "of-ann", expired, "forged") == 404
+
+
+@pytest.mark.parametrize("download", DOWNLOADS)
+def test_downloads_go_through(cloud: Cloud, download: str) -> None:
+    assert DOWNLOADS[download](cloud.delayed, cloud.deployment) in RIGHT[download]
+
+
+def test_no_token_is_logged(cloud: Cloud, expired: str) -> None:
+    log = (cloud.deployment.folder / "server.log").read_text()
+    assert "Invalid user token" in log or "Authorization failed" in log
+    for secret in (*cloud.tokens.values(), expired):
+        assert secret not in log

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new configuration is taken over under load, and breaks no download off."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple, Self
+
+import psutil
+import pytest
+
+from tests.deployment import Deployment
+from tests.functional.downloads import becomes_true, client
+from tests.functional.wsgi_servers import (
+    EXAMPLES,
+    Running,
+    by_command,
+    gunicorn,
+    replaced,
+    uwsgi,
+)
+
+DATA = os.urandom(1_000_000) * 50
+
+# ``imageapi serve``, that waits a second only for what runs at SIGTERM.
+SERVE = """\
+from imageapi import cli, serve
+serve.STOP_SECONDS = 1
+settings_for = serve.settings_for
+serve.settings_for = lambda *given: settings_for(*given) | {"timeout": 2}
+raise SystemExit(cli.main())
+"""
+
+
+class Kind(NamedTuple):
+    """A server, how it is told, and whether it answers by what is new at once."""
+
+    start: Callable[[Deployment], AbstractContextManager[Running]]
+    reload: Callable[[Running, Deployment], None]
+    at_once: bool
+
+
+def by_signal(server: Running, deployment: Deployment) -> None:
+    os.kill(server.pid, signal.SIGHUP)
+
+
+def by_file(server: Running, deployment: Deployment) -> None:
+    (deployment.folder / "reload").touch()
+
+
+def impatient_serve(count: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
+    command = [sys.executable, "-c", SERVE, "--config-file", "CONFIG", "serve"]
+    return by_command(*command, "--port", "PORT", "--workers", count)
+
+
+def impatient_gunicorn(deployment: Deployment) -> AbstractContextManager[Running]:
+    """By the example, with the times by which workers would be killed cut short."""
+    text = (EXAMPLES / "gunicorn.conf.py").read_text()
+    short = (("timeout = 30", "timeout = 2"), ("graceful_timeout = 2", "graceful_timeout = 1"))
+    config = deployment.folder / "impatient.conf.py"
+    config.write_text(replaced(text, *short))
+    return gunicorn("--config", str(config))(deployment)
+
+
+KINDS = {
+    "serve": Kind(impatient_serve("2"), by_signal, True),
+    "gunicorn": Kind(impatient_gunicorn, by_signal, True),
+    "uwsgi": Kind(uwsgi(("threads = 16", "threads = 4")), by_file, False),
+}
+
+
+class Load:
+    """A client that asks all the time; what it was told, and what went wrong."""
+
+    def __init__(self, server: Running) -> None:
+        self._server = server
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self.uris: list[str] = []
+        self.errors: list[Exception] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stopping.wait(0.01):
+            try:
+                self.uris.append(uri_of(self._server))
+            except (OSError, http.client.HTTPException) as error:
+                self.errors.append(error)
+
+    def is_told(self, text: str, times: int = 20) -> bool:
+        """Whether its last answers have a text, or will soon."""
+        return becomes_true(lambda: sum(text in uri for uri in self.uris[-times:]) == times)
+
+
+def uri_of(server: Running) -> str:
+    with client(server) as connection:
+        connection.request("GET", "/v1/images/small")
+        response = connection.getresponse()
+        assert response.read() == b"data"
+        return response.getheader("X-Image-Meta-Uri") or ""
+
+
+@contextlib.contextmanager
+def begun(server: Running) -> Iterator[Callable[[], bytes]]:
+    """A download that is in its middle; yields what reads it to its end."""
+    with client(server) as connection:
+        connection.connect()
+        # Else the kernel takes so much off the server that no middle is left.
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.request("GET", "/v1/images/big")
+        response = connection.getresponse()
+        start = response.read(1_000_000)
+        yield lambda: start + response.read()
+
+
+def workers(server: Running) -> list[int]:
+    return [child.pid for child in psutil.Process(server.pid).children()]
+
+
+@pytest.fixture
+def loaded(deployment: Deployment) -> Deployment:
+    deployment.add("big", DATA)
+    deployment.add("small", b"data")
+    deployment.configure(core="public_endpoint = http://old.example")
+    return deployment
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_reload_under_load(name: str, loaded: Deployment) -> None:
+    kind = KINDS[name]
+    with kind.start(loaded) as server, Load(server) as load, ExitStack() as stack:
+        downloads = [stack.enter_context(begun(server)) for _ in range(7)]
+        assert load.is_told("old.example")
+        old = workers(server)
+        loaded.configure(core="public_endpoint = http://new.example")
+        kind.reload(server, loaded)
+        if kind.at_once:
+            assert load.is_told("new.example")
+        time.sleep(3.5)  # longer than anything waits that is not told to
+        assert [finish() == DATA for finish in downloads] == [True] * 7
+        assert load.is_told("new.example")
+        assert becomes_true(lambda: not set(old) & set(workers(server)))
+        assert load.errors == []
+        if not kind.at_once:
+            # uWSGI loses a SIGTERM that comes while it starts a worker.
+            log = loaded.folder / "server.log"
+            assert becomes_true(lambda: "chain reloading complete" in log.read_text())
+
+
+def test_worker_that_dies_beside_a_leaving_one_is_replaced(loaded: Deployment) -> None:
+    with impatient_serve("1")(loaded) as server, begun(server) as finish:
+        (leaving,) = workers(server)
+        by_signal(server, loaded)
+        fresh = new_worker(server, {leaving})
+        os.kill(fresh, signal.SIGKILL)
+        new_worker(server, {leaving, fresh})
+        assert uri_of(server).startswith("http://old.example")
+        assert finish() == DATA
+
+
+def new_worker(server: Running, known: set[int]) -> int:
+    assert becomes_true(lambda: set(workers(server)) - known)
+    (worker,) = set(workers(server)) - known
+    return worker
+
+
+def test_serve_that_is_stopped_waits_for_no_leaving_worker(loaded: Deployment) -> None:
+    with impatient_serve("1")(loaded) as server, begun(server) as finish:
+        (leaving,) = workers(server)
+        by_signal(server, loaded)
+        new_worker(server, {leaving})
+        os.kill(server.pid, signal.SIGTERM)
+        psutil.Process(server.pid).wait(20)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            finish()

