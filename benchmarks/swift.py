@@ -14,7 +14,7 @@ from benchmarks.effort import Effort
 from benchmarks.figures import Aim, Figure, Judged
 from benchmarks.processes import PeakMemory, cpu_seconds
 from benchmarks.workplace import LARGE_ID, Workplace, chunks
-from tests.functional.swift import Swift, running_swift, section, v1_options
+from tests.functional.swift import Swift, configuration, running_swift, v1_options
 
 _AT_ONCE = (1, 8)
 _CONNECTIONS = 8
@@ -27,20 +27,6 @@ _LITTLE_ENOUGH = Aim("<=", 4.0)
 
 _THROUGH = "/v1/images/"
 _STRAIGHT = "/v1/AUTH_acme/images/"
-
-_CONFIG = """\
-[imageapi]
-registry = swift
-stores = swift
-[imageapi_registry_swift]
-container = records
-auth_section = cloud
-[imageapi_store_swift]
-container = images
-auth_section = cloud
-[cloud]
-{cloud}
-"""
 
 
 class _Turn(NamedTuple):
@@ -93,7 +79,7 @@ def _put(client: Any, name: str, data: list[bytes]) -> None:
 
 def _configure(swift: Swift, folder: Path) -> Path:
     config = folder / "imageapi.conf"
-    config.write_text(_CONFIG.format(cloud=section(v1_options(swift))))
+    config.write_text(configuration(v1_options(swift), policy="rules"))
     return config
 
 

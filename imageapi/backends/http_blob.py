@@ -3,14 +3,21 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from urllib3.response import HTTPResponse
 
-from imageapi.backends.answers import close
+from imageapi.backends.answers import close, refuse_encoding
 from imageapi.backends.base import Blob
 from imageapi.backends.upstream import telling
 from imageapi.backends.urls import Url
-from imageapi.errors import BackendError, BackendUnavailable, BadReply, RangeNotSupported
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    DataChanged,
+    RangeNotSupported,
+)
 
 _FARTHEST = 2**63 - 1
 
@@ -32,6 +39,32 @@ def range_headers(start: int, stop: int | None) -> dict[str, str]:
     # Servers refuse numbers that they cannot hold; that far is the end.
     last = "" if stop is None or stop > _FARTHEST else stop - 1
     return {"Range": f"bytes={start}-{last}"}
+
+
+def open_blob(
+    response: HTTPResponse,
+    url: Url,
+    refuse: Callable[[HTTPResponse, Url], None],
+    version: str | None,
+    **how: Any,
+) -> "HTTPBlob":
+    """Take over an answer, as data where it is, and closed where it is not.
+
+    :param refuse: raises what an answer means that has no data.
+    :param version: what the bytes must be.
+    :param how: as for `HTTPBlob`.
+    :raises BackendError: it is not the data that was asked for.
+    """
+    try:
+        refuse(response, url)
+        refuse_encoding(response, url)
+        blob = HTTPBlob(response, url, **how)
+        if version not in (None, blob.version):
+            raise DataChanged(f"{url.shown}: other bytes than those that were begun with")
+    except BaseException:
+        close(response)
+        raise
+    return blob
 
 
 class HTTPBlob(Blob):

@@ -13,12 +13,11 @@ from imageapi.backends.answers import (
     REFUSED,
     close,
     is_settled,
-    refuse_encoding,
     refuse_status,
     time_of,
 )
 from imageapi.backends.base import Blob, StoreBackend
-from imageapi.backends.http_blob import HTTPBlob, range_headers
+from imageapi.backends.http_blob import open_blob, range_headers
 from imageapi.backends.upstream import Upstream
 from imageapi.backends.upstream_options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.urls import Url, prefix
@@ -93,23 +92,16 @@ class HTTPStore(StoreBackend):
         url = self._allowed_url(location.url)
         headers = range_headers(start, stop) | _condition(version)
         response, url = self._follow(url, headers, caller)
-        try:
-            self._refuse(response, url)
-            refuse_encoding(response, url)
-            blob = HTTPBlob(
-                response,
-                url,
-                chunk_size=self._chunk_size,
-                start=start,
-                stop=stop,
-                version_of=_version,
-            )
-            if version not in (None, blob.version):
-                raise DataChanged(f"{url.shown}: other bytes than those that were begun with")
-        except BaseException:
-            close(response)
-            raise
-        return blob
+        return open_blob(
+            response,
+            url,
+            self._refuse,
+            version,
+            chunk_size=self._chunk_size,
+            start=start,
+            stop=stop,
+            version_of=_version,
+        )
 
     def check(self) -> str:
         for url in self._allowed:

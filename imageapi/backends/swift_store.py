@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
-from imageapi.backends.answers import ABSENT, close, refuse_encoding, refuse_status
+from imageapi.backends.answers import ABSENT, refuse_status
 from imageapi.backends.base import Blob, StoreBackend
-from imageapi.backends.http_blob import HTTPBlob, range_headers
+from imageapi.backends.http_blob import open_blob, range_headers
 from imageapi.backends.swift_account import NO_NAME, SwiftAccount
 from imageapi.backends.swift_location import SCHEMES, SwiftLocation
 from imageapi.backends.swift_options import backend_options, connection_options, dependent_options
@@ -87,23 +87,16 @@ class SwiftStore(StoreBackend):
         path = self._allowed_path(location)
         headers = range_headers(start, stop) | _condition(version)
         response, url = self.account.request("GET", path, headers)
-        try:
-            _refuse(response, url, version)
-            refuse_encoding(response, url)
-            blob = HTTPBlob(
-                response,
-                url,
-                chunk_size=self._chunk_size,
-                start=start,
-                stop=stop,
-                version_of=_version,
-            )
-            if version not in (None, blob.version):
-                raise DataChanged(f"{url.shown}: other bytes than those that were begun with")
-        except BaseException:
-            close(response)
-            raise
-        return blob
+        return open_blob(
+            response,
+            url,
+            _refuse if version is None else _refuse_other,
+            version,
+            chunk_size=self._chunk_size,
+            start=start,
+            stop=stop,
+            version_of=_version,
+        )
 
     def check(self) -> str:
         return self.account.check(self._container)
@@ -138,13 +131,17 @@ def _version(response: HTTPResponse, _size: int | None) -> str | None:
     return version if _VERSION.fullmatch(version) else None
 
 
-def _refuse(response: HTTPResponse, url: Url, version: str | None) -> None:
+def _refuse(response: HTTPResponse, url: Url) -> None:
     """Raise what an answer means that has no data."""
     if response.status in (200, 206, 416):
         return
-    told = f"{url.shown} answers with status {response.status}"
-    if response.status == NO_NAME and version is not None:
-        raise DataChanged(told)
-    if response.status in ABSENT or response.status == NO_NAME:
-        raise DataNotFound(told)
+    if response.status in (*ABSENT, NO_NAME):
+        raise DataNotFound(f"{url.shown} answers with status {response.status}")
     refuse_status(response, url)
+
+
+def _refuse_other(response: HTTPResponse, url: Url) -> None:
+    """The same, where it was asked for one version."""
+    if response.status == 412:
+        raise DataChanged(f"{url.shown} is not what was begun with")
+    _refuse(response, url)

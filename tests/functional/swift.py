@@ -165,6 +165,33 @@ class Swift:
         return found
 
 
+CONFIG = """\
+[imageapi]
+registry = swift
+stores = swift
+policy = {policy}
+[imageapi_registry_swift]
+container = records
+auth_section = cloud
+[imageapi_store_swift]
+container = images
+auth_section = cloud
+{store}
+[cloud]
+{cloud}
+"""
+
+
+def configuration(cloud: Mapping[str, Any], store: str = "", policy: str = "visible") -> str:
+    """A configuration whose registry and store are in one Swift.
+
+    :param cloud: the options by which it is reached.
+    :param store: more lines of the store's section.
+    """
+    lines = "\n".join(f"{name} = {value}" for name, value in cloud.items())
+    return CONFIG.format(cloud=lines, store=store, policy=policy)
+
+
 def v1_options(swift: Swift) -> dict[str, str]:
     """The options by which a section logs in as tempauth's user."""
     return {
@@ -224,8 +251,3 @@ def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 20) -> Non
     while not is_so():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
-
-
-def section(options: Mapping[str, Any]) -> str:
-    """The lines of a configuration's section."""
-    return "\n".join(f"{name} = {value}" for name, value in options.items())

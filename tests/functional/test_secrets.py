@@ -15,6 +15,7 @@ from imageapi import Caller, ImageAPI, cli, load_config
 from imageapi.errors import BackendError
 from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request
+from tests.functional.swift import configuration
 
 SECRET = "c4nary"
 LOCATIONS = [
@@ -184,28 +185,6 @@ def test_http(
     assert SECRET not in shown.err + shown.out
 
 
-SWIFT = """\
-[imageapi]
-registry = swift
-stores = swift
-policy = visible
-[imageapi_registry_swift]
-container = records
-auth_section = cloud
-[imageapi_store_swift]
-container = images
-auth_section = cloud
-[cloud]
-auth_type = v1password
-auth_url = {url}/auth/v1.0
-username = acme:reader
-password = {secret}
-timeout = 0.3
-connect_retries = 0
-status_code_retries = 0
-"""
-
-
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("path", ["/auth", "/v1/AUTH_acme/records", "/v1/AUTH_acme/images"])
 def test_swift(
@@ -234,7 +213,19 @@ def test_swift(
 
     with RawServer(serve) as server:
         config = tmp_path / "imageapi.conf"
-        config.write_text(SWIFT.format(url=server.url, secret=SECRET))
+        config.write_text(
+            configuration(
+                {
+                    "auth_type": "v1password",
+                    "auth_url": f"{server.url}/auth/v1.0",
+                    "username": "acme:reader",
+                    "password": SECRET,
+                    "timeout": 0.3,
+                    "connect_retries": 0,
+                    "status_code_retries": 0,
+                }
+            )
+        )
         api = ImageAPI(load_config([config]))
         caplog.set_level(logging.DEBUG, logger="imageapi")
         for library in ("urllib3", "keystoneauth", "swiftclient"):

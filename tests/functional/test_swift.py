@@ -27,8 +27,8 @@ from tests.functional.servers import BIN, serving
 from tests.functional.swift import (
     KEY,
     Swift,
+    configuration,
     running_swift,
-    section,
     upload_dlo,
     upload_slo,
     v1_options,
@@ -38,22 +38,6 @@ MIB = 1024 * 1024
 DATA = os.urandom(24 * MIB)
 SEGMENTS = [DATA[start : start + 8 * MIB] for start in range(0, len(DATA), 8 * MIB)]
 SMALL = DATA[:100_000]
-
-CONFIG = """\
-[imageapi]
-registry = swift
-stores = swift
-policy = visible
-[imageapi_registry_swift]
-container = records
-auth_section = cloud
-[imageapi_store_swift]
-container = images
-auth_section = cloud
-{store}
-[cloud]
-{cloud}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +67,7 @@ class Images:
 
     def configure(self, store: str = "", **cloud: Any) -> Path:
         path = self.folder / "imageapi.conf"
-        lines = section({**v1_options(self.swift), **cloud})
-        path.write_text(CONFIG.format(store=store, cloud=lines))
+        path.write_text(configuration({**v1_options(self.swift), **cloud}, store))
         return path
 
     def record(self, image_id: str, data: bytes, **fields: Any) -> None:

@@ -17,27 +17,12 @@ import imageapi
 from imageapi.backends.swift_session import session_of
 from tests.deployment import get
 from tests.functional.openstack import Keystone, call
-from tests.functional.swift import Swift, running_swift, section
+from tests.functional.swift import Swift, configuration, running_swift
 from tests.memory import close
 
 DATA = os.urandom(1_000_000)
 
 pytestmark = pytest.mark.timeout(300)
-
-CONFIG = """\
-[imageapi]
-registry = swift
-stores = swift
-policy = visible
-[imageapi_registry_swift]
-container = records
-auth_section = cloud
-[imageapi_store_swift]
-container = images
-auth_section = cloud
-[cloud]
-{cloud}
-"""
 
 
 class Cloud(NamedTuple):
@@ -119,7 +104,7 @@ def serve(tmp_path: Path) -> Iterator[Any]:
 
     def make(options: dict[str, str]) -> Served:
         path = tmp_path / "imageapi.conf"
-        path.write_text(CONFIG.format(cloud=section(options)))
+        path.write_text(configuration(options))
         conf = imageapi.load_config([path])
         made.append(Served(imageapi.ImageAPI(conf), conf))
         return made[-1]

@@ -10,25 +10,10 @@ import pytest
 from glanceclient.v1.client import Client
 
 from tests.functional.servers import BIN, serving
-from tests.functional.swift import running_swift, section, v1_options
+from tests.functional.swift import configuration, running_swift, v1_options
 
 MIB = 1024 * 1024
 SIZE = 1024 * MIB
-
-CONFIG = """\
-[imageapi]
-registry = swift
-stores = swift
-[imageapi_registry_swift]
-container = records
-auth_section = cloud
-[imageapi_store_swift]
-container = images
-auth_section = cloud
-segment_size = {segment_size}
-[cloud]
-{cloud}
-"""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -51,8 +36,7 @@ def test_large_image(tmp_path: Path) -> None:
         for container in ("records", "images"):
             client.put_container(container)
         config = tmp_path / "imageapi.conf"
-        cloud = section(v1_options(swift))
-        config.write_text(CONFIG.format(segment_size=300 * MIB, cloud=cloud))
+        config.write_text(configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
         md5 = add(config)
         head = client.head_object("images", "large")
         assert head["x-static-large-object"] == "True"
