@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put an image into the Swift store and its record into the Swift registry.
 
-The data first, as a static large object where it is large, the record last.
-What Swift says of the bytes it got must be what was sent.  What was put there
-is taken away again where the rest fails, or is interrupted.
+The data first, as a static large object where it is large, under a name of its
+own; the record last.  What Swift says of the bytes it got must be what was
+sent.  What was put there is taken away again where the rest fails, or is
+interrupted.
 """
 
 import functools
@@ -12,6 +13,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
@@ -21,18 +23,23 @@ from urllib3.response import HTTPResponse
 from imageapi.adding import AddError, NewData, record_of
 from imageapi.backends.answers import ABSENT, close
 from imageapi.backends.base import RegistryBackend, StoreBackend
-from imageapi.backends.swift_account import SwiftAccount, path_of
+from imageapi.backends.swift_account import SwiftAccount
 from imageapi.backends.swift_location import SwiftLocation
+from imageapi.backends.swift_options import path_of
 from imageapi.backends.swift_registry import SwiftRegistry
 from imageapi.backends.swift_store import SwiftStore
+from imageapi.backends.upstream import read_small
 from imageapi.backends.urls import Url
 from imageapi.errors import BackendError, ConfigurationError, ImageAPIError
-from imageapi.image import Image
+from imageapi.image import Image, Location
 
 LOG = logging.getLogger(__name__)
 
 # So little that a slow way to Swift takes it within a timeout.
 _CHUNK_SIZE = 64 * 1024
+
+# Larger than any record.
+_LARGEST_RECORD = 2**21
 
 # Something has that name.
 _EXISTS = 412
@@ -51,24 +58,26 @@ def adder(registry: RegistryBackend, store: StoreBackend) -> Callable[[Image, Ne
 def add_image(registry: SwiftRegistry, store: SwiftStore, image: Image, new: NewData) -> Image:
     """Add an image.
 
-    :param image: its details; size, hashes and times are filled in.
+    Its data gets a name that nobody else has, or will have, and its record says which:
+    whoever adds the same image at the same time overwrites and removes only his own.
+
+    :param image: its details; size, hashes, times and the location are filled in.
     :param new: the data, read to its end.
     :returns: the image as it was recorded.
     :raises AddError: the id exists, Swift does not take it, or the data cannot be read.
     """
     try:
-        data, record = store.location_of(image.id), registry.path(image.id)
-    except (BackendError, ValueError) as error:
-        raise AddError(f"image {image.id}: Swift can have no object of that name") from error
+        target = store.location_of(f"{image.id}/{uuid.uuid4().hex}")
+        record = registry.path(image.id)
+    except (BackendError, ValueError):
+        raise AddError(f"image {image.id}: Swift can have no object of that name") from None
     try:
-        for account, path in ((registry.account, record), (store.account, data.path)):
-            _refuse_existing(account, path)
-        with _NewObjects() as objects:
-            _Upload(store, data, objects, new).run()
-            image = new.complete(image)
-            objects.put(registry.account, record, _Part([record_of(image)]))
-            objects.keep()
-    except BackendError as error:
+        _refuse_existing(registry.account, record)
+        with _NewObjects(store.account) as objects:
+            _Upload(store, target, objects, new).run()
+            image = replace(new.complete(image), locations=(Location(target.url),))
+            _put_record(registry.account, record, record_of(image), objects)
+    except (BackendError, AddError) as error:
         raise AddError(f"image {image.id}: {error}") from None
     return image
 
@@ -118,7 +127,7 @@ class _Upload:
         """
         if not self._ahead or (self._size is not None and self._size <= self._store.segment_size):
             part = _Part(self._chunks())
-            self._objects.put(self._store.account, self._target.path, part)
+            self._objects.put(self._target.path, part)
             if self._ahead:
                 raise AddError("the data grew while it was read")
         else:
@@ -136,18 +145,15 @@ class _Upload:
     def _put_large(self) -> None:
         container = f"{self._target.container}_segments"
         _make_container(self._store.account, path_of(container))
-        # Of this upload alone, whoever else adds the same image now.
-        folder = f"{self._target.name}/{uuid.uuid4().hex}"
         manifest: list[dict[str, object]] = []
         while self._ahead:
-            name = f"{folder}/{len(manifest):08}"
+            name = f"{self._target.name}/{len(manifest):08}"
             part = _Part(self._chunks())
-            self._objects.put(self._store.account, path_of(container, name), part)
+            self._objects.put(path_of(container, name), part)
             path = f"/{container}/{name}"
             manifest.append({"path": path, "etag": part.etag, "size_bytes": part.size})
         etags = "".join(str(segment["etag"]) for segment in manifest)
         self._objects.put(
-            self._store.account,
             self._target.path,
             _Part([json.dumps(manifest).encode()]),
             etag=hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest(),
@@ -156,37 +162,30 @@ class _Upload:
 
 
 class _NewObjects:
-    """What is put into Swift, and taken away again unless it is kept."""
+    """What is put into Swift under names of ours, and taken away again unless it is kept."""
 
-    def __init__(self) -> None:
-        self._put: list[tuple[SwiftAccount, str]] = []
+    def __init__(self, account: SwiftAccount) -> None:
+        self.is_kept = False
+        self._account = account
+        self._put: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def put(
-        self, account: SwiftAccount, path: str, part: _Part, etag: str = "", query: str = ""
-    ) -> None:
-        """Put an object where there is none.
+    def put(self, path: str, part: _Part, etag: str = "", query: str = "") -> None:
+        """Put an object.
 
         :param etag: what Swift is to say of it; by default the part's own.
-        :raises AddError: there is one, or Swift does not take it as it is.
+        :raises AddError: Swift does not take it as it is.
         """
         # First: an interruption may come when Swift has it and we do not know.
-        self._put.append((account, path))
-        response, url = account.request("PUT", path, {"If-None-Match": "*"}, part, query)
+        self._put.append(path)
+        response, url = self._account.request("PUT", path, {}, part, query)
         close(response)
-        if response.status == _EXISTS:
-            self._put.pop()
-            raise AddError(f"{url.shown} exists already")
         if response.status != 201:
             raise _not_taken(response, url)
         if response.headers.get("ETag", "").strip('"') != (etag or part.etag):
             raise AddError(f"{url.shown}: Swift has got other bytes than were sent")
-
-    def keep(self) -> None:
-        """From now on no exception takes anything away."""
-        self._put.clear()
 
     def __exit__(
         self,
@@ -194,26 +193,68 @@ class _NewObjects:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What others refer to goes last.
-        for account, path in reversed(self._put if error is not None else []):
+        if error is not None and not self.is_kept:
+            self._take_away()
+
+    def _take_away(self) -> None:
+        """What others refer to goes last; what is left where Swift is gone is told."""
+        left = self._put
+        try:
+            while left:
+                _remove(self._account, left[-1])
+                left.pop()
+        except ImageAPIError as error:
+            LOG.error("cleaning up stopped: %s", error)
+        finally:
+            for path in left:
+                LOG.error("left behind, to be removed by hand: %s", unquote(path))
+
+
+def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewObjects) -> None:
+    """Put the record where there is none; where that fails, there is none of ours."""
+    try:
+        response, url = account.request("PUT", path, {"If-None-Match": "*"}, _Part([record]))
+        close(response)
+        if response.status == _EXISTS:
+            raise AddError(f"{url.shown} exists already")
+        if response.status != 201:
+            raise _not_taken(response, url)
+        objects.is_kept = True
+    except BaseException:
+        objects.is_kept = False
+        _take_record_away(account, path, record)
+        raise
+
+
+def _take_record_away(account: SwiftAccount, path: str, record: bytes) -> None:
+    """Swift may have it, whatever it said; and somebody else's may be there by now."""
+    try:
+        if _read(account, path) == record:
             _remove(account, path)
+    except ImageAPIError as error:
+        LOG.error("may be left behind, to be removed by hand: %s (%s)", unquote(path), error)
+
+
+def _read(account: SwiftAccount, path: str) -> bytes:
+    response, url = account.request("GET", path, {"X-Newest": "true"})
+    return read_small(response, url, _LARGEST_RECORD)
 
 
 def _remove(account: SwiftAccount, path: str) -> None:
-    try:
-        response, url = account.request("DELETE", path, {})
-        close(response)
-        if response.status not in (204, *ABSENT):
-            raise _not_taken(response, url)
-    except ImageAPIError as error:
-        LOG.error("left behind, to be removed by hand: %s (%s)", unquote(path), error)
+    response, url = account.request("DELETE", path, {})
+    close(response)
+    if response.status not in (204, *ABSENT):
+        raise _not_taken(response, url)
 
 
 def _make_container(account: SwiftAccount, path: str) -> None:
-    response, url = account.request("PUT", path, {})
-    close(response)
-    if response.status not in (201, 202):
-        raise _not_taken(response, url)
+    """Make a container; who may write to it need not be one who may make it."""
+    for method in ("HEAD", "PUT"):
+        response, url = account.request(method, path, {})
+        close(response)
+        if response.status in (201, 202, 204):
+            return
+    raise _not_taken(response, url)
 
 
 def _refuse_existing(account: SwiftAccount, path: str) -> None:

@@ -268,10 +268,11 @@ def _progress_bar(source: BinaryIO) -> Any:
 
 @contextlib.contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Clean up at SIGTERM and SIGHUP too."""
+    """Clean up at SIGTERM and SIGHUP too, but for one that is ignored, as nohup has it."""
     before = [
         (number, signal.signal(number, signal.default_int_handler))
         for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
     ]
     try:
         yield

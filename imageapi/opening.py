@@ -129,7 +129,7 @@ class Opener:
         start, stop = span or (0, size)
         version = blob.version
         is_whole = start == 0 and stop == size
-        checksum = self._checksum_to_verify(place, version, image) if is_whole else None
+        checksum = self._checksum_to_verify(place, blob, image) if is_whole else None
 
         def reopen(received: int) -> Blob:
             return place.open(start + received, stop, version, wanted.caller)
@@ -149,13 +149,13 @@ class Opener:
             resume_attempts=self._resume_attempts,
         )
 
-    def _checksum_to_verify(
-        self, place: Place, version: str | None, image: Image
-    ) -> Checksum | None:
+    def _checksum_to_verify(self, place: Place, blob: Blob, image: Image) -> Checksum | None:
         checksum = None if self._verify_checksum == "never" else checksum_of(image)
-        if checksum is None or version is None or self._verify_checksum == "always":
+        if checksum is None or self._verify_checksum == "always":
             return checksum
-        known = self._verified.has(place.store.name, place.location, version, checksum)
+        if blob.version is None or not blob.is_settled:
+            return checksum
+        known = self._verified.has(place.store.name, place.location, blob.version, checksum)
         return None if known else checksum
 
 

@@ -93,9 +93,12 @@ class Sections:
         try:
             value = self._conf[group][option.dest]
         except (ValueError, cfg.Error) as error:
-            told = _LOCATION_INFO.sub(r" in \1", str(error))
-            # What follows repeats the value.
-            return told.partition(" is not valid")[0] + " is not valid" if option.secret else told
+            if option.secret:
+                # oslo.config's words hold the value, or a part of it.
+                found = _LOCATION_INFO.search(str(error))
+                where = f" in {found[1]}" if found else ""
+                return f"its value{where} is not valid; in a value $ is written $$"
+            return _LOCATION_INFO.sub(r" in \1", str(error))
         # oslo.config enforces this only for options registered before it parsed.
         return "must be set" if option.required and value in (None, "") else ""
 

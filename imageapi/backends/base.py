@@ -97,10 +97,14 @@ class Blob(ABC):
         read; None where unknown, never 0 for unknown.
     :ivar version: names these exact bytes; None where nothing does, and then
         a broken download is not resumed and nothing is remembered as verified.
+    :ivar is_settled: whether what is still to be read is of that version too,
+        whatever happens meanwhile, or ends in an error.  Where it is not, no
+        download is spared the verification.
     """
 
     total_size: int | None
     version: str | None
+    is_settled: bool = True
 
     def __iter__(self) -> Self:
         return self

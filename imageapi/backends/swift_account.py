@@ -5,13 +5,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Self
-from urllib.parse import quote
 
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
 from imageapi.backends.answers import ABSENT, REFUSED, close, refuse_status, retry_after_of
-from imageapi.backends.swift_options import section_of, upstream_settings
+from imageapi.backends.swift_options import path_of, section_of, upstream_settings
 from imageapi.backends.swift_session import session_of
 from imageapi.backends.upstream import NotReached, Upstream
 from imageapi.backends.urls import Url
@@ -159,12 +158,14 @@ class SwiftAccount:
         path = path_of(container)
         response, url = self.request("GET", path, {}, query="limit=1")
         close(response)
-        if response.status in REFUSED and not self._session.login().headers:
+        login = self._session.login()
+        if response.status in REFUSED and not login.headers:
             # Of a public container not everybody may see the list.
-            response, url = self.request("GET", f"{path}/imageapi-check", {})
+            response, _ = self.request("GET", f"{path}/imageapi-check", {})
             close(response)
+            url = login.url_of(path)
             if response.status in ABSENT:
-                return f"container {container} at {url.shown.removesuffix('/imageapi-check')}"
+                return f"container {container} at {url.shown}"
         if response.status in ABSENT:
             raise BackendError(f"{url.shown}: there is no such container")
         if response.status not in (200, 204):
@@ -175,14 +176,3 @@ class SwiftAccount:
         """Close the connections that are kept open."""
         self._upstream.close()
         self._session.close()
-
-
-def path_of(container: str, name: str = "") -> str:
-    """What follows an account's URL, for a container or an object in it.
-
-    :raises ValueError: no URL can name that.
-    """
-    parts = [quote(container, safe=""), *([quote(name, safe="/")] if name else [])]
-    path = "".join(f"/{part}" for part in parts)
-    # In the spelling, and under the rules, of all URLs that are asked.
-    return Url.parse(f"http://x{path}").path

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from imageapi.backends.swift_account import path_of
+from imageapi.backends.swift_options import path_of
 from imageapi.errors import LocationRefused
 
 SCHEMES = frozenset({"swift", "swift+http", "swift+https", "swift+config"})
@@ -54,8 +54,9 @@ class SwiftLocation(NamedTuple):
             raise LocationRefused(
                 "a location in Swift has no query and no fragment: write %3F, %23 and %25"
             )
-        if scheme == "swift" and "@" not in rest:
-            container, _, name = rest.partition("/")
+        authority, _, name = rest.partition("/")
+        if scheme == "swift" and "@" not in authority:
+            container = authority
         else:
             # What comes before is a server, or the name of one, and credentials.
             *before, container, name = ["", "", *rest.split("/")]

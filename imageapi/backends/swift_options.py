@@ -7,6 +7,7 @@ names, or else in the backend's own.
 
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
 from keystoneauth1 import loading
 from keystoneauth1.exceptions import AuthPluginException
@@ -15,9 +16,11 @@ from oslo_config import cfg, types
 from imageapi.backends.upstream_options import (
     CONNECT_TIMEOUT,
     POOL_SIZE,
+    Seconds,
     UpstreamSettings,
     tls_context,
 )
+from imageapi.backends.urls import Url
 from imageapi.errors import ConfigurationError
 
 #: The plugins that most operators want.
@@ -47,11 +50,11 @@ _DEFAULTS: Mapping[str, object] = {
 
 # keystoneauth takes any number.
 _TYPES = {
-    "timeout": types.Float(min=0.001),
+    "timeout": Seconds(min=0.001),
     "connect_retries": types.Integer(min=0),
-    "connect_retry_delay": types.Float(min=0),
+    "connect_retry_delay": Seconds(min=0),
     "status_code_retries": types.Integer(min=0),
-    "status_code_retry_delay": types.Float(min=0),
+    "status_code_retry_delay": Seconds(min=0),
 }
 
 # Where keystoneauth's own texts would mislead.
@@ -63,7 +66,8 @@ _HELP = {
     "endpoint_override": "The URL of the account, such as"
     " https://swift.example.com/v1/AUTH_images, instead of the catalog's. %(project_id)s"
     " stands for the project's id.",
-    "connect_retries": "How often a request is sent again that found no connection.",
+    "connect_retries": "How often a request is sent again whose connection was refused, or"
+    " ended before an answer.",
     "status_code_retries": "How often a request is sent again that one of"
     " retriable_status_codes answers, unless Retry-After asks for more than 10 seconds.",
     "connect_retry_delay": "Seconds before such a request; by default 0.5, and each time twice"
@@ -115,7 +119,11 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
     """
     section = section_of(conf, group)
     options = connection_options()
-    conf.register_opts(options, group=section)
+    try:
+        conf.register_opts(options, group=section)
+    except cfg.Error as error:
+        told = f"its options clash with those of the application: {error}"
+        raise ConfigurationError([f"auth_section: [{section}]: {told}"]) from None
     name = conf[section].auth_type
     try:
         plugin = loading.get_auth_plugin_conf_options(name) if name else []
@@ -137,6 +145,33 @@ def sample_options() -> Sequence[cfg.Opt]:
 def section_of(conf: cfg.ConfigOpts, group: str) -> str:
     """The section that says how the Swift of a backend is reached."""
     return conf[group].auth_section or group
+
+
+def container_of(conf: cfg.ConfigOpts, group: str) -> tuple[str, str]:
+    """The container of a backend, and what the names of its objects begin with.
+
+    :raises ConfigurationError: there can be none of that name.
+    """
+    container, beginning = conf[group].container, conf[group].object_prefix
+    if "/" in container:
+        raise ConfigurationError(["container: must be a container's name, without a slash"])
+    for option, name in (("container", container), ("object_prefix", f"{beginning}x")):
+        try:
+            path_of(container, name)
+        except ValueError as error:
+            raise ConfigurationError([f"{option}: {error}"]) from None
+    return container, beginning
+
+
+def path_of(container: str, name: str = "") -> str:
+    """What follows an account's URL, for a container or an object in it.
+
+    :raises ValueError: no URL can name that.
+    """
+    parts = [quote(container, safe=""), *([quote(name, safe="/")] if name else [])]
+    path = "".join(f"/{part}" for part in parts)
+    # In the spelling, and under the rules, of all URLs that are asked.
+    return Url.parse(f"http://x{path}").path
 
 
 def refuse_misplaced(conf: cfg.ConfigOpts, group: str) -> None:

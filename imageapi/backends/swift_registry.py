@@ -9,8 +9,14 @@ from imageapi import document
 from imageapi.backends.answers import ABSENT, close, refuse_status
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.remembered_records import RememberedRecords
-from imageapi.backends.swift_account import NO_NAME, SwiftAccount, path_of
-from imageapi.backends.swift_options import backend_options, connection_options, dependent_options
+from imageapi.backends.swift_account import NO_NAME, SwiftAccount
+from imageapi.backends.swift_options import (
+    backend_options,
+    connection_options,
+    container_of,
+    dependent_options,
+    path_of,
+)
 from imageapi.backends.upstream import read_small
 from imageapi.caller import Caller
 from imageapi.errors import ImageNotFound, MalformedImage
@@ -36,8 +42,7 @@ class SwiftRegistry(RegistryBackend):
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.account = SwiftAccount(conf, group, small=True)
-        self._container: str = conf[group].container
-        self._prefix: str = conf[group].object_prefix
+        self._container, self._prefix = container_of(conf, group)
         self._remembered = RememberedRecords()
 
     def get(self, image_id: str, caller: Caller) -> Image:
@@ -51,7 +56,7 @@ class SwiftRegistry(RegistryBackend):
         if known is not None:
             headers["If-None-Match"] = known.etag
         response, url = self.account.request("GET", path, headers)
-        if (response.length_remaining or 0) > _LARGEST_RECORD:
+        if response.status == 200 and (response.length_remaining or 0) > _LARGEST_RECORD:
             close(response)
             raise MalformedImage(f"{url.shown}: larger than {_LARGEST_RECORD} bytes")
         # Of any status, so that the connection can be kept.

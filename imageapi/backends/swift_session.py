@@ -4,6 +4,7 @@
 No text of an error holds what keystoneauth or a server said.
 """
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -61,7 +62,11 @@ class Login(NamedTuple):
 
 
 class SwiftSession:
-    """Logs in.  Safe in threads, which share its token, and after a fork."""
+    """Logs in.
+
+    Safe in threads, which share its token, and after a fork, but for one in the
+    middle of a login.
+    """
 
     def __init__(
         self, auth: BaseAuthPlugin, settings: UpstreamSettings, section: Mapping[str, Any]
@@ -100,12 +105,12 @@ class SwiftSession:
         with self._lock:
             if self._failed is not None and self._failed[0] >= asked:
                 # The one that was waited for; else each would wait for its own.
-                raise self._failed[1].with_traceback(None)
+                raise copy.copy(self._failed[1])
             try:
                 return self._logged_in()
             except BackendError as error:
-                # Another one, since this one's traceback holds all that was done.
-                self._failed = time.monotonic(), type(error)(str(error))
+                # A copy, without the traceback, which holds all that was done.
+                self._failed = time.monotonic(), copy.copy(error)
                 raise
 
     def renew(self, used: Login) -> bool:
@@ -187,12 +192,14 @@ class SwiftSession:
         except (exceptions.ConnectionError, exceptions.DiscoveryFailure):
             raise NotReached(f"{where} cannot be reached") from None
         except exceptions.CatalogException:
-            told = f"the catalog has no {self._wanted['service_type']} for us"
-            told += ": look at region_name, valid_interfaces and service_type"
+            told = f"the catalog has no {self._wanted['service_type']} for us: look at"
+            told += " project_name and its domain, region_name, valid_interfaces, service_type"
             raise BadReply(told) from None
         except exceptions.HttpError as error:
-            raise _refused(where, error.http_status) from None
-        except (exceptions.ClientException, requests.RequestException, ValueError) as error:
+            raise _refused(where, error) from None
+        except BackendError:
+            raise
+        except Exception as error:  # noqa: BLE001 - plugins do, over answers that make no sense
             told = f"logging in at {where} failed: {type(error).__name__}"
             raise BadReply(told) from None
 
@@ -227,17 +234,17 @@ def _trusted_by_system() -> str | bool:
     return paths.cafile or paths.capath or True
 
 
-def _refused(where: str, status: int) -> BackendError:
+def _refused(where: str, error: exceptions.HttpError) -> BackendError:
+    status = error.http_status
     if status == 429 or status >= 500:
-        return BackendUnavailable(f"{where} answers with status {status}")
-    return BadReply(f"{where} does not log us in: it answers with status {status}")
+        retry_after = getattr(error, "retry_after", 0) or None
+        return BackendUnavailable(f"{where} answers with status {status}", retry_after)
+    hint = "; is auth_url right?" if status in (404, 405, 412) else ""
+    return BadReply(f"{where} does not log us in: it answers with status {status}{hint}")
 
 
 def _shown(url: str | None) -> str:
-    try:
-        return prefix(url).shown if url else "the endpoint"
-    except ValueError:
-        return "auth_url"
+    return prefix(url).shown if url else "the endpoint"
 
 
 # Only as long as a backend has them.
@@ -273,9 +280,16 @@ def _plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin:
         raise ConfigurationError(
             [f"{name}: must be set in [{section}]" for name in names]
         ) from None
+    except exceptions.OptionError as error:
+        # Of names of options, and none of values.
+        raise ConfigurationError([f"auth_type: in [{section}]: {error}"]) from None
     except exceptions.AuthPluginException as error:
         told = f"{conf[section].auth_type} cannot be used: {type(error).__name__}"
         raise ConfigurationError([f"auth_type: {told}"]) from None
     if auth is None:
         raise ConfigurationError([f"auth_type: must be set in [{section}]: {AUTH_TYPE}"])
+    try:
+        prefix(getattr(auth, "auth_url", None) or "http://x")
+    except ValueError as error:
+        raise ConfigurationError([f"auth_url: in [{section}]: {error}"]) from None
     return auth

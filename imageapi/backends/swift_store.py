@@ -12,7 +12,12 @@ from imageapi.backends.base import Blob, StoreBackend
 from imageapi.backends.http_blob import open_blob, range_headers
 from imageapi.backends.swift_account import NO_NAME, SwiftAccount
 from imageapi.backends.swift_location import SCHEMES, SwiftLocation
-from imageapi.backends.swift_options import backend_options, connection_options, dependent_options
+from imageapi.backends.swift_options import (
+    backend_options,
+    connection_options,
+    container_of,
+    dependent_options,
+)
 from imageapi.backends.urls import Url
 from imageapi.caller import Caller
 from imageapi.errors import DataChanged, DataNotFound, LocationRefused
@@ -37,8 +42,8 @@ OWN_OPTIONS = (
         default=1024**3,
         min=1024**2,
         max=5 * 1024**3,
-        help="From how many bytes on imageapi add makes a static large object, and how"
-        " large its segments are.",
+        help="Above how many bytes imageapi add makes a static large object, and how large its"
+        " segments are. Swift takes 1000 of them by default.",
     ),
 )
 
@@ -60,20 +65,19 @@ class SwiftStore(StoreBackend):
         section = conf[group]
         self.account = SwiftAccount(conf, group)
         self.segment_size: int = section.segment_size
-        self._container: str = section.container
-        self._prefix: str = section.object_prefix
-        self._allowed: Sequence[str] = [section.container, *section.allowed_containers]
+        self.container, self._prefix = container_of(conf, group)
+        self._allowed: Sequence[str] = [self.container, *section.allowed_containers]
         self._chunk_size: int = conf.imageapi.chunk_size
 
     def locate(self, image_id: str) -> Location:
         return Location(self.location_of(image_id).url)
 
-    def location_of(self, image_id: str) -> SwiftLocation:
-        """Where the data lies of an image whose record names no location.
+    def location_of(self, name: str) -> SwiftLocation:
+        """Where an object lies in its container, below its prefix.
 
         :raises LocationRefused: Swift can have nothing of that name.
         """
-        return SwiftLocation.of(self._container, self._prefix + image_id)
+        return SwiftLocation.of(self.container, self._prefix + name)
 
     def open(
         self,
@@ -87,7 +91,7 @@ class SwiftStore(StoreBackend):
         path = self._allowed_path(location)
         headers = range_headers(start, stop) | _condition(version)
         response, url = self.account.request("GET", path, headers)
-        return open_blob(
+        blob = open_blob(
             response,
             url,
             _refuse if version is None else _refuse_other,
@@ -97,9 +101,12 @@ class SwiftStore(StoreBackend):
             stop=stop,
             version_of=_version,
         )
+        # Swift finds the segments when it comes to them, and sends what is there then.
+        blob.is_settled = "X-Object-Manifest" not in response.headers
+        return blob
 
     def check(self) -> str:
-        return self.account.check(self._container)
+        return self.account.check(self.container)
 
     def close(self) -> None:
         self.account.close()
@@ -111,7 +118,7 @@ class SwiftStore(StoreBackend):
                 allowed.endswith("*") and container.startswith(allowed[:-1])
             ):
                 return path
-        raise LocationRefused(f"container {container!r:.100} is none of allowed_containers")
+        raise LocationRefused("its container is none of allowed_containers")
 
 
 def _condition(version: str | None) -> dict[str, str]:

@@ -102,7 +102,8 @@ class Upstream:
     def _request(
         self, method: str, url: Url, headers: Mapping[str, str], body: Any, read_timeout: float
     ) -> HTTPResponse:
-        connect_timeout = self._settings.connect_timeout
+        # urllib3 sends under the timeout of connecting, and a body takes longer than that.
+        connect_timeout = self._settings.connect_timeout if body is None else read_timeout
         response = self._pools_of_process().request(
             method,
             str(url),
@@ -193,6 +194,8 @@ def _told(url: Url, error: HTTPError) -> BackendError:
     if isinstance(error, NewConnectionError):
         reason = getattr(cause, "strerror", None) or "no connection"
         return NotReached(f"{url.shown} cannot be reached: {reason}")
+    if isinstance(cause, TimeoutError):
+        return BackendUnavailable(f"{url.shown} does not take it in time")
     if isinstance(cause, OSError | http.client.IncompleteRead):
         return NotReached(f"{url.shown} broke the connection off")
     return BadReply(f"{url.shown} answers with something that is not HTTP")

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How servers are asked: the options of each section that has an upstream."""
 
+import math
 import re
 import ssl
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 import urllib3
-from oslo_config import cfg
+from oslo_config import cfg, types
 from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
@@ -28,10 +29,26 @@ AUTH = cfg.StrOpt(
     " caller.",
 )
 
-CONNECT_TIMEOUT = cfg.FloatOpt(
+_LONGEST = 24 * 3600
+
+
+class Seconds(types.Float):
+    """A time that a system can wait: no infinite one, and none that is no number."""
+
+    def __init__(self, min: float) -> None:  # noqa: A002 - as Float has it
+        super().__init__(min=min, max=_LONGEST)
+
+    def __call__(self, value: Any) -> Any:
+        seconds = super().__call__(value)
+        if seconds is not None and math.isnan(seconds):
+            raise ValueError("Should be a number")
+        return seconds
+
+
+CONNECT_TIMEOUT = cfg.Opt(
     "connect_timeout",
+    type=Seconds(min=0.001),
     default=5.0,
-    min=0.001,
     help="How many seconds each step of connecting may take: an address of the host, the"
     " proxy, TLS.",
 )
@@ -47,10 +64,10 @@ POOL_SIZE = cfg.IntOpt(
 #: The options of each section that has an upstream.
 OPTIONS = (
     CONNECT_TIMEOUT,
-    cfg.FloatOpt(
+    cfg.Opt(
         "read_timeout",
+        type=Seconds(min=0.001),
         default=30.0,
-        min=0.001,
         help="How many seconds the head of an answer, a record, or the next bytes of data may"
         " take.",
     ),

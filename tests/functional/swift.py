@@ -50,6 +50,7 @@ paste.filter_factory = swift_cache:factory
 [filter:tempauth]
 use = egg:swift#tempauth
 user_acme_reader = {key} .admin
+user_acme_writer = {key}
 [filter:authtoken]
 paste.filter_factory = keystonemiddleware.auth_token:filter_factory
 www_authenticate_uri = {keystone}

@@ -37,7 +37,7 @@ DATA = os.urandom(300_000)
 CHUNK = 65536
 ETAG = '"v1"'
 # A hang costs this, and a few more for what resumes.
-TIMEOUT = 0.3
+TIMEOUT = 0.6
 MEMBER = Caller(user_id="u", project_id="p", roles=("member",), token="t0ken")
 
 CONFIG = """\

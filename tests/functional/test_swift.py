@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from tests.functional.swift import (
     upload_slo,
     v1_options,
 )
+from tests.memory import close
 
 MIB = 1024 * 1024
 DATA = os.urandom(24 * MIB)
@@ -146,6 +147,7 @@ def test_downloads(images: Images, serve: Any, kind: str) -> None:
     "url",
     [
         "swift://other/folder/an%20object",
+        "swift://other/an@object",
         "SWIFT://other/folder/an%20object",
         "swift+config://ref1/other/glance-id",
         "swift+https://acme%3Anobody:l0cation-secret@127.0.0.1:1/v1/other/glance-id",
@@ -163,14 +165,15 @@ def test_locations(
 ) -> None:
     """Only the configured account is asked, with the configured credentials."""
     client.put_object("other", "folder/an object", SMALL)
-    client.put_object("other", "glance-id", SMALL)
+    for name in ("glance-id", "an@object"):
+        client.put_object("other", name, SMALL)
     images.record("elsewhere", SMALL, locations=[{"url": url}])
     caplog.set_level("DEBUG", logger="imageapi")
     response = get(serve("allowed_containers = o*"), "/v1/images/elsewhere")
     assert (response.status_code, response.body) == (200, SMALL)
     told = get(serve(), "/v1/images/elsewhere")
     assert told.status_code == 500
-    assert "'other' is none of allowed_containers" in caplog.text
+    assert "its container is none of allowed_containers" in caplog.text
     assert "l0cation-secret" not in f"{caplog.text}{told.headers}{told.text}"
 
 
@@ -191,6 +194,7 @@ def test_locations(
         ("swift+https://user:s3cret@images/x", "must end in /CONTAINER/OBJECT"),
         ("swift+https://user:s3cret@host/records/i.json", "none of allowed_containers"),
         ("swift://records/i.json", "none of allowed_containers"),
+        ("swift://acme:s3cret/i", "none of allowed_containers"),
     ],
 )
 def test_locations_that_are_refused(swift: Swift, url: str, told: str) -> None:
@@ -364,6 +368,33 @@ def test_proxy_that_is_killed_and_comes_back(images: Images, kind: str) -> None:
     assert (answer.status, answer.body, answer.connection) == (200, DATA, "open")
     log = (images.folder / "server.log").read_text()
     assert "resuming at byte" in log
+
+
+def read_to_error(chunks: Iterable[bytes]) -> bytes:
+    """What comes before it."""
+    received = b""
+    try:
+        for chunk in chunks:
+            received += chunk
+    except BackendError:
+        return received
+    raise AssertionError("there was none")
+
+
+@pytest.mark.parametrize("kind", ["slo", "dlo"])
+def test_segment_that_is_replaced_while_another_is_sent(
+    images: Images, serve: Any, kind: str
+) -> None:
+    """Swift sends that of a dynamic object as it is then, by the old ETag."""
+    names = images.add(kind, f"segment-{kind}")
+    api = serve()
+    assert get(api, f"/v1/images/segment-{kind}").body == DATA
+    response = get(api, f"/v1/images/segment-{kind}")
+    received = next(iter(response.app_iter))
+    images.client.put_object("images_segments", names[-1], SEGMENTS[0])
+    received += read_to_error(response.app_iter)
+    close(response)
+    assert len(received) < len(DATA)
 
 
 def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> None:

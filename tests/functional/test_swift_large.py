@@ -38,7 +38,8 @@ def test_large_image(tmp_path: Path) -> None:
         config = tmp_path / "imageapi.conf"
         config.write_text(configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
         md5 = add(config)
-        head = client.head_object("images", "large")
+        (data,) = client.get_container("images")[1]
+        head = client.head_object("images", data["name"])
         assert head["x-static-large-object"] == "True"
         assert len(client.get_container("images_segments")[1]) == 4
         client.close()

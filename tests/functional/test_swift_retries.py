@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a real Swift cannot be made to answer: who is asked again, when, and how often."""
 
+import contextlib
+import itertools
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +28,8 @@ ETAG = "d5816f35916d1d9482fb0f1ec201101d"
 
 class FakeSwift:
     """Logs in as tempauth does, and gives each object request the next of the answers."""
+
+    server: RawServer
 
     def __init__(self, *answers: Answer | None) -> None:
         self.answers = list(answers)
@@ -89,7 +94,7 @@ def make() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
 
         def made(*answers: Answer | None, **options: Any) -> tuple[SwiftStore, FakeSwift]:
             fake = FakeSwift(*answers)
-            server = stack.enter_context(RawServer(fake))
+            server = fake.server = stack.enter_context(RawServer(fake))
             given = {
                 "container": "images",
                 "auth_type": "v1password",
@@ -204,6 +209,47 @@ def test_a_token_is_renewed_where_the_rest_is_asked_for(make: Any) -> None:
     assert fake.asked[-1].headers["if-match"] == f'"{ETAG}"'
 
 
+def test_threads_renew_a_refused_token_once(make: Any) -> None:
+    """One renews it, and the others use what it got."""
+    everybody = threading.Barrier(4, timeout=20)
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        if request.headers["x-auth-token"] == "token-1":
+            everybody.wait()
+            return bool(DENIED(request, connection))
+        return right(request, connection)
+
+    store, fake = make(*[answer] * 20)
+    assert in_threads(4, lambda: read(store)) == []
+    assert fake.logins == 2
+    assert fake.tokens == ["token-1"] * 4 + ["token-2"] * 4
+
+
+def test_a_child_logs_in_on_a_connection_of_its_own(make: Any) -> None:
+    store, fake = make(None, DENIED)
+    assert read(store) == DATA
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            status = 0 if read(store) == DATA else 2
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert fake.logins == 2
+    # The parent's connections are left alone, and so is what comes over them.
+    accepted = fake.server.accepted
+    assert read(store) == DATA
+    assert fake.server.accepted == accepted
+
+
+@pytest.mark.parametrize("answers", [[BUSY, BUSY], [DENIED]])
+def test_what_is_asked_again_leaves_no_connection_open(make: Any, answers: list[Answer]) -> None:
+    store, fake = make(*answers)
+    assert read(store) == DATA
+    store.close()
+    assert fake.server.has_connections(0)
+
+
 @pytest.mark.parametrize("version", ["", "x", f"{ETAG}", "x\r\nX-Y: z 1.0", '" 1.0'])
 def test_what_is_no_version_is_not_sent(make: Any, version: str) -> None:
     store, fake = make()
@@ -250,6 +296,8 @@ def test_without_etag_or_timestamp_there_is_no_version(make: Any, headers: list[
     [
         (status("401 Unauthorized"), BadReply, "does not log us in: it answers with status 401"),
         (status("404 Not Found"), BadReply, "does not log us in: it answers with status 404"),
+        (status("412 Precondition Failed"), BadReply, "status 412; is auth_url right?"),
+        (status("429 Too Many"), BackendUnavailable, "answers with status 429"),
         (status("503 Busy"), BackendUnavailable, "answers with status 503"),
         (status("200 OK"), BadReply, "logging in at .* failed: InvalidResponse"),
         (status("200 OK", "X-Storage-Url: ftp://x/", "X-Auth-Token: t"), BadReply, "endpoint"),
@@ -268,6 +316,61 @@ def test_logging_in_fails(answer: Answer, error: type[BackendError], told: str) 
             connect_retries=1,
         )
         with pytest.raises(error, match=told) as caught:
+            read(store)
+        store.close()
+    assert "s3cret" not in str(caught.value)
+
+
+@contextmanager
+def taking_a_body(end: bytes, answer: bytes, after: float = 0) -> Iterator[int]:
+    """A server for one request with a body, which it begins to read after some seconds.
+
+    :param end: how the body ends.
+    """
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        time.sleep(after)
+        received = b""
+        with connection, contextlib.suppress(OSError):
+            while not received.endswith(end):
+                received = (received + connection.recv(1_000_000))[-1000:]
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(20)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"{}",
+        b"[]",
+        b"no JSON",
+        b'{"token": null}',
+        b'{"token": []}',
+        b'{"token": {"expires_at": 5, "catalog": 5}}',
+        b'{"token": {"expires_at": "2099-01-01T00:00:00Z", "catalog": [5]}}',
+        b'{"token": {"expires_at": "2099-01-01T00:00:00Z", "catalog": [{"type": "object-store"}]}}',
+    ],
+)
+@pytest.mark.parametrize("subject", ["", "X-Subject-Token: t\r\n"])
+def test_a_keystone_that_makes_no_sense(answer: bytes, subject: str) -> None:
+    said = f"HTTP/1.1 201 Created\r\n{subject}Content-Length: {len(answer)}\r\n\r\n".encode()
+    with taking_a_body(b"}", said + answer) as port:
+        store = build(
+            SwiftStore,
+            container="images",
+            auth_type="v3password",
+            auth_url=f"http://127.0.0.1:{port}/v3",
+            user_id="u",
+            password="s3cret",
+            project_id="p",
+        )
+        with pytest.raises(BadReply, match=r"logging in|catalog") as caught:
             read(store)
         store.close()
     assert "s3cret" not in str(caught.value)
@@ -377,6 +480,59 @@ def test_records_are_asked_for_on_one_connection() -> None:
         assert len(server.requests) == 7
         assert server.accepted == 1
         registry.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (status("304 Not Modified"), BadReply),
+        (status("412 Precondition Failed"), ImageNotFound),
+        (status("503 Busy", "X: y"), BackendUnavailable),
+    ],
+)
+def test_answers_that_have_no_record(answer: Answer, error: type[BackendError]) -> None:
+    def with_a_page(request: Request, connection: socket.socket) -> bool:
+        if error is not BackendUnavailable:
+            return bool(answer(request, connection))
+        page = b"x" * 2_000_000
+        head = f"HTTP/1.1 503 Busy\r\nContent-Length: {len(page)}\r\n\r\n"
+        connection.sendall(head.encode() + page)
+        return True
+
+    with RawServer(with_a_page) as server:
+        registry = build(
+            SwiftRegistry,
+            container="records",
+            auth_type="none",
+            endpoint_override=f"{server.url}/v1/AUTH_acme",
+        )
+        with pytest.raises(error):
+            registry.get("i", ANONYMOUS)
+        registry.close()
+
+
+def test_a_body_has_the_timeout_of_data_and_not_that_of_connecting() -> None:
+    """An object server that writes to its disk takes nothing meanwhile."""
+
+    created = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+    for timeout, told in ((10, ""), (0.3, "does not take it in time")):
+        with taking_a_body(b"0\r\n\r\n", created, after=1) as port:
+            store = build(
+                SwiftStore,
+                container="images",
+                auth_type="none",
+                endpoint_override=f"http://127.0.0.1:{port}/v1/AUTH_acme",
+                connect_timeout=0.3,
+                timeout=timeout,
+            )
+            body = itertools.repeat(b"x" * 100_000, 200)
+            if told:
+                with pytest.raises(BackendUnavailable, match=told):
+                    store.account.request("PUT", "/images/i", {}, body)
+            else:
+                response, _ = store.account.request("PUT", "/images/i", {}, body)
+                assert response.status == 201
+            store.close()
 
 
 def test_no_thread_waits_longer_than_said() -> None:

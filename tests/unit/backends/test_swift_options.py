@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a wrong configuration of Swift's sections is told, and what they share."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from keystoneauth1 import loading as ks_loading
 
 import imageapi
 from imageapi import loading
@@ -86,6 +88,12 @@ def test_plugins_of_keystoneauth_are_found(tmp_path: Path) -> None:
         ),
         (PASSWORD + "cafile = /nowhere", ["cafile: cannot be used: No such file or directory"]),
         (PASSWORD + "keyfile = /nowhere", ["keyfile: needs a certfile"]),
+        (PASSWORD.replace("user_domain_id", "#"), ["auth_type: in [cloud]: You have provided a"]),
+        (PASSWORD.replace("http://127.0.0.1:1/v3", "x"), ["auth_url: in [cloud]: it is not an"]),
+        (
+            PASSWORD.replace("//127", f"//u:{SECRET}@127"),
+            ["auth_url: in [cloud]: it holds credentials"],
+        ),
     ],
 )
 def test_what_cannot_work(tmp_path: Path, cloud: str, told: list[str]) -> None:
@@ -101,6 +109,11 @@ def test_what_cannot_work(tmp_path: Path, cloud: str, told: list[str]) -> None:
         ("auth_type = v3password", "[cloud] auth_url: must be set"),
         (PASSWORD + "usrname = x", "[cloud] usrname: there is no such option"),
         (PASSWORD + "timeout = 0", "[cloud] timeout: "),
+        (PASSWORD + "timeout = inf", "[cloud] timeout: "),
+        (PASSWORD + "connect_timeout = nan", "[cloud] connect_timeout: "),
+        (PASSWORD + "connect_timeout = 1e12", "[cloud] connect_timeout: "),
+        (PASSWORD + "connect_retry_delay = nan", "[cloud] connect_retry_delay: "),
+        (PASSWORD.replace(SECRET, f"x${SECRET}"), "[cloud] password: its value is not valid"),
         (PASSWORD + "connect_retries = -1", "[cloud] connect_retries: "),
         (PASSWORD + "retriable_status_codes = soon", "[cloud] retriable_status_codes: "),
     ],
@@ -126,6 +139,31 @@ def test_an_option_beside_the_section_that_is_read_is_refused(tmp_path: Path) ->
 def test_a_container_must_be_named() -> None:
     with pytest.raises(ConfigurationError, match="needs container"):
         build(SwiftStore, auth_type="none", endpoint_override="http://x/v1/AUTH_x")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"container": "images/sub"}, "container: must be a container's name, without a slash"),
+        ({"container": ".."}, "container: its path holds a dot segment"),
+        ({"object_prefix": "../"}, "object_prefix: its path holds a dot segment"),
+    ],
+)
+def test_names_that_no_object_can_have(options: dict[str, str], told: str) -> None:
+    given = {"container": "images", "endpoint_override": "http://x/v1/AUTH_x", **options}
+    for backend in (SwiftStore, SwiftRegistry):
+        with pytest.raises(ConfigurationError, match=re.escape(told)):
+            build(backend, auth_type="none", **given)
+
+
+def test_a_section_that_the_host_has_registered_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "imageapi.conf"
+    path.write_text(BOTH.format(store="", cloud=PASSWORD))
+    conf = imageapi.load_config([str(path)])
+    ks_loading.register_session_conf_options(conf, "cloud")
+    with pytest.raises(ConfigurationError) as caught:
+        loading.load(conf)
+    assert all("clash with those of the application" in told for told in caught.value.problems)
 
 
 def test_sections_share_a_session_as_long_as_it_is_the_same(tmp_path: Path) -> None:
