@@ -36,7 +36,7 @@ _NO_IMAGE: Mapping[str, object] = {}
 
 _BINARY = ("Content-Type", "application/octet-stream")
 
-_PATH_SAFE = "/~!$&'()*+,;=:@"
+_PATH_SAFE = "/!$&'()*+,;=:@"
 _PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # what needs no quoting, as most ids
 
 

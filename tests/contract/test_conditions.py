@@ -146,6 +146,7 @@ def test_range_that_cannot_be_satisfied(ten: Memory, value: str) -> None:
         "bytes=0x1-2",
         "bytes=1_0-",
         "bytes=\u0661-",
+        "byte\u017f=0-1",
         "bytes=0-1" + " " * 256,
         "bytes=" + "0" * 249 + "-1",
     ],

@@ -287,6 +287,8 @@ def test_property_without_a_value_is_not_sent() -> None:
         ("MixedCase", "Mixedcase"),
         ("a.b", "A.b"),
         ("-", "-"),
+        ("!#$%&'*+.^_`|~09", "!#$%&'*+.^_`|~09"),
+        ("azAZ", "Azaz"),
     ],
 )
 def test_spelling_of_property_names(key: str, name: str) -> None:

@@ -31,9 +31,12 @@ class Chunks(Blob):
         self.version = version
         self.gives = list(gives)
         self.closed = 0
+        self.ended = False
 
     def __next__(self) -> Any:
         if not self.gives:
+            assert not self.ended
+            self.ended = True
             raise StopIteration
         given = self.gives.pop(0)
         if isinstance(given, Exception):
@@ -83,6 +86,13 @@ def test_no_empty_chunk_is_sent(length: int | None, primed: bool) -> None:
         body.prime()
     assert list(body) == [b"a", b"bc"]
     assert blob.closed == 1
+
+
+@pytest.mark.parametrize("gives", [(), (b"",), (b"a",)])
+def test_the_end_is_asked_for_once(gives: tuple[bytes, ...]) -> None:
+    blob = Chunks(*gives)
+    assert b"".join(body_of(blob)) == b"".join(gives)
+    assert blob.ended
 
 
 def test_it_is_closed_once() -> None:
