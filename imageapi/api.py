@@ -34,7 +34,9 @@ LOG = logging.getLogger(__name__)
 
 _NO_IMAGE: Mapping[str, object] = {}
 
-_PATH_SAFE = "/~!$&'()*+,;=:@"
+_BINARY = ("Content-Type", "application/octet-stream")
+
+_PATH_SAFE = "/!$&'()*+,;=:@"
 _PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # what needs no quoting, as most ids
 
 
@@ -195,10 +197,9 @@ class ImageAPI:
 
     def _head(self, request: Request, described: Described) -> Response:
         image = described.image
+        headers = [_BINARY]
         if image.is_active:
             headers = _data_headers(image, image.size, described.reads_ranges)
-        else:
-            headers = _data_headers(image, None, False, with_etag=False)
         return Response(headerlist=headers + self._meta_lines(request, described), app_iter=[])
 
     # The answers with data.
@@ -263,13 +264,11 @@ def _raise_for_conditions(request: Request, image: Image) -> None:
         raise refusals.precondition_failed(image.id)
 
 
-def _data_headers(
-    image: Image, length: int | None, ranges: bool, *, with_etag: bool = True
-) -> list[HeaderLine]:
-    headers = [("Content-Type", "application/octet-stream")]
+def _data_headers(image: Image, length: int | None, ranges: bool) -> list[HeaderLine]:
+    headers = [_BINARY]
     if length is not None:
         headers.append(("Content-Length", str(length)))
-    if image.checksum and with_etag:
+    if image.checksum:
         headers.append(("Etag", header_text(image.checksum)))
     if ranges:
         headers.append(("Accept-Ranges", "bytes"))

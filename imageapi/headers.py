@@ -104,7 +104,6 @@ def _not_sent(key: str, text: str) -> str | None:
     """What of this property cannot be sent; None when all can."""
     if not _TOKEN.fullmatch(key):
         return "its key is not an HTTP token (RFC 9110, 5.6.2)"
-    # No character takes more than four bytes in UTF-8.
-    if len(text) * 4 > _LONGEST_PROPERTY and len(header_text(text)) > _LONGEST_PROPERTY:
+    if len(header_text(text)) > _LONGEST_PROPERTY:
         return f"its value is over {_LONGEST_PROPERTY} bytes"
     return None

@@ -3,11 +3,13 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import webob
 
+from imageapi.image import Location
 from tests.deployment import Deployment, get
 from tests.memory import ADMIN, Memory
 
@@ -170,6 +172,45 @@ def test_bodies_are_escaped(memory: Memory) -> None:
 @pytest.mark.wire("errors-bodies")
 def test_id_is_no_template(memory: Memory) -> None:
     assert "${detail}" in memory.get("/v1/images/$%7Bdetail%7D").text
+
+
+@pytest.mark.wire("errors-name-only-the-id")
+@pytest.mark.parametrize(
+    ("image_id", "headers", "status"),
+    [
+        ("absent", {}, 404),
+        ("queued", {}, 404),
+        ("deactivated", {}, 403),
+        ("hidden", {}, 404),
+        ("lost", {}, 404),
+        ("refused", {}, 500),
+        ("active", {"If_Match": "x"}, 412),
+        ("active", {"Range": "bytes=50-"}, 416),
+    ],
+)
+def test_errors_name_the_id(
+    memory: Memory, image_id: str, headers: dict[str, str], status: int
+) -> None:
+    memory.put(id="queued", status="queued")
+    memory.put(id="deactivated", status="deactivated")
+    memory.put(id="hidden", is_public=False)
+    memory.put(None, id="lost")
+    memory.put(id="refused", locations=(Location("rbd:x"),))
+    memory.put(id="active")
+    response = memory.get(f"/v1/images/{image_id}", **headers)
+    assert response.status_code == status
+    assert f"mage {image_id} " in response.text
+
+
+@pytest.mark.wire("errors-name-only-the-id")
+@pytest.mark.parametrize("action", ["get_image", "download_image"])
+@pytest.mark.parametrize("image_id", ["there", "absent"])
+def test_refusals_of_the_policy_name_the_id(tmp_path: Path, action: str, image_id: str) -> None:
+    memory = Memory(tmp_path, rules=f'"{action}": "!"')
+    memory.put(id="there")
+    response = memory.get(f"/v1/images/{image_id}")
+    assert response.status_code == 403
+    assert f"The policy does not allow this for image {image_id}." in response.text
 
 
 @pytest.mark.wire("errors-name-only-the-id")

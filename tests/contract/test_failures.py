@@ -125,12 +125,15 @@ def test_malformed_record(
 
 @pytest.mark.wire("registry-malformed")
 def test_registry_that_answers_with_another_image(
-    memory: Memory, monkeypatch: pytest.MonkeyPatch
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(
         memory.registry, "get", lambda *args: Image(id="x", status="active", is_public=True)
     )
     assert memory.get().status_code == 500
+    (record,) = caplog.records
+    told = "image 'i': registry 'memory': the registry answered with something else"
+    assert record.getMessage() == told
 
 
 @pytest.mark.wire("registry-malformed")
@@ -142,8 +145,9 @@ def test_registry_with_a_bug(
     assert response.status_code == 500
     assert b"bug" not in response.body
     (record,) = caplog.records
-    assert "registry 'memory' raised ZeroDivisionError" in record.getMessage()
+    assert record.getMessage() == "image 'i': registry 'memory' raised ZeroDivisionError"
     assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
 
 
 OPEN_FAILURES = [

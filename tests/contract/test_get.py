@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from imageapi.headers import meta_headers
 from imageapi.image import Image, Location
-from tests.memory import ADMIN, Memory, blobs_without
+from tests.memory import ADMIN, Memory, blobs_without, close
 
 FULL: dict[str, Any] = {
     "name": "Ubuntu",
@@ -103,9 +103,17 @@ def test_no_accept_ranges_without_a_store_for_the_record(memory: Memory) -> None
 
 
 @pytest.mark.wire("get-uri")
-@pytest.mark.parametrize("path", ["/v1/images/a%20b", "/v1.1/images/a%20b?x=y"])
-def test_uri_is_the_requests_without_its_query(memory: Memory, path: str) -> None:
-    memory.put(id="a b")
+@pytest.mark.parametrize(
+    ("image_id", "path"),
+    [
+        ("a b", "/v1/images/a%20b"),
+        ("a b", "/v1.1/images/a%20b?x=y"),
+        ("~!$&'()*+,;=:@%", "/v1/images/~!$&'()*+,;=:@%25"),
+        ("\u00e9", "/v1/images/%C3%A9"),
+    ],
+)
+def test_uri_is_the_requests_without_its_query(memory: Memory, image_id: str, path: str) -> None:
+    memory.put(id=image_id)
     response = memory.get(path, Host="images.example:8080", X_Forwarded_Host="evil.example")
     uri = "http://images.example:8080" + path.partition("?")[0]
     assert response.headers["X-Image-Meta-Uri"] == uri
@@ -114,11 +122,31 @@ def test_uri_is_the_requests_without_its_query(memory: Memory, path: str) -> Non
 @pytest.mark.wire("get-uri")
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_uri_is_below_the_public_endpoint(tmp_path: Path, slash: str) -> None:
-    memory = Memory(tmp_path, public_endpoint=f"https://example.com/glance{slash}")
+    memory = Memory(tmp_path, public_endpoint=f"https://example.com/X{slash}")
     memory.put(id="a/b".replace("/", "\u00e9 "))
     response = memory.get("/v1.0/images/a%C3%A9%20b")
-    uri = "https://example.com/glance/v1/images/a%C3%A9%20b"
+    uri = "https://example.com/X/v1/images/a%C3%A9%20b"
     assert response.headers["X-Image-Meta-Uri"] == uri
+
+
+@pytest.mark.wire("get-uri")
+@pytest.mark.parametrize(
+    ("paths", "uri"),
+    [
+        ({"SCRIPT_NAME": "/view"}, "/view"),
+        ({"PATH_INFO": "/view"}, "/view"),
+        ({"SCRIPT_NAME": "/a", "PATH_INFO": "/b"}, "/a/b"),
+        ({"PATH_INFO": "/\u0100"}, "/%3F"),  # no WSGI server sends it, but a request is answered
+    ],
+)
+def test_uri_is_that_of_any_view(memory: Memory, paths: dict[str, str], uri: str) -> None:
+    memory.put()
+    request = webob.Request.blank("/")
+    del request.environ["SCRIPT_NAME"], request.environ["PATH_INFO"]
+    request.environ.update(paths)
+    response = memory.api.respond(request, "i")
+    assert response.headers["X-Image-Meta-Uri"] == f"http://localhost{uri}"
+    close(response)
 
 
 @pytest.mark.wire("get-uri")
@@ -156,6 +184,23 @@ def test_fields_and_properties_in_their_order_and_spelling(memory: Memory, metho
         ("X-Image-Meta-Property-Arch", "x86_64"),
         ("X-Image-Meta-Property-Distro", "Ubuntu 10.04 LTS"),
     ]
+
+
+@pytest.mark.wire("get-spelling")
+def test_spelling_of_the_other_headers(memory: Memory) -> None:
+    memory.put(b"12345")
+    others = ["Content-Type", "Content-Length", "Etag", "Accept-Ranges"]
+    given: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, others),
+        ({"method": "HEAD"}, others),
+        ({"Range": "bytes=0-1"}, [*others, "Content-Range"]),
+        ({"path": "/v1/images/i?format=json"}, ["Content-Type", "Content-Length"]),
+    ]
+    for request, names in given:
+        response = memory.request(**request)
+        sent = [name for name, _ in response.headerlist if not name.startswith("X-Image-Meta")]
+        assert sent == names
+        close(response)
 
 
 @pytest.mark.wire("get-fields")
@@ -230,6 +275,7 @@ def test_text_of_property_values(value: Any, text: str) -> None:
 @pytest.mark.wire("get-property-values")
 def test_property_without_a_value_is_not_sent() -> None:
     assert property_lines(key=None) == []
+    assert property_lines(a=None, b="x") == [("B", "x")]
 
 
 @pytest.mark.wire("get-properties")
@@ -241,6 +287,8 @@ def test_property_without_a_value_is_not_sent() -> None:
         ("MixedCase", "Mixedcase"),
         ("a.b", "A.b"),
         ("-", "-"),
+        ("!#$%&'*+.^_`|~09", "!#$%&'*+.^_`|~09"),
+        ("azAZ", "Azaz"),
     ],
 )
 def test_spelling_of_property_names(key: str, name: str) -> None:
@@ -250,6 +298,8 @@ def test_spelling_of_property_names(key: str, name: str) -> None:
 @pytest.mark.wire("get-properties")
 def test_properties_go_in_the_order_of_lower_cased_keys() -> None:
     assert property_lines(b="1", A="2", c="3", B="4") == [("A", "2"), ("B", "4"), ("C", "3")]
+    # The underscore stands between the capitals and the others.
+    assert property_lines(aB="1", a_="2") == [("A_", "2"), ("Ab", "1")]
 
 
 @pytest.mark.wire("get-clean")
@@ -327,6 +377,47 @@ def test_it_is_logged_once_an_image_and_version(
     memory.put(properties=properties, name="a new version")
     memory.get()
     assert len(caplog.records) == 2
+
+
+@pytest.mark.wire("get-left-out")
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"name": "a\n"}, "X-Image-Meta-Name: control characters are sent as spaces"),
+        (
+            {"name": "a\ud800"},
+            "X-Image-Meta-Name: characters that UTF-8 cannot carry are sent as U+FFFD",
+        ),
+        (
+            {"properties": {"k": "a\n"}},
+            "X-Image-Meta-Property-K: control characters are sent as spaces",
+        ),
+        (
+            {"properties": {"a b": "x"}},
+            "property 'a b' is left out: its key is not an HTTP token (RFC 9110, 5.6.2)",
+        ),
+        (
+            {"properties": {"k": "x" * 8001}},
+            "property 'k' is left out: its value is over 8000 bytes",
+        ),
+        (
+            {"properties": {"k": "x", "K": "y"}},
+            "property 'k' is left out: another key differs from it only by case",
+        ),
+        (
+            {"properties": {"a": "x", "b": "x", "c": "x"}},
+            "property 'c' is left out: more than max_property_headers = 2",
+        ),
+    ],
+)
+def test_what_is_cleaned_or_left_out_is_named(fields: dict[str, Any], note: str) -> None:
+    assert meta_headers(Image(id="i", status="active", **fields), 2).notes == (note,)
+
+
+@pytest.mark.wire("get-left-out")
+def test_what_goes_as_it_is_is_not_noted() -> None:
+    image = Image(id="i", status="active", name="\u00dcbuntu", properties={"k": "\u00e9"})
+    assert meta_headers(image, 2).notes == ()
 
 
 @pytest.mark.wire("get-property-values")

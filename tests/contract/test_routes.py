@@ -47,6 +47,28 @@ def test_unversioned_path_is_none_elsewhere(memory: Memory, mount: str) -> None:
     assert mounted(memory.api, mount, "/images/i").status_code == 404
 
 
+@pytest.mark.wire("routes-paths")
+@pytest.mark.parametrize(
+    ("paths", "status"),
+    [
+        ({"PATH_INFO": "/v1/images/i"}, 200),
+        ({"PATH_INFO": "/images/i"}, 404),
+        ({"SCRIPT_NAME": "/v1/images/i"}, 404),
+        ({}, 404),
+    ],
+)
+def test_what_is_empty_may_be_missing(memory: Memory, paths: dict[str, str], status: int) -> None:
+    """PEP 3333 lets servers leave out of the environ what is an empty text."""
+    memory.put(b"data")
+    request = webob.Request.blank("/")
+    for name in ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING"):
+        request.environ.pop(name, None)
+    request.environ.update(paths)
+    response = request.send(memory.api)
+    assert response.status_code == status
+    assert (response.body == b"data") == (status == 200)
+
+
 @pytest.mark.wire("routes-id")
 @pytest.mark.parametrize(
     ("image_id", "path"),

@@ -33,6 +33,24 @@ def test_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.wire("who-absent")
+@pytest.mark.parametrize(
+    ("method", "actions"), [("GET", ["get_image", "download_image"]), ("HEAD", ["get_image"])]
+)
+def test_policy_is_asked_for_this_caller_about_nothing(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, method: str, actions: list[str]
+) -> None:
+    asked = []
+
+    def allows(*about: object) -> bool:
+        asked.append(about)
+        return True
+
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
+    memory.request("/v1/images/absent", method=method, caller=MEMBER)
+    assert asked == [(action, MEMBER, {}) for action in actions]
+
+
+@pytest.mark.wire("who-absent")
 @pytest.mark.wire("who-same-bytes")
 @pytest.mark.parametrize("rules", ["{}", '"get_image": "!"', '"download_image": "role:x"'])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -189,6 +207,7 @@ def test_data_of_size_0(memory: Memory, range_header: str | None) -> None:
     assert response.status_code == 200
     assert response.headers["Content-Length"] == "0"
     assert response.body == b""
+    assert memory.request().headerlist == memory.head().headerlist
     assert memory.store.opened == 0
 
 
@@ -207,7 +226,9 @@ def test_failing_policy_refuses(
 
     monkeypatch.setattr(policy, "allows", fail)
     assert both(memory) == (403, 403)
-    assert "policy 'visible' refuses get_image" in caplog.text
+    record = caplog.records[-1]
+    assert record.getMessage() == "policy 'visible' refuses get_image, since it failed"
+    assert record.exc_info is not None
 
 
 @pytest.mark.wire("who-may-know")
