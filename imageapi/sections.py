@@ -92,6 +92,8 @@ class Sections:
     def _problem_of(self, group: str, option: cfg.Opt) -> str:
         try:
             value = self._conf[group][option.dest]
+        except RecursionError:
+            return "refers to itself"
         except (ValueError, cfg.Error) as error:
             told = _LOCATION_INFO.sub(r" in \1", str(error))
             # What follows repeats the value.
@@ -103,7 +105,7 @@ class Sections:
         """The file that sets an option, where one does and it can be read."""
         try:
             found = self._conf.get_location(option, group)
-        except (ValueError, cfg.Error):
+        except (ValueError, RecursionError, cfg.Error):
             return
         if found is not None and found.location is cfg.Locations.user:
             yield f"in {found.detail}"

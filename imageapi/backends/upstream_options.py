@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How servers are asked: the options of each section that has an upstream."""
 
+import math
 import re
 import ssl
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 import urllib3
-from oslo_config import cfg
+from oslo_config import cfg, types
 from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
@@ -15,6 +16,22 @@ from imageapi.caller import Caller
 from imageapi.errors import ConfigurationError
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class Seconds(types.Float):
+    """The type of an option that says for how many seconds to wait."""
+
+    def __init__(self) -> None:
+        # Systems cannot wait for just any time, and nobody waits for more than a day.
+        super().__init__(min=0.001, max=86400)
+
+    def __call__(self, value: Any) -> float | None:
+        seconds = super().__call__(value)
+        # It is neither too small nor too large.
+        if seconds is not None and math.isnan(seconds):
+            raise ValueError("must be a number")
+        return seconds
+
 
 #: For a section whose requests may be made in the caller's name.
 AUTH = cfg.StrOpt(
@@ -28,10 +45,10 @@ AUTH = cfg.StrOpt(
     " caller.",
 )
 
-CONNECT_TIMEOUT = cfg.FloatOpt(
+CONNECT_TIMEOUT = cfg.Opt(
     "connect_timeout",
+    type=Seconds(),
     default=5.0,
-    min=0.001,
     help="How many seconds each step of connecting may take: an address of the host, the"
     " proxy, TLS.",
 )
@@ -47,10 +64,10 @@ POOL_SIZE = cfg.IntOpt(
 #: The options of each section that has an upstream.
 OPTIONS = (
     CONNECT_TIMEOUT,
-    cfg.FloatOpt(
+    cfg.Opt(
         "read_timeout",
+        type=Seconds(),
         default=30.0,
-        min=0.001,
         help="How many seconds the head of an answer, a record, or the next bytes of data may"
         " take.",
     ),
@@ -126,6 +143,8 @@ def tls_context(**files: str | None) -> ssl.SSLContext:
         raise ConfigurationError([f"{option}: does not hold it in PEM, unencrypted"]) from None
     except OSError as error:
         raise ConfigurationError([f"{option}: cannot be used: {error.strerror}"]) from None
+    except ValueError:
+        raise ConfigurationError([f"{option}: cannot be used: no path holds a NUL"]) from None
     return context
 
 

@@ -115,11 +115,23 @@ policy_file = absent.yaml
         ("public_endpoint = http://u:p@x", "public_endpoint"),
         ("public_endpoint = http://x?y", "public_endpoint"),
         ("public_endpoint = http://[x", "public_endpoint"),
+        ("public_endpoint = http://x:y", "public_endpoint"),
+        ("public_endpoint = http://x:99999", "public_endpoint"),
+        ("public_endpoint = http://x/a b", "public_endpoint"),
+        ("chunk_size = $chunk_size", "chunk_size: refers to itself"),
     ],
 )
 def test_wrong_values(tmp_path: Path, line: str, problem: str) -> None:
     (found,) = problems_of(tmp_path, f"[imageapi]\n{line}\n")
     assert re.search(problem, found)
+
+
+@pytest.mark.parametrize("option", ["connect_timeout", "read_timeout"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "86401"])
+def test_seconds_that_no_system_can_wait(tmp_path: Path, option: str, value: str) -> None:
+    text = f"[imageapi]\nstores = http\n[imageapi_store_http]\n{option} = {value}\n"
+    (found,) = problems_of(tmp_path, text)
+    assert found.startswith(f"[imageapi_store_http] {option}: ")
 
 
 # Modules of a plugin that cannot be imported, and one that can.
