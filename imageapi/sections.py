@@ -16,6 +16,9 @@ LOG = logging.getLogger(__name__)
 # How oslo.config says where a value comes from.
 _LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
 
+# How it repeats a line that cannot be parsed.
+_REPEATED_LINE = re.compile(r": ['\"].*", re.DOTALL)
+
 
 class Sections:
     """Registers sections, and collects the problems of a whole configuration.
@@ -132,5 +135,17 @@ def _names_in(path: str) -> Mapping[str, Iterable[str]]:
         cfg.ConfigParser(path, sections).parse()
     except (OSError, cfg.Error) as error:
         # A host may have left the folder that a relative path was meant from.
-        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, error)
+        told = told_by(error)
+        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, told)
     return sections
+
+
+def told_by(error: Exception) -> str:
+    """What is wrong with a file, on one line, but not the line of it that is: it may be a secret.
+
+    :param error: what reading it raised.
+    """
+    told = str(error)
+    if not isinstance(error, OSError):
+        told = _REPEATED_LINE.sub("", told)
+    return told.replace("\n", " ")

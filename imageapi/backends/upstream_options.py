@@ -103,6 +103,10 @@ class UpstreamSettings(NamedTuple):
     ssl_context: ssl.SSLContext
     proxy: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        # The proxy's headers have its password.
+        return "<UpstreamSettings>"
+
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, group: str) -> Self:
         """Read the `OPTIONS` of a section, and the certificates that they name.
