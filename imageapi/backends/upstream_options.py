@@ -142,7 +142,7 @@ def tls_context(**files: str | None) -> ssl.SSLContext:
         if cert_file:
             option = cert_option
             # Without a password OpenSSL would ask the terminal for one.
-            context.load_cert_chain(cert_file, key_file or None, password="")
+            context.load_cert_chain(cert_file, key_file or None, password="")  # nosec B106
     except ssl.SSLError:
         raise ConfigurationError([f"{option}: does not hold it in PEM, unencrypted"]) from None
     except OSError as error:
