@@ -5,7 +5,10 @@ The arguments are libFuzzer's, such as ``-max_total_time=300`` and the folder of
 a corpus.  It ends with status 0 when the time is up and nothing was found.
 """
 
+import functools
+import importlib.metadata
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -136,8 +139,14 @@ def _targets(folder: Path) -> Mapping[str, Target]:
 
 def main() -> None:
     """Fuzz the target that the command line names."""
-    logging.disable(logging.NOTSET)
+    # Not to standard error; what is a bug, the properties notice.
     logging.getLogger().addHandler(logging.NullHandler())
+    # Else the certificates of the system are read each time.
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    # What is installed does not change meanwhile, and to look takes most of the time.
+    importlib.metadata.entry_points = functools.cache(  # type: ignore[assignment]
+        importlib.metadata.entry_points
+    )
     with tempfile.TemporaryDirectory(prefix="imageapi-fuzz-") as folder:
         targets = _targets(Path(folder))
         name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
