@@ -18,7 +18,7 @@ from imageapi.backends.base import API_VERSION, Backend, RegistryBackend, StoreB
 from imageapi.backends.urls import prefix
 from imageapi.errors import ConfigurationError
 from imageapi.policy.base import PolicyBackend
-from imageapi.sections import Sections, nearest_of
+from imageapi.sections import DOLLAR, UNRESOLVED, Sections, nearest_of
 
 if TYPE_CHECKING:
     _ExtensionManager = ExtensionManager[Any]
@@ -234,6 +234,8 @@ class _Loader:
         except ConfigurationError as error:
             for problem in error.problems:
                 self._sections.add_problem(group, problem, origin)
+        except UNRESOLVED:
+            self._sections.add_problem(group, f"a value {DOLLAR}", origin)
         except cfg.NotInitializedError:
             problem = "the ConfigOpts has not been called yet: call conf([]) first"
             self._sections.add_problem(group, problem)

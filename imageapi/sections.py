@@ -19,6 +19,17 @@ _LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
 # How it repeats a line that cannot be parsed.
 _REPEATED_LINE = re.compile(r": ['\"].*", re.DOTALL)
 
+#: What oslo.config raises of a value that refers by a ``$`` to what is no option, or itself.
+UNRESOLVED = (
+    cfg.NoSuchOptError,
+    cfg.NoSuchGroupError,
+    cfg.TemplateSubstitutionError,
+    RecursionError,
+)
+
+#: And what is told of it; not what follows the ``$``, which may be a part of a password.
+DOLLAR = "refers by a $ to itself, or to an option that there is not; write $$ for a $"
+
 
 class Sections:
     """Registers sections, and collects the problems of a whole configuration.
@@ -95,8 +106,8 @@ class Sections:
     def _problem_of(self, group: str, option: cfg.Opt) -> str:
         try:
             value = self._conf[group][option.dest]
-        except RecursionError:
-            return "refers to itself"
+        except UNRESOLVED:
+            return DOLLAR
         except (ValueError, cfg.Error) as error:
             told = _LOCATION_INFO.sub(r" in \1", str(error))
             # What follows repeats the value.

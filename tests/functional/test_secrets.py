@@ -391,6 +391,24 @@ def test_line_that_cannot_be_parsed(tmp_path: Path, line: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f"password = {SECRET}", f"password = pass${SECRET}"),
+        (f"signature={SECRET}", f"signature=${SECRET}"),
+        (f"user:{SECRET}@", f"user:${{{SECRET}}}@"),
+    ],
+)
+def test_dollar_in_a_secret(
+    everywhere: Path, everything_logged: pytest.LogCaptureFixture, old: str, new: str
+) -> None:
+    """oslo.config takes what follows it for the name of an option, and says that there is none."""
+    everywhere.write_text(EVERYWHERE.replace(old, new, 1))
+    with pytest.raises(ConfigurationError, match=r"write \$\$ for a \$") as caught:
+        ImageAPI(load_config([everywhere]))
+    assert SECRET not in str(caught.value) + everything_logged.text
+
+
 @pytest.mark.parametrize("name", ["registry", "store 'http'", "store 'swift'"])
 def test_exceptions(everywhere: Path, name: str) -> None:
     """With all that a traceback of them tells."""
