@@ -8,6 +8,7 @@ from typing import Any
 from oslo_config import cfg
 
 from imageapi.errors import ConfigurationError
+from imageapi.sections import told_by
 
 PROJECT = "imageapi"
 
@@ -33,7 +34,7 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
         # The program's name would be that of whatever runs us.
         conf([], project=PROJECT, prog=PROJECT, **where)
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
-        told = str(error).replace("\n", " ")
+        told = told_by(error)
         raise ConfigurationError([f"the configuration cannot be read: {told}"]) from None
     return conf
 

@@ -54,6 +54,10 @@ _V2_NAMES = frozenset(
     }
 )
 
+# Far from where Python's own limit is, which depends on who calls: what can be
+# read must be possible to write too.
+_DEEPEST = 100
+
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -159,7 +163,7 @@ def _image(fields: Mapping[str, Any], image_id: str) -> Image:
         min_ram=_count(fields, "min_ram") or 0,
         min_disk=_count(fields, "min_disk") or 0,
         owner=_text(fields, "owner") or None,
-        properties=MappingProxyType(_v2_properties(fields) if is_v2 else _v1_properties(fields)),
+        properties=MappingProxyType(_properties(fields, is_v2)),
         locations=tuple(_locations(fields)),
         members=_members(fields, is_v2),
         os_hash_algo=algorithm,
@@ -250,6 +254,24 @@ def _os_hash(fields: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
     if algorithm or digest:
         raise MalformedImage("os_hash_algo and os_hash_value must come together")
     return None, None
+
+
+def _properties(fields: Mapping[str, Any], is_v2: bool) -> dict[str, Any]:
+    properties = _v2_properties(fields) if is_v2 else _v1_properties(fields)
+    level: list[Any] = [value for value in properties.values() if isinstance(value, list | dict)]
+    for _ in range(_DEEPEST):
+        if not level:
+            return properties
+        level = [inner for value in level for inner in _inner(value)]
+    if level:
+        raise MalformedImage(f"properties are nested more than {_DEEPEST} levels deep")
+    return properties
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    """The lists and objects right in a list or an object."""
+    values = value.values() if isinstance(value, dict) else value
+    return [one for one in values if isinstance(one, list | dict)]
 
 
 def _v1_properties(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,17 @@ class ConfigurationError(ImageAPIError):
 
 
 class BackendError(ImageAPIError):
-    """A backend failed."""
+    """A backend failed.
+
+    Its text is one line that prints: a record's author, or an upstream, who
+    chose a part of it must write no lines of the operator's log.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(character if character.isprintable() else " " for character in text)
 
 
 class ForeignError(BackendError):

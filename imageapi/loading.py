@@ -9,16 +9,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 from oslo_config import cfg
 from stevedore.extension import ExtensionManager
 
 from imageapi import opts
 from imageapi.backends.base import API_VERSION, Backend, RegistryBackend, StoreBackend
+from imageapi.backends.urls import prefix
 from imageapi.errors import ConfigurationError
 from imageapi.policy.base import PolicyBackend
-from imageapi.sections import Sections, nearest_of
+from imageapi.sections import DOLLAR, UNRESOLVED, Sections, nearest_of
 
 if TYPE_CHECKING:
     _ExtensionManager = ExtensionManager[Any]
@@ -133,19 +133,11 @@ def _defaults_for(conf: cfg.ConfigOpts, unusable: Collection[str]) -> Iterator[N
 def _check_public_endpoint(url: str, sections: Sections) -> None:
     """It must be a URL to which a path can be added."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = None
-    if url and (
-        parts is None
-        or parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-    ):
+        if url:
+            prefix(url)
+    except ValueError as error:
         problem = "public_endpoint: must be a URL such as https://images.example.com"
-        sections.add_problem(opts.GROUP, problem)
+        sections.add_problem(opts.GROUP, f"{problem}: {error}")
 
 
 class _Loader:
@@ -242,6 +234,8 @@ class _Loader:
         except ConfigurationError as error:
             for problem in error.problems:
                 self._sections.add_problem(group, problem, origin)
+        except UNRESOLVED:
+            self._sections.add_problem(group, f"a value {DOLLAR}", origin)
         except cfg.NotInitializedError:
             problem = "the ConfigOpts has not been called yet: call conf([]) first"
             self._sections.add_problem(group, problem)

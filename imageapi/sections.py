@@ -16,6 +16,20 @@ LOG = logging.getLogger(__name__)
 # How oslo.config says where a value comes from.
 _LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
 
+# How it repeats a line that cannot be parsed.
+_REPEATED_LINE = re.compile(r": ['\"].*", re.DOTALL)
+
+#: What oslo.config raises of a value that refers by a ``$`` to what is no option, or itself.
+UNRESOLVED = (
+    cfg.NoSuchOptError,
+    cfg.NoSuchGroupError,
+    cfg.TemplateSubstitutionError,
+    RecursionError,
+)
+
+#: And what is told of it; not what follows the ``$``, which may be a part of a password.
+DOLLAR = "refers by a $ to itself, or to an option that there is not; write $$ for a $"
+
 
 class Sections:
     """Registers sections, and collects the problems of a whole configuration.
@@ -92,12 +106,14 @@ class Sections:
     def _problem_of(self, group: str, option: cfg.Opt) -> str:
         try:
             value = self._conf[group][option.dest]
+        except UNRESOLVED:
+            return DOLLAR
         except (ValueError, cfg.Error) as error:
             if option.secret:
                 # oslo.config's words hold the value, or a part of it.
                 found = _LOCATION_INFO.search(str(error))
                 where = f" in {found[1]}" if found else ""
-                return f"its value{where} is not valid; in a value $ is written $$"
+                return f"its value{where} is not valid"
             return _LOCATION_INFO.sub(r" in \1", str(error))
         # oslo.config enforces this only for options registered before it parsed.
         return "must be set" if option.required and value in (None, "") else ""
@@ -106,7 +122,7 @@ class Sections:
         """The file that sets an option, where one does and it can be read."""
         try:
             found = self._conf.get_location(option, group)
-        except (ValueError, cfg.Error):
+        except (ValueError, RecursionError, cfg.Error):
             return
         if found is not None and found.location is cfg.Locations.user:
             yield f"in {found.detail}"
@@ -133,5 +149,17 @@ def _names_in(path: str) -> Mapping[str, Iterable[str]]:
         cfg.ConfigParser(path, sections).parse()
     except (OSError, cfg.Error) as error:
         # A host may have left the folder that a relative path was meant from.
-        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, error)
+        told = told_by(error)
+        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, told)
     return sections
+
+
+def told_by(error: Exception) -> str:
+    """What is wrong with a file, on one line, but not the line of it that is: it may be a secret.
+
+    :param error: what reading it raised.
+    """
+    told = str(error)
+    if not isinstance(error, OSError):
+        told = _REPEATED_LINE.sub("", told)
+    return told.replace("\n", " ")

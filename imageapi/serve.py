@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``serve``: gunicorn with threads over the configuration."""
 
+import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.base import Worker as AnyWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from imageapi.api import ImageAPI
 from imageapi.errors import ConfigurationError
@@ -20,6 +23,42 @@ LOG = logging.getLogger(__name__)
 STOP_SECONDS = 30
 LEAVE_SECONDS = 6 * 60 * 60
 STALL_SECONDS = 300
+
+#: How long a client may take to send the head of a request.
+HEAD_SECONDS = 20.0
+
+
+class Worker(ThreadWorker):
+    """gunicorn's, whose threads wait for the whole of a head no longer than `HEAD_SECONDS`.
+
+    Else as many clients as there are threads, each of which sends half a line
+    and stays, would keep all others out.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reading: dict[Any, float] = {}
+
+    def handle(self, conn: Any) -> Any:
+        self._reading[conn] = time.monotonic() + HEAD_SECONDS
+        try:
+            return super().handle(conn)
+        finally:
+            self._reading.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        self._reading.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def notify(self) -> None:
+        """Called about once a second by the thread that accepts connections."""
+        super().notify()
+        now = time.monotonic()
+        for conn, until in list(self._reading.items()):
+            if until < now:
+                # Wakes the thread that reads, as if the client had left.
+                with contextlib.suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RD)
 
 
 class Server(BaseApplication):
@@ -97,7 +136,7 @@ def _give_up_stalled_clients(master: Arbiter) -> None:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def _take_time_to_leave(_: Arbiter, worker: Worker) -> None:
+def _take_time_to_leave(_: Arbiter, worker: AnyWorker) -> None:
     # In the worker alone, since the first process waits as long as its own
     # setting says, and meanwhile is deaf to signals.
     worker.cfg.set("graceful_timeout", LEAVE_SECONDS)
@@ -109,11 +148,13 @@ def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, 
         "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "workers": workers,
         "threads": threads,
-        "worker_class": "gthread",
+        "worker_class": Worker,
         "proc_name": "imageapi",
         "graceful_timeout": STOP_SECONDS,
         "when_ready": _give_up_stalled_clients,
         "post_fork": _take_time_to_leave,
+        # Clients on this machine could else name another mount point.
+        "forwarder_headers": "",
         # gunicorn would put a socket under the home folder.
         "control_socket_disable": True,
     }

@@ -27,6 +27,7 @@ from imageapi.backends.folder import (
 from imageapi.caller import Caller
 from imageapi.errors import (
     BackendUnavailable,
+    ConfigurationError,
     DataChanged,
     DataNotFound,
     ImageNotFound,
@@ -63,7 +64,7 @@ class FileRegistry(RegistryBackend):
         )
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
-        self.directory: str = os.path.abspath(conf[group].directory)
+        self.directory = _directory(conf, group)
         self._lock = threading.Lock()
         self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
             _REMEMBERED_BYTES, getsizeof=lambda entry: _ENTRY_BYTES + weight_of(entry.image)
@@ -141,7 +142,7 @@ class FileStore(StoreBackend):
         )
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
-        self.directory: str = os.path.abspath(conf[group].directory)
+        self.directory = _directory(conf, group)
         self._chunk_size: int = conf.imageapi.chunk_size
 
     def path(self, image_id: str) -> str:
@@ -184,6 +185,13 @@ class FileStore(StoreBackend):
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
             raise LocationRefused(f"{path}: not a regular file") from None
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
+
+
+def _directory(conf: cfg.ConfigOpts, group: str) -> str:
+    directory: str = conf[group].directory
+    if "\0" in directory:
+        raise ConfigurationError(["directory: must not hold a NUL"])
+    return os.path.abspath(directory)
 
 
 @remembered

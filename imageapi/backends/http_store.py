@@ -58,6 +58,8 @@ class HTTPStore(StoreBackend):
             ),
             cfg.StrOpt(
                 "url_template",
+                # It may hold a signature.
+                secret=True,
                 help="The URL of the data of a record without a location, with {image_id} in"
                 " it, such as http://glance.example.com:9292/v2/images/{image_id}/file. It must"
                 " be allowed.",

@@ -17,6 +17,22 @@ from imageapi.errors import ConfigurationError
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
+
+class Seconds(types.Float):
+    """The type of an option that says for how many seconds to wait."""
+
+    def __init__(self, min: float = 0.001) -> None:  # noqa: A002 - as Float has it
+        # Systems cannot wait for just any time, and nobody waits for more than a day.
+        super().__init__(min=min, max=86400)
+
+    def __call__(self, value: Any) -> Any:
+        seconds = super().__call__(value)
+        # It is neither too small nor too large.
+        if seconds is not None and math.isnan(seconds):
+            raise ValueError("must be a number")
+        return seconds
+
+
 #: For a section whose requests may be made in the caller's name.
 AUTH = cfg.StrOpt(
     "auth",
@@ -29,25 +45,9 @@ AUTH = cfg.StrOpt(
     " caller.",
 )
 
-_LONGEST = 24 * 3600
-
-
-class Seconds(types.Float):
-    """A time that a system can wait: no infinite one, and none that is no number."""
-
-    def __init__(self, min: float) -> None:  # noqa: A002 - as Float has it
-        super().__init__(min=min, max=_LONGEST)
-
-    def __call__(self, value: Any) -> Any:
-        seconds = super().__call__(value)
-        if seconds is not None and math.isnan(seconds):
-            raise ValueError("Should be a number")
-        return seconds
-
-
 CONNECT_TIMEOUT = cfg.Opt(
     "connect_timeout",
-    type=Seconds(min=0.001),
+    type=Seconds(),
     default=5.0,
     help="How many seconds each step of connecting may take: an address of the host, the"
     " proxy, TLS.",
@@ -66,7 +66,7 @@ OPTIONS = (
     CONNECT_TIMEOUT,
     cfg.Opt(
         "read_timeout",
-        type=Seconds(min=0.001),
+        type=Seconds(),
         default=30.0,
         help="How many seconds the head of an answer, a record, or the next bytes of data may"
         " take.",
@@ -103,6 +103,10 @@ class UpstreamSettings(NamedTuple):
     ssl_context: ssl.SSLContext
     proxy: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        # The proxy's headers have its password.
+        return "<UpstreamSettings>"
+
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, group: str) -> Self:
         """Read the `OPTIONS` of a section, and the certificates that they name.
@@ -138,11 +142,13 @@ def tls_context(**files: str | None) -> ssl.SSLContext:
         if cert_file:
             option = cert_option
             # Without a password OpenSSL would ask the terminal for one.
-            context.load_cert_chain(cert_file, key_file or None, password="")
+            context.load_cert_chain(cert_file, key_file or None, password="")  # nosec B106
     except ssl.SSLError:
         raise ConfigurationError([f"{option}: does not hold it in PEM, unencrypted"]) from None
     except OSError as error:
         raise ConfigurationError([f"{option}: cannot be used: {error.strerror}"]) from None
+    except ValueError:
+        raise ConfigurationError([f"{option}: cannot be used: no path holds a NUL"]) from None
     return context
 
 

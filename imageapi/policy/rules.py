@@ -156,12 +156,14 @@ def _load(path: str | None) -> policy.Enforcer:
     own_conf = cfg.ConfigOpts()
     own_conf([], default_config_files=[], default_config_dirs=[])
     enforcer = policy.Enforcer(own_conf, use_conf=False)
-    # Not set_rules(), which would let a rule named "default" answer for others.
-    enforcer.rules = policy.Rules.from_dict(rules)
     try:
+        # Not set_rules(), which would let a rule named "default" answer for others.
+        enforcer.rules = policy.Rules.from_dict(rules)
         enforcer.check_rules(raise_on_violation=True)
     except policy.InvalidDefinitionError as error:
         raise ValueError(f"rules that are undefined or go in circles: {error}") from None
+    except RecursionError:
+        raise ValueError("a rule is nested too deeply") from None
     unused = sorted(set(rules) - _used(enforcer.rules))
     if unused:
         LOG.warning("%s: nothing asks for these rules: %s", path, ", ".join(unused))
@@ -185,10 +187,15 @@ def _read(path: str) -> dict[str, str]:
     if not text.strip():
         # An editor may empty a file before it writes it: not a wish for the defaults.
         raise ValueError("is empty; for the defaults in code, leave policy_file out")
-    rules = policy.parse_file_contents(text)
+    try:
+        rules = policy.parse_file_contents(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if not isinstance(rules, dict):
         raise ValueError("must hold rules as NAME: RULE")
     for name, rule in rules.items():
+        if not isinstance(name, str):
+            raise ValueError(f"the name of a rule must be a text, not {name!r}")
         if not isinstance(rule, str):
             raise ValueError(f"the rule {name!r} must be a text")
         _check_grammar(name, rule)

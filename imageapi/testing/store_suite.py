@@ -12,7 +12,7 @@ from imageapi.errors import BackendError, DataChanged, DataNotFound, LocationRef
 from imageapi.image import Location
 from imageapi.testing.store_hooks import StoreHooks, pattern
 
-_SECRET = "suite-secret"  # noqa: S105 - made up
+_SECRET = "suite-secret"  # noqa: S105 - made up  # nosec B105
 _ABSENT = (DataNotFound, LocationRefused)
 # Where locations have credentials; nothing listens there.
 _WITH_SECRET = (

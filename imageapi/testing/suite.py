@@ -121,7 +121,7 @@ class BackendSuite(_TestCase):
         user_id="suite-user",
         project_id="suite-project",
         roles=("member",),
-        token="suite-token",  # noqa: S106 - made up
+        token="suite-token",  # noqa: S106 - made up  # nosec B106
     )
 
     def __init_subclass__(cls, *, mixin: bool = False) -> None:

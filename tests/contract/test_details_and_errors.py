@@ -2,6 +2,7 @@
 """docs/wire.md, Details as JSON, and Errors."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import webob
 
+from imageapi.errors import BadReply
 from imageapi.image import Location
 from tests.deployment import Deployment, get
 from tests.memory import ADMIN, Memory
@@ -247,6 +249,33 @@ def test_details_go_to_the_log(deployment: Deployment, caplog: pytest.LogCapture
     deployment.record("absent", size=4)
     get(deployment.api(), "/v1/images/absent")
     assert str(deployment.data_path("absent")) in caplog.text
+
+
+@pytest.mark.wire("errors-log")
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_path_in_the_log_stays_on_its_line(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture, is_allowed: bool
+) -> None:
+    """A record's author writes no lines of the log, and nothing that a terminal obeys."""
+    folder = deployment.images if is_allowed else "/etc"
+    path = f"{folder}/a%0AERROR%20forged%1B%5B31m%C2%85%FF"
+    deployment.record("i", location=f"file://{path}", size=4)
+    assert get(deployment.api(), "/v1/images/i").status_code in (404, 500)
+    assert "forged" in caplog.text
+    assert "\nERROR forged" not in caplog.text
+    assert not re.search("[\x1b\x85\udcff]", caplog.text)
+
+
+@pytest.mark.wire("errors-log")
+def test_cause_of_a_break_stays_on_its_line(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(b"x" * 3_000_000)
+    memory.store.fail(BadReply("a\nERROR forged"), at=2_000_000)
+    with pytest.raises(BadReply):
+        memory.get()
+    assert "broken off" in caplog.text
+    assert "\nERROR forged" not in caplog.text
 
 
 @pytest.mark.wire("errors-log")

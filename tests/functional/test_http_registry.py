@@ -385,6 +385,8 @@ def test_check_without_a_token(make: Make) -> None:
         ({"ca_file": __file__}, "ca_file: .*PEM"),
         ({"cert_file": "/absent.pem"}, "cert_file: .*No such file"),
         ({"key_file": "/absent.pem"}, "key_file: needs a cert_file"),
+        ({"ca_file": "/a\0b"}, "ca_file: cannot be used"),
+        ({"cert_file": __file__, "key_file": "/a\0b"}, "cert_file: .*"),
         ({"proxy": "nonsense"}, "proxy: must be a URL"),
         ({"proxy": "http://u:s3cret%E2%82%AC@x"}, "proxy: must be a URL"),
         ({"proxy": "ftp://user:s3cret@x"}, "proxy: must be a URL"),

@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """A secret that is planted wherever it can be comes out nowhere."""
 
+import base64
+import gc
 import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+import subprocess
+import threading
+import traceback
+import types
+from collections.abc import Callable, Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import webob
 
 from imageapi import Caller, ImageAPI, cli, load_config
-from imageapi.errors import BackendError
+from imageapi.backends.urls import Url
+from imageapi.errors import BackendError, ConfigurationError
+from imageapi.image import Image, Location
 from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request
+from tests.functional.servers import BIN
 from tests.functional.swift import configuration
+from tests.memory import Memory
 
 SECRET = "c4nary"
 LOCATIONS = [
@@ -23,6 +35,18 @@ LOCATIONS = [
     f"file:///x?{SECRET}",
     f"swift+https://user:{SECRET}@host/v1/c/o",
     f"https://host/o?sig={SECRET}#{SECRET}",
+    f"http://user:{SECRET}@127.0.0.1:1/o",
+    f"HTTPS://{SECRET}@host:99999/\udcff",
+    f"https://host\\@{SECRET}@host/o",
+    f"swift://user:{SECRET}@host/c/o",
+    f"swift+config://{SECRET}@ref/c/o",
+    f"swift+http://tenant%3Auser:{SECRET}/@host/v1/c/o",
+    f"swift://c/o?temp_url_sig={SECRET}",
+    f"s3+https://key:{SECRET}/+/=@host/bucket/o",
+    f"rbd://fsid/pool/image/snap?key={SECRET}",
+    f"vsphere://user:{SECRET}@host/folder/x?dcPath=dc",
+    f"memory:i?{SECRET}",
+    f"//user:{SECRET}@host/x",
     f"{SECRET}",
 ]
 
@@ -33,6 +57,19 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
         yield caplog
 
 
+EVERY_STORE = """\
+[imageapi_store_http]
+allowed_urls = http://127.0.0.1:1/
+connect_timeout = 0.5
+[imageapi_store_swift]
+container = images
+auth_type = none
+endpoint_override = http://127.0.0.1:1/v1/AUTH_x
+connect_retries = 0
+"""
+
+
+@pytest.mark.parametrize("stores", ["file", "file, http, swift, memory, failing"])
 @pytest.mark.parametrize(
     "location", [*LOCATIONS, {"url": LOCATIONS[2], "metadata": {"store": "x"}}]
 )
@@ -41,7 +78,9 @@ def test_locations(
     everything_logged: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     location: object,
+    stores: str,
 ) -> None:
+    deployment.configure(f"stores = {stores}", EVERY_STORE if "http" in stores else "")
     deployment.record("i", location=location, size=4, properties={"a b": "x"})
     api = deployment.api()
     for method in ("GET", "HEAD"):
@@ -185,6 +224,21 @@ def test_http(
     assert SECRET not in shown.err + shown.out
 
 
+def swift_at(server: RawServer) -> str:
+    """A configuration of a Swift that a server of ours plays."""
+    return configuration(
+        {
+            "auth_type": "v1password",
+            "auth_url": f"{server.url}/auth/v1.0",
+            "username": "acme:reader",
+            "password": SECRET,
+            "timeout": 0.3,
+            "connect_retries": 0,
+            "status_code_retries": 0,
+        }
+    )
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("path", ["/auth", "/v1/AUTH_acme/records", "/v1/AUTH_acme/images"])
 def test_swift(
@@ -213,19 +267,7 @@ def test_swift(
 
     with RawServer(serve) as server:
         config = tmp_path / "imageapi.conf"
-        config.write_text(
-            configuration(
-                {
-                    "auth_type": "v1password",
-                    "auth_url": f"{server.url}/auth/v1.0",
-                    "username": "acme:reader",
-                    "password": SECRET,
-                    "timeout": 0.3,
-                    "connect_retries": 0,
-                    "status_code_retries": 0,
-                }
-            )
-        )
+        config.write_text(swift_at(server))
         api = ImageAPI(load_config([config]))
         caplog.set_level(logging.DEBUG, logger="imageapi")
         for library in ("urllib3", "keystoneauth", "swiftclient"):
@@ -244,3 +286,210 @@ def test_swift(
     assert SECRET not in told
     assert SECRET not in caplog.text
     assert SECRET not in shown.err + shown.out
+
+
+# As a proxy is told it.
+ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
+EVERYWHERE = f"""\
+[imageapi]
+registry = http
+stores = http, swift
+policy = visible
+[imageapi_registry_http]
+endpoint = http://127.0.0.1:1/records
+proxy = http://user:{SECRET}@127.0.0.1:1
+connect_timeout = 0.5
+[imageapi_store_http]
+allowed_urls = http://127.0.0.1:1/images
+url_template = http://127.0.0.1:1/images/{{image_id}}?signature={SECRET}
+proxy = http://user:{SECRET}@127.0.0.1:1
+[imageapi_store_swift]
+container = images
+auth_section = cloud
+[cloud]
+auth_type = v1password
+auth_url = http://127.0.0.1:1/auth
+username = user
+password = {SECRET}
+connect_retries = 0
+"""
+
+
+@pytest.fixture
+def everywhere(tmp_path: Path) -> Path:
+    path = tmp_path / "everywhere.conf"
+    path.write_text(EVERYWHERE)
+    return path
+
+
+def hides(text: str) -> bool:
+    return SECRET not in text and ENCODED not in text
+
+
+def test_reprs(everywhere: Path) -> None:
+    """Of all of our objects that hang together: what a report of a crash would print."""
+    api = ImageAPI(load_config([everywhere]))
+    image = Image(
+        id="i", status="active", locations=(Location(f"http://user:{SECRET}@host/?{SECRET}"),)
+    )
+    caller = Caller(user_id="u", token=SECRET)
+    ours = [one for one in reachable([api, image, caller]) if is_ours(one)]
+    assert {"UpstreamSettings", "HTTPStore", "SwiftSession", "Loaded", "Location"} <= {
+        type(one).__name__ for one in ours
+    }
+    assert [one for one in ours if not hides(f"{one!r}")] == []
+    assert [one for one in ours if not isinstance(one, Url) and not hides(f"{one!s}")] == []
+    api.close()
+
+
+def is_ours(one: object) -> bool:
+    return type(one).__module__.startswith("imageapi")
+
+
+def reachable(roots: Iterable[object]) -> Iterator[object]:
+    """Objects, and what they hold."""
+    seen: dict[int, object] = {}
+    waiting = list(roots)
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, type | types.ModuleType):
+            seen[id(one)] = one
+            waiting.extend(gc.get_referents(one))
+            yield one
+
+
+def test_options_that_oslo_config_logs(everywhere: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Services of OpenStack have it log all values when they start."""
+    conf = load_config([everywhere])
+    ImageAPI(conf).close()
+    conf.log_opt_values(logging.getLogger("imageapi.host"), logging.WARNING)
+    assert "127.0.0.1:1/auth" in caplog.text
+    assert hides(caplog.text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"password {SECRET}",
+        f"[{SECRET}",
+        f"= {SECRET}",
+        f"  {SECRET}",
+        f"password: '{SECRET}\n{SECRET}",
+    ],
+)
+def test_line_that_cannot_be_parsed(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "broken.conf"
+    path.write_text(f"{line}\n[imageapi]\n{line}\n")
+    with pytest.raises(ConfigurationError, match=f"{path}:[1-4], ") as caught:
+        load_config([path])
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f"password = {SECRET}", f"password = pass${SECRET}"),
+        (f"signature={SECRET}", f"signature=${SECRET}"),
+        (f"user:{SECRET}@", f"user:${{{SECRET}}}@"),
+    ],
+)
+def test_dollar_in_a_secret(
+    everywhere: Path, everything_logged: pytest.LogCaptureFixture, old: str, new: str
+) -> None:
+    """oslo.config takes what follows it for the name of an option, and says that there is none."""
+    everywhere.write_text(EVERYWHERE.replace(old, new, 1))
+    with pytest.raises(ConfigurationError, match=r"write \$\$ for a \$") as caught:
+        ImageAPI(load_config([everywhere]))
+    assert SECRET not in str(caught.value) + everything_logged.text
+
+
+@pytest.mark.parametrize("name", ["registry", "store 'http'", "store 'swift'"])
+def test_exceptions(everywhere: Path, name: str) -> None:
+    """With all that a traceback of them tells."""
+    api = ImageAPI(load_config([everywhere]))
+    caller = Caller(user_id="u", token=SECRET)
+    (loaded,) = [one for one in api.backends if str(one).startswith(name)]
+    backend: Any = loaded.backend
+    asks: list[Callable[[], object]] = [backend.check]
+    if name == "registry":
+        asks.append(lambda: backend.get("i", caller))
+    else:
+        asks += [
+            lambda url=url: backend.open(Location(url), caller=caller)  # type: ignore[misc]
+            for url in [backend.locate("i").url, *LOCATIONS]
+        ]
+    for ask in asks:
+        with pytest.raises(BackendError) as caught:
+            ask()
+        assert hides("".join(traceback.format_exception(caught.value)))
+        assert hides(repr(caught.value))
+    api.close()
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["show", "i"], ["add", os.devnull]])
+@pytest.mark.parametrize("kind", ["http", "swift"])
+def test_command(tmp_path: Path, arguments: list[str], kind: str) -> None:
+    """As a process of its own, with the logging that it sets up itself."""
+
+    def serve(request: Request, connection: socket.socket) -> bool:
+        headers = f"X-Auth-Token: {SECRET}\r\nX-Storage-Url: {server.url}/v1/AUTH_acme\r\n"
+        headers += f"Location: /images/other?{SECRET}\r\n"
+        record = RECORD.replace(b"URL", server.url.encode())
+        status = "302 Found" if request.target.startswith("/images/i") else f"200 {SECRET}"
+        head = f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(record)}\r\n\r\n"
+        connection.sendall(head.encode() + record)
+        return False
+
+    with RawServer(serve) as server:
+        config = tmp_path / "imageapi.conf"
+        http = HTTP.format(url=server.url, secret=SECRET)
+        config.write_text(http if kind == "http" else swift_at(server))
+        command = [str(BIN / "imageapi"), "--config-file", str(config), "--debug", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert server.requests or arguments[0] == "add"
+    assert done.stdout + done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_memory(tmp_path: Path, everything_logged: pytest.LogCaptureFixture) -> None:
+    memory = Memory(tmp_path)
+    caller = Caller(user_id="u", token=SECRET)
+    for location in (Location(f"memory:{SECRET}"), Location(f"failing://u:{SECRET}@x", "second")):
+        memory.put(locations=(location,))
+        response = memory.get(caller=caller)
+        assert response.status_code in (404, 500)
+        assert SECRET not in f"{response.headerlist}{response.text}"
+    for api_backend in memory.api.backends:
+        assert SECRET not in repr(api_backend)
+    assert SECRET not in everything_logged.text
+    memory.api.close()
+
+
+def test_policy(tmp_path: Path, everything_logged: pytest.LogCaptureFixture) -> None:
+    """A rule that asks another server is told neither token nor location."""
+    asked: list[bytes] = []
+
+    class Judge(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(str(self.headers).encode())
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"False")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Judge) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        rule = f"http://127.0.0.1:{server.server_port}/ask"
+        memory = Memory(tmp_path, rules=f'"download_image": "{rule}"')
+        memory.put(locations=(Location(f"swift://u:{SECRET}@x/c/o"),), properties={"p": "told"})
+        response = memory.get(caller=Caller(user_id="u", token=SECRET))
+        thread.join(30)
+    assert response.status_code == 403
+    assert b"told" in b"".join(asked)
+    assert SECRET.encode() not in b"".join(asked)
+    assert SECRET not in everything_logged.text + response.text
+    memory.api.close()

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """``imageapi serve`` over a real socket."""
 
+import contextlib
 import hashlib
 import os
+import socket
+import sys
+import threading
+
+import pytest
 
 from tests.deployment import Deployment
-from tests.functional.servers import connection, serving
+from tests.functional.raw_client import exchange
+from tests.functional.servers import connection, free_port, running, serving
 
 DATA = os.urandom(3_000_000)
 
@@ -19,3 +26,58 @@ def test_a_client_downloads_an_image(deployment: Deployment) -> None:
         assert response.read() == DATA
         assert response.getheader("Etag") == hashlib.md5(DATA).hexdigest()
         assert response.getheader("X-Image-Meta-Property-Distro") == "Ubuntu"
+
+
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "PATH_INFO", "X_Image", "Remote-User"])
+def test_a_client_does_not_choose_where_it_is_mounted(deployment: Deployment, name: str) -> None:
+    """gunicorn lets its neighbours do so, which is what a proxy on this machine looks like."""
+    deployment.add("i", b"data")
+    with serving(deployment.config_file) as port:
+        head = f"GET /v1/images/i HTTP/1.1\r\nHost: h\r\n{name}: /v2\r\nConnection: close\r\n\r\n"
+        answer = exchange(port, head.encode())
+    assert (answer.status, answer.body) == (200, b"data")
+    assert answer.headers["X-Image-Meta-Uri"] == "http://h/v1/images/i"
+
+
+IMPATIENT = """
+import sys
+from imageapi import cli, serve
+serve.HEAD_SECONDS = 0.5
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> None:
+    """Such as that of a scanner, which speaks TLS to every port and waits."""
+    deployment.add("i", b"data")
+    port = free_port()
+    command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
+    command += ["serve", "--threads", "2", "--port", str(port)]
+    log = deployment.folder / "server.log"
+    with running(command, port, log), contextlib.ExitStack() as open_sockets:
+        halves = [
+            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(4)
+        ]
+        for half in halves:
+            half.sendall(b"\x16\x03\x01\x02\x00" if not drips else b"GET /")
+        stop = threading.Event()
+        dripping = threading.Thread(target=_drip, args=(halves if drips else [], stop))
+        dripping.start()
+        try:
+            with connection(port) as client:
+                client.request("GET", "/v1/images/i")
+                assert client.getresponse().read() == b"data"
+            assert [half.recv(1) for half in halves] == [b""] * 4
+        finally:
+            stop.set()
+            dripping.join()
+    assert "Traceback" not in log.read_text()
+
+
+def _drip(halves: list[socket.socket], stop: threading.Event) -> None:
+    while halves and not stop.wait(0.1):
+        for half in halves:
+            with contextlib.suppress(OSError):
+                half.sendall(b"x")

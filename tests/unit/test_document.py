@@ -110,6 +110,14 @@ def test_locations(fields: dict[str, Any], urls: list[Location]) -> None:
     assert list(parse(**fields).locations) == urls
 
 
+def nested(depth: int) -> Any:
+    """A list in a list in a list."""
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -147,11 +155,19 @@ def test_locations(fields: dict[str, Any], urls: list[Location]) -> None:
         ({"locations": [{"uri": "x"}]}, "a location must be a URL"),
         ({"locations": [{"url": "x", "metadata": {"store": 1}}]}, "its store, a text"),
         ({"locations": [{"url": "x", "metadata": "s"}]}, "metadata must be an object"),
+        ({"properties": {"a": nested(101)}}, "properties are nested more than 100 levels deep"),
+        ({"visibility": "public", "a": {"b": nested(100)}}, "nested more than 100 levels deep"),
     ],
 )
 def test_malformed(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(MalformedImage, match=reason):
         parse(**fields)
+
+
+def test_nesting_that_is_deep_enough() -> None:
+    image = parse(properties={"a": nested(100), "b": {"c": nested(99)}})
+    (details,) = document.details(image, "")["images"]
+    assert details["properties"]["a"] == "[" * 100 + "]" * 100
 
 
 @pytest.mark.parametrize(

@@ -115,11 +115,34 @@ policy_file = absent.yaml
         ("public_endpoint = http://u:p@x", "public_endpoint"),
         ("public_endpoint = http://x?y", "public_endpoint"),
         ("public_endpoint = http://[x", "public_endpoint"),
+        ("public_endpoint = http://x:y", "public_endpoint"),
+        ("public_endpoint = http://x:99999", "public_endpoint"),
+        ("public_endpoint = http://x/a b", "public_endpoint"),
+        ("chunk_size = $chunk_size", "chunk_size: refers by a \\$ to itself"),
     ],
 )
 def test_wrong_values(tmp_path: Path, line: str, problem: str) -> None:
     (found,) = problems_of(tmp_path, f"[imageapi]\n{line}\n")
     assert re.search(problem, found)
+
+
+@pytest.mark.parametrize("value", ["v1pass$ord", "$auth_type"])
+@pytest.mark.parametrize("shared", ["", "auth_section = cloud\n[cloud]\n"])
+def test_dollar_in_an_option_that_others_depend_on(
+    tmp_path: Path, value: str, shared: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    section = f"[imageapi_store_swift]\ncontainer = c\n{shared}auth_type = {value}\n"
+    (found,) = problems_of(tmp_path, f"[imageapi]\nstores = swift\n{section}")
+    assert "write $$ for a $" in found
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("option", ["connect_timeout", "read_timeout"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "86401"])
+def test_seconds_that_no_system_can_wait(tmp_path: Path, option: str, value: str) -> None:
+    text = f"[imageapi]\nstores = http\n[imageapi_store_http]\n{option} = {value}\n"
+    (found,) = problems_of(tmp_path, text)
+    assert found.startswith(f"[imageapi_store_http] {option}: ")
 
 
 # Modules of a plugin that cannot be imported, and one that can.

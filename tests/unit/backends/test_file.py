@@ -13,10 +13,12 @@ import pytest
 
 from imageapi import document
 from imageapi.backends import file, folder
+from imageapi.backends.base import Backend
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import (
     BackendUnavailable,
+    ConfigurationError,
     DataChanged,
     DataNotFound,
     ImageNotFound,
@@ -55,6 +57,12 @@ def no_descriptor_is_left() -> Iterator[None]:
     before = os.listdir("/proc/self/fd")
     yield
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.parametrize("backend", [FileRegistry, FileStore])
+def test_directory_that_no_system_can_have(backend: type[Backend]) -> None:
+    with pytest.raises(ConfigurationError, match=r"^directory: must not hold a NUL$"):
+        build(backend, directory="/a\0b")
 
 
 class TestRegistry:

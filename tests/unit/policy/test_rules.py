@@ -104,6 +104,9 @@ def test_rule_default_is_not_asked(tmp_path: Path) -> None:
         ('"get_image": "project_id:%(owner)d"', "is no check"),
         (" \n", "is empty"),
         ('"get_image": " "', "ends too early"),
+        ('1: "@"', "the name of a rule must be a text, not 1"),
+        ("[" * 2000, "nested too deeply"),
+        (f'"get_image": "{"not " * 2000}@"', "nested too deeply"),
     ],
 )
 def test_broken_file_refuses_to_start(
@@ -144,7 +147,7 @@ def test_changed_file_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-@pytest.mark.parametrize("broken", ['"get_image": "nonsense"', "{", "", None])
+@pytest.mark.parametrize("broken", ['"get_image": "nonsense"', "{", "", "1: '@'", "[" * 2000, None])
 def test_file_that_breaks_later_leaves_the_rules_as_they_were(
     tmp_path: Path, broken: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m tests.fuzz TARGET [ARGUMENT]...``: atheris looks for what is not true.
+
+The arguments are libFuzzer's, such as ``-max_total_time=300`` and the folder of
+a corpus.  It ends with status 0 when the time is up and nothing was found.
+"""
+
+import functools
+import importlib.metadata
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["imageapi", "webob", "oslo_policy", "http.client"]):
+    from imageapi.backends.file import FileStore
+    from tests.fuzz import properties
+
+Target = Callable[[atheris.FuzzedDataProvider], None]
+
+_TEXTS = {
+    "HTTP_IF_MATCH",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_RANGE",
+    "HTTP_IF_RANGE",
+    "HTTP_ACCEPT",
+    "HTTP_HOST",
+    "HTTP_X_AUTH_TOKEN",
+}
+
+
+# Where to begin: what is right, for atheris to spoil.
+_SEEDS: Mapping[str, Sequence[str]] = {
+    "record": [
+        (
+            '{"images": [{"id": "i", "name": "n", "status": "active", "is_public": true, "size": 4,'
+            ' "checksum": "9e107d9d372bb6826bd81d3542a419d6", "created_at": "2010-02-03 09:34:01",'
+            ' "properties": {"a": [1.5, {"b": null}]}, "members": ["p"], "owner": "p"}]}'
+        ),
+        (
+            '{"visibility": "shared", "status": "queued", "os_hash_algo": "sha256", "min_ram": 1,'
+            ' "os_hash_value": "00ff", "updated_at": "2023-05-30T17:44:50+01:00", "p": true,'
+            ' "locations": [{"url": "swift://c/o", "metadata": {"store": "s"}}], "deleted": false}'
+        ),
+    ],
+    "location": [
+        "file:///a/b%20c/..",
+        "https://images.example.com:8443/a/%7Eb?signature=x#y",
+        "http://[::1]/x",
+        "swift+https://user:password@host/v1/container/object",
+        "//user@host/../x",
+    ],
+    "configuration": [
+        (
+            "[imageapi]\nregistry = r:file\nstores = file, http\npolicy = visible\nchunk_size = 5\n"
+            "public_endpoint = https://x/y\n[imageapi_registry_r]\ndirectory = {folder}\n"
+            "[imageapi_store_http]\nallowed_urls = https://x/a, http://y\n"
+            "url_template = http://y/{image_id}\nread_timeout = 3\nproxy = http://u:p@z:1\n"
+        ),
+        (
+            "[imageapi]\nregistry = swift\nstores = swift\n[imageapi_registry_swift]\ncontainer=c\n"
+            "auth_section = s\n[imageapi_store_swift]\ncontainer = c\nauth_section = s\n[s]\n"
+            "auth_type = v1password\nauth_url = http://x\nusername = u\npassword = p\n"
+        ),
+    ],
+    "rules": [
+        '"get_image": "role:a and (not is_admin:True or project_id:%(owner)s)"\n"x": "rule:x"',
+        '{"download_image": "\'yes\':%(p)s or @ or !"}',
+    ],
+    # Choices are taken from the end.
+    "upstream": [
+        'HTTP/1.1 206 Part\r\nContent-Range: bytes 0-3/4\r\nETag: "e"\r\n\r\ndata\x00',
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\ndata\r\n0\r\n\r\n\x00",
+        "HTTP/1.1 302 Found\r\nLocation: /data/x\r\nContent-Length: 0\r\n\r\n\x00",
+        "HTTP/1.1 503 No\r\nRetry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n\x00\x01",
+        '{"status": "active", "is_public": true, "size": 4}\x01\x01',
+    ],
+}
+
+
+def _text(given: atheris.FuzzedDataProvider, longest: int = 200) -> str:
+    return str(given.ConsumeBytes(given.ConsumeIntInRange(0, longest)).decode("latin-1"))
+
+
+def _perhaps(given: atheris.FuzzedDataProvider) -> str | None:
+    return _text(given) if given.ConsumeBool() else None
+
+
+def _rest(given: atheris.FuzzedDataProvider) -> bytes:
+    return bytes(given.ConsumeBytes(given.remaining_bytes()))
+
+
+def _targets(folder: Path) -> Mapping[str, Target]:
+    site = properties.Site(folder / "site")
+    files = site.api.backends.stores[0].backend
+    upstreams = properties.Upstreams(folder)
+    assert isinstance(files, FileStore)
+    store = files
+
+    def conditions(given: atheris.FuzzedDataProvider) -> None:
+        properties.conditions(_perhaps(given), _perhaps(given), _perhaps(given), _perhaps(given))
+
+    def request(given: atheris.FuzzedDataProvider) -> None:
+        method = given.PickValueInList(["GET", "HEAD", "POST", _text(given, 10)])
+        ids = [*site.healthy, "wrong", "short", "outside", "malformed", _text(given)]
+        image_id = given.PickValueInList(ids).encode().decode("latin-1")
+        path = given.PickValueInList([f"/v1/images/{image_id}", _text(given)])
+        query = given.PickValueInList(["", "format=json", _text(given)])
+        headers = {name: _text(given) for name in sorted(_TEXTS) if given.ConsumeBool()}
+        site.ask(method, path, query, headers)
+
+    def upstream(given: atheris.FuzzedDataProvider) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: "
+        good = b'{"status": "active", "is_public": true, "size": 4}'
+        registry = head + b"%d\r\n\r\n%s" % (len(good), good)
+        if given.ConsumeBool():
+            said = _rest(given)
+            registry = given.PickValueInList([said, head + b"%d\r\n\r\n%s" % (len(said), said)])
+        upstreams.say(registry, _rest(given))
+
+    return {
+        "conditions": conditions,
+        "record": lambda given: properties.record(_rest(given)),
+        "location": lambda given: properties.location(
+            _rest(given).decode("utf-8", "replace"), store
+        ),
+        "configuration": lambda given: properties.configuration(
+            folder, _rest(given).decode("utf-8", "replace")
+        ),
+        "rules": lambda given: properties.rules(folder, _rest(given).decode("utf-8", "replace")),
+        "request": request,
+        "upstream": upstream,
+    }
+
+
+def main() -> None:
+    """Fuzz the target that the command line names."""
+    # Not to standard error; what is a bug, the properties notice.
+    logging.getLogger().addHandler(logging.NullHandler())
+    # Else the certificates of the system are read each time.
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    # What is installed does not change meanwhile, and to look takes most of the time.
+    importlib.metadata.entry_points = functools.cache(  # type: ignore[assignment]
+        importlib.metadata.entry_points
+    )
+    with tempfile.TemporaryDirectory(prefix="imageapi-fuzz-") as folder:
+        targets = _targets(Path(folder))
+        name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+        if name not in targets:
+            sys.exit(f"usage: python -m tests.fuzz {{{','.join(targets)}}} [libFuzzer's arguments]")
+        target = targets[name]
+        seeds = Path(folder, "seeds")
+        seeds.mkdir()
+        for number, seed in enumerate(_SEEDS.get(name, ())):
+            (seeds / str(number)).write_bytes(seed.encode("latin-1"))
+        # New inputs go into the first folder of a corpus; this one is read only once.
+        atheris.Setup(
+            [*sys.argv, str(seeds)], lambda data: target(atheris.FuzzedDataProvider(data))
+        )
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

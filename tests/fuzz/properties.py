@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must be true whatever comes in: asked by hypothesis in the tests, and by atheris."""
+
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import webob
+
+import imageapi
+from imageapi import document
+from imageapi.backends.file import FileStore
+from imageapi.backends.swift_location import SwiftLocation
+from imageapi.backends.urls import Url, prefix
+from imageapi.caller import ANONYMOUS
+from imageapi.conditions import Refusal, Span, evaluate, select_range
+from imageapi.errors import ConfigurationError, LocationRefused, MalformedImage
+from imageapi.headers import meta_headers
+from imageapi.image import Image, Location, weight_of
+from imageapi.policy.rules import RulesPolicy
+from imageapi.testing.suite import build
+from tests.deployment import Deployment
+from tests.functional.raw_server import RawServer, Request
+
+MD5 = "9e107d9d372bb6826bd81d3542a419d6"
+
+# What no header line may hold.
+_NO_TEXT = re.compile(r"[^\x20-\x7e\xa0-\xff]|[\r\n]")
+
+# C1 controls are bytes of UTF-8 too; as such they are all right within a value.
+_NO_VALUE = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
+
+
+def conditions(
+    if_match: str | None, if_none_match: str | None, if_range: str | None, asked: str | None
+) -> None:
+    """Conditions and ranges are decided, within the image."""
+    evaluate(if_match, if_none_match, MD5)
+    evaluate(if_match, if_none_match, None)
+    for size in (0, 1, 10, 2**70):
+        span = select_range(asked, if_range, MD5, size)
+        if isinstance(span, Span):
+            assert 0 <= span.start < span.stop <= size
+        else:
+            assert span in (None, Refusal.RANGE_NOT_SATISFIABLE)
+
+
+def record(data: bytes) -> None:
+    """A document is an image that can be sent and written, or is malformed."""
+    try:
+        image = document.parse(data, "i")
+    except MalformedImage:
+        return
+    weight_of(image)
+    repr(image)
+    for name, value in meta_headers(image, 70).lines:
+        assert not _NO_TEXT.search(name)
+        assert not _NO_VALUE.search(value)
+        value.encode("latin-1").decode()
+    json.dumps(document.details(image, "")).encode()
+    _same(document.parse(json.dumps(document.record(image)).encode(), "i"), image)
+
+
+def _same(again: Image, image: Image) -> None:
+    """Written and read again it is the same to whoever decides who gets what of it."""
+    names = ("status", "is_public", "deleted", "members", "size", "os_hash_value", "locations")
+    for name in names:
+        assert getattr(again, name) == getattr(image, name), name
+
+
+def location(text: str, files: FileStore) -> None:
+    """A location is opened below the folder, or refused, and its URL reads in one way."""
+    with contextlib.suppress(LocationRefused):
+        SwiftLocation.parse(text)
+    for read in (Url.parse, prefix):
+        with contextlib.suppress(ValueError):
+            url = read(text)
+            assert Url.parse(str(url)) == url
+            assert url.shown.isprintable()
+    with contextlib.suppress(ValueError):
+        Url.parse("https://host/a/b?c").join(text)
+    Location(text).redacted()
+    with contextlib.suppress(imageapi.errors.BackendError):
+        files.open(Location(text), caller=ANONYMOUS).close()
+
+
+def configuration(folder: Path, text: str) -> None:
+    """A configuration is accepted or refused, with no traceback in the log.
+
+    ``{folder}`` stands in it for a folder with records, data and rules.
+    """
+    path = folder / "any.conf"
+    path.write_text(text.replace("{folder}", str(folder)), encoding="utf-8", errors="replace")
+    with _no_bug_is_logged(), contextlib.suppress(ConfigurationError):
+        imageapi.ImageAPI(imageapi.load_config([path])).close()
+
+
+def rules(folder: Path, text: str) -> None:
+    """A policy file is accepted or refused, in the same way."""
+    path = folder / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with _no_bug_is_logged(), contextlib.suppress(ConfigurationError):
+        build(RulesPolicy, policy_file=str(path)).check()
+
+
+class Site:
+    """An application over images of several kinds, in files.
+
+    :ivar healthy: the images that no request may make fail, and the data that
+        may be had of each.
+    :ivar broken: those whose records, or data, justify a 5xx.
+    """
+
+    broken = ("wrong", "short", "outside", "malformed")
+
+    def __init__(self, folder: Path) -> None:
+        self.files = Deployment(folder)
+        self.files.configure(core="chunk_size = 1000")
+        whole = bytes(range(256)) * 12
+        self.healthy: Mapping[str, bytes] = {
+            "whole": whole,
+            "empty": b"",
+            "small": b"data",
+            "unsized": whole,
+            "unhashed": whole,
+            "\u00fc b": b"data",
+            "described": b"data",
+            "elsewhere": b"data",
+            "private": b"",
+            "deactivated": b"",
+            "queued": b"",
+        }
+        self._add_healthy(whole)
+        self._add_broken()
+        self.api = self.files.api()
+
+    def _add_healthy(self, whole: bytes) -> None:
+        add, odd = self.files.add, {"a\nb": "c", "K": [1, {"x": None}], "k": "\u20ac\x85", "n": 1.5}
+        add("whole", whole)
+        add("empty", b"")
+        add("small", b"data")
+        add("unsized", whole, size=None)
+        add("unhashed", whole, checksum=None)
+        add("\u00fc b", b"data", name="\u00fc\r\nSet-Cookie: x\ud800")
+        add("described", b"data", properties=odd)
+        add("moved", b"data")
+        urls = ["nowhere://x", "file:///etc/passwd", f"file://{self.files.data_path('moved')}"]
+        add("elsewhere", b"other", size=4, checksum=None, locations=urls)
+        add("private", b"data", is_public=False)
+        add("deactivated", b"data", status="deactivated")
+        add("queued", b"data", status="queued")
+
+    def _add_broken(self) -> None:
+        self.files.add("wrong", b"data" * 1000, checksum=MD5)
+        self.files.add("short", b"data", size=5)
+        self.files.record("outside", location="file:///etc/passwd", size=4)
+        self.files.record_path("malformed").write_text("{")
+
+    def ask(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> None:
+        """A request is answered with what the image and the request justify.
+
+        :param path: percent-decoded, its bytes decoded as latin-1.
+        :param headers: their names as in an environ.
+        """
+        environ: dict[str, Any] = webob.Request.blank("/").environ
+        environ |= {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **headers}
+        with _no_bug_is_logged():
+            response = webob.Request(environ).send(self.api)
+            try:
+                body = b"".join(response.app_iter)
+            except imageapi.errors.BackendError:
+                # Broken off, as a server would do.
+                body = None
+            finally:
+                getattr(response.app_iter, "close", lambda: None)()
+        image_id = self._id_of(path)
+        assert response.status_code < 500 or image_id not in self.healthy
+        for name, value in response.headerlist:
+            assert not _NO_TEXT.search(name)
+            assert not _NO_VALUE.search(value)
+        if body is None:
+            assert image_id not in self.healthy
+        else:
+            self._judge(response, body, self.healthy.get(image_id), method)
+
+    def _id_of(self, path: str) -> str:
+        return path.rpartition("/")[2].encode("latin-1").decode(errors="replace")
+
+    def _judge(
+        self, response: webob.Response, body: bytes, data: bytes | None, method: str
+    ) -> None:
+        kind = response.headers.get("Content-Type", "")
+        is_data = response.status_code in (200, 206) and kind == "application/octet-stream"
+        if method == "HEAD":
+            assert body == b""
+        elif not is_data:
+            assert b"Traceback" not in body
+            assert str(self.files.folder).encode() not in body
+        elif response.status_code == 206:
+            start, stop, size = map(int, re.findall("[0-9]+", response.headers["Content-Range"]))
+            assert data is not None
+            assert (body, size) == (data[start : stop + 1], len(data))
+        else:
+            assert data is None or body == data
+        length = response.headers.get("Content-Length")
+        if method != "HEAD" and length is not None:
+            assert int(length) == len(body)
+
+
+class Upstreams:
+    """An application whose registry and store are over HTTP, at a server that says anything."""
+
+    def __init__(self, folder: Path) -> None:
+        self._says = {"/records": b"", "/data": b""}
+        self._server = RawServer(self._answer)
+        path = folder / "upstreams.conf"
+        path.write_text(f"""\
+[imageapi]
+registry = http
+stores = http
+policy = visible
+resume_attempts = 1
+[imageapi_registry_http]
+endpoint = {self._server.url}/records
+read_timeout = 0.5
+[imageapi_store_http]
+allowed_urls = {self._server.url}/data
+url_template = {self._server.url}/data/{{image_id}}
+read_timeout = 0.5
+""")
+        self._api = imageapi.ImageAPI(imageapi.load_config([path]))
+        self._server.__enter__()
+
+    def close(self) -> None:
+        self._api.close()
+        self._server.__exit__()
+
+    def _answer(self, request: Request, connection: Any) -> bool:
+        connection.sendall(self._says["/" + request.target.split("/")[1]])
+        return False
+
+    def say(self, registry: bytes, store: bytes) -> None:
+        """Whatever the two answer, it is no bug of ours, and a client gets what it may."""
+        self._says.update({"/records": registry, "/data": store})
+        with _no_bug_is_logged():
+            response = webob.Request.blank("/v1/images/i").send(self._api)
+            try:
+                with contextlib.suppress(imageapi.errors.BackendError):
+                    b"".join(response.app_iter)
+            finally:
+                getattr(response.app_iter, "close", lambda: None)()
+        assert response.status_code in (200, 403, 404, 500, 502, 503)
+        assert response.status_code != 500 or registry.startswith(b"HTTP/1.1 200")
+        for name, value in response.headerlist:
+            assert not _NO_TEXT.search(name)
+            assert not _NO_VALUE.search(value)
+
+
+class _Bugs(logging.Handler):
+    """Remembers the traceback that is logged, which a bug's is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = logging.Formatter().format(record)
+        if record.exc_info and record.exc_info[0] is not None:
+            self.found.append(text)
+
+
+@contextlib.contextmanager
+def _no_bug_is_logged() -> Iterator[None]:
+    bugs = _Bugs()
+    logger = logging.getLogger("imageapi")
+    logger.addHandler(bugs)
+    try:
+        yield
+    finally:
+        logger.removeHandler(bugs)
+    assert not bugs.found, "".join(bugs.found)
