@@ -158,9 +158,10 @@ def main() -> None:
         for number, seed in enumerate(_SEEDS.get(name, ())):
             (seeds / str(number)).write_bytes(seed.encode("latin-1"))
         # New inputs go into the first folder of a corpus; this one is read only once.
-        atheris.Setup(
-            [*sys.argv, str(seeds)], lambda data: target(atheris.FuzzedDataProvider(data))
-        )
+        # With files as arguments these are all that is run.
+        is_replay = any(Path(argument).is_file() for argument in sys.argv[1:])
+        arguments = sys.argv if is_replay else [*sys.argv, str(seeds)]
+        atheris.Setup(arguments, lambda data: target(atheris.FuzzedDataProvider(data)))
         atheris.Fuzz()
 
 
