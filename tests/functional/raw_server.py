@@ -97,13 +97,14 @@ class RawServer:
 
 
 def _head(connection: socket.socket) -> bytes | None:
+    """The next head; what comes with it, as a body does, is dropped."""
     head = b""
-    while not head.endswith(b"\r\n\r\n"):
+    while b"\r\n\r\n" not in head:
         received = connection.recv(65536)
         if not received:
             return None
         head += received
-    return head[:-4]
+    return head.partition(b"\r\n\r\n")[0]
 
 
 def closed_by_client(connection: socket.socket, within: float) -> bool:
