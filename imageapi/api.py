@@ -233,7 +233,7 @@ class ImageAPI:
 
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
-            return f"{self._public_endpoint}/v1/images/{quote(image.id, safe='')}"
+            return f"{self._public_endpoint}/v1/images/{quote(image.id)}"  # no id has a slash
         path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
         if not _PLAIN_PATH.fullmatch(path):
             path = quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)

@@ -44,6 +44,13 @@ _FINAL = (
 class Body:
     """One response's data.  ``iter(body) is body``; it owns its Blob."""
 
+    # Read before the answer was begun, and not sent yet.
+    _primed: bytes | None
+    # Of data of unknown length: the chunk that may turn out to be the last.
+    _held: bytes | None
+    # Why it cannot be completed.
+    _broken: str | None
+
     def __init__(
         self,
         blob: Blob,
@@ -78,13 +85,11 @@ class Body:
         self._reopen = reopen
         self._attempts_left = resume_attempts if blob.version is not None else 0
         self._received = 0
-        # Read before the answer was begun, and not sent yet.
-        self._primed: bytes | None = None
-        # Of data of unknown length: the chunk that may turn out to be the last.
-        self._held: bytes | None = None
+        self._primed = None
+        self._held = None
         self._complete = False
         self._closed = False
-        self._broken: str | None = None
+        self._broken = None
 
     def __iter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 """docs/wire.md, Details as JSON, and Errors."""
 
 import json
+import logging
 import re
 from datetime import datetime
 from pathlib import Path
@@ -283,3 +284,19 @@ def test_id_in_the_log_stays_on_its_line(memory: Memory, caplog: pytest.LogCaptu
     memory.put(None, id="a\u2028b")
     memory.get("/v1/images/a%E2%80%A8b")
     assert "\u2028" not in caplog.text
+
+
+@pytest.mark.wire("errors-log")
+def test_caller_that_is_none_goes_to_the_log(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(b"data")
+    request = webob.Request.blank("/v1/images/i")
+    request.environ["imageapi.caller"] = "s3cret"
+    assert request.send(memory.api).status_code == 500
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == (
+        "environ['imageapi.caller'] must be an imageapi.Caller, not str:"
+        " mend the application that put it there"
+    )

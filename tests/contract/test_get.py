@@ -396,6 +396,10 @@ def test_it_is_logged_once_an_image_and_version(
             {"properties": {"a b": "x"}},
             "property 'a b' is left out: its key is not an HTTP token (RFC 9110, 5.6.2)",
         ),
+        (  # whose capitals are those of the key before it
+            {"properties": {"ss": "x", "\u00df": "x"}},
+            "property '\u00df' is left out: its key is not an HTTP token (RFC 9110, 5.6.2)",
+        ),
         (
             {"properties": {"k": "x" * 8001}},
             "property 'k' is left out: its value is over 8000 bytes",

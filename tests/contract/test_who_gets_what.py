@@ -232,6 +232,27 @@ def test_failing_policy_refuses(
 
 
 @pytest.mark.wire("who-may-know")
+@pytest.mark.wire("data-forbidden")
+def test_backends_are_told_who_asks(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.put(b"data")
+    told: list[object] = []
+    gets, opens = memory.registry.get, memory.store.open
+
+    def get(image_id: str, caller: Any) -> Any:
+        told.append(caller)
+        return gets(image_id, caller)
+
+    def open_for(location: Any, **asked: Any) -> Any:
+        told.append(asked["caller"])
+        return opens(location, **asked)
+
+    monkeypatch.setattr(memory.registry, "get", get)
+    monkeypatch.setattr(memory.store, "open", open_for)
+    assert memory.get(caller=MEMBER).body == b"data"
+    assert told == [MEMBER, MEMBER]
+
+
+@pytest.mark.wire("who-may-know")
 @pytest.mark.parametrize("roles", ["member", "admin"])
 @pytest.mark.parametrize("trusted", [False, True])
 def test_forged_headers_give_nothing(memory: Memory, roles: str, trusted: bool) -> None:
