@@ -219,6 +219,9 @@ def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewOb
             raise AddError(f"{url.shown} exists already")
         if response.status != 201:
             raise _not_taken(response, url)
+        # Of two who put it at the same moment, Swift may have told both that it is theirs.
+        if _read(account, path) != record:
+            raise AddError(f"{url.shown} exists already")
         objects.is_kept = True
     except BaseException:
         objects.is_kept = False

