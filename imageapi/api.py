@@ -46,6 +46,9 @@ class ImageAPI:
     Safe in threads, and, until the first request, before a fork.
     """
 
+    _admin_roles: tuple[str, ...]
+    _public_endpoint: str
+
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         """Load all that the configuration names; no I/O with it yet.
 
@@ -54,8 +57,8 @@ class ImageAPI:
         """
         self.backends = loading.load(conf)
         core = conf[opts.GROUP]
-        self._admin_roles: tuple[str, ...] = tuple(core.admin_roles)
-        self._public_endpoint: str = core.public_endpoint.rstrip("/")
+        self._admin_roles = tuple(core.admin_roles)
+        self._public_endpoint = core.public_endpoint.rstrip("/")
         self._descriptions = Descriptions(self.backends.stores, core.max_property_headers)
         self._opener = Opener(core.verify_checksum, core.resume_attempts)
 
