@@ -110,6 +110,7 @@ def test_no_accept_ranges_without_a_store_for_the_record(memory: Memory) -> None
         ("a b", "/v1.1/images/a%20b?x=y"),
         ("~!$&'()*+,;=:@%", "/v1/images/~!$&'()*+,;=:@%25"),
         ("\u00e9", "/v1/images/%C3%A9"),
+        ("100%", "/v1/images/100%25"),
     ],
 )
 def test_uri_is_the_requests_without_its_query(memory: Memory, image_id: str, path: str) -> None:
