@@ -11,8 +11,8 @@ from cachetools import FIFOCache
 from imageapi.errors import BackendError
 from imageapi.image import Image, Location, weight_of
 
-# Some 16,000 versions of data whose URLs are of the usual length.
-_REMEMBERED_BYTES = 16 * 1024 * 1024
+# Some 8,000 versions of data whose URLs are of the usual length.
+_REMEMBERED_BYTES = 8 * 1024 * 1024
 
 # What the cache itself takes for each.
 _ENTRY_BYTES = 300

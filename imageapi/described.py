@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What follows from an image's record alone; made once a record, and remembered."""
 
+import contextlib
 import logging
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,8 +19,8 @@ from imageapi.policy.base import Target
 
 LOG = logging.getLogger(__name__)
 
-# Of the descriptions and their images.
-_REMEMBERED_BYTES = 16 * 1024 * 1024
+# Of the descriptions; their images are the registry's to remember.
+_REMEMBERED_BYTES = 6 * 1024 * 1024
 
 # What a header line takes besides its value's characters.
 _LINE_BYTES = 130
@@ -38,14 +40,23 @@ class Described(NamedTuple):
         first = self.places[0]
         return isinstance(first, Place) and first.store.backend.ranges
 
+
+class _Remembered(NamedTuple):
+    """What was made of an image, for as long as the registry answers with that same one."""
+
+    image: weakref.ref[Image]
+    headers: tuple[HeaderLine, ...]
+    places: Sequence[Place | NoPlace]
+
     @property
     def weight(self) -> int:
-        """About how many bytes it takes."""
-        # Without the stores, which all descriptions share.  They share the
-        # headers' names too, which make up for what the cache itself takes.
+        """About how many bytes it takes.
+
+        Without the stores and the headers' names, which all share; those make up for
+        what the cache itself takes.
+        """
         places = [(place.location, getattr(place, "reason", "")) for place in self.places]
-        headers = sum(_LINE_BYTES + len(value) for _, value in self.headers)
-        return weight_of((self.image, places)) + headers
+        return weight_of(places) + sum(_LINE_BYTES + len(value) for _, value in self.headers)
 
 
 class Descriptions:
@@ -55,31 +66,25 @@ class Descriptions:
         self._stores = stores
         self._max_property_headers = max_property_headers
         self._lock = threading.Lock()
-        self._known: FIFOCache[str, Described] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda described: described.weight
+        self._known: FIFOCache[str, _Remembered] = FIFOCache(
+            _REMEMBERED_BYTES, getsizeof=lambda remembered: remembered.weight
         )
 
     def of(self, image: Image) -> Described:
         """The description of an image; what cannot be sent of it is logged, once."""
-        try:
-            with self._lock:
-                known = self._known[image.id]
-        except KeyError:
-            return self._new(image)
-        # Both, since to == True is 1, and to repr() all locations are alike.
-        if known.image is image or (known.image == image and repr(known.image) == repr(image)):
-            return known
-        return self._new(image)
-
-    def _new(self, image: Image) -> Described:
-        headers = meta_headers(image, self._max_property_headers)
-        for note in headers.notes:
-            LOG.warning("image %r: %s", image.id, note)
-        places = places_of(image, self._stores)
-        described = Described(image, headers.lines, Target(image), places)
         with self._lock:
-            try:
-                self._known[image.id] = described
-            except ValueError:
-                LOG.warning("image %r: its record is too large to be remembered", image.id)
-        return described
+            known = self._known.get(image.id)
+        if known is None or known.image() is not image:
+            known = self._new(image, known)
+        return Described(image, known.headers, Target(image), known.places)
+
+    def _new(self, image: Image, before: _Remembered | None) -> _Remembered:
+        headers = meta_headers(image, self._max_property_headers)
+        if before is None or before.headers != headers.lines:
+            for note in headers.notes:
+                LOG.warning("image %r: %s", image.id, note)
+        made = _Remembered(weakref.ref(image), headers.lines, places_of(image, self._stores))
+        # ValueError: it is too large to be remembered.
+        with self._lock, contextlib.suppress(ValueError):
+            self._known[image.id] = made
+        return made

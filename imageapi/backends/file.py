@@ -24,6 +24,7 @@ from imageapi.backends.folder import (
     open_below,
     remembered,
 )
+from imageapi.backends.small_files import LARGEST, SmallBlob, SmallFile, SmallFiles
 from imageapi.caller import Caller
 from imageapi.errors import (
     BackendUnavailable,
@@ -39,7 +40,7 @@ from imageapi.image import Image, Location, weight_of
 _LARGEST_RECORD = 1024 * 1024
 
 # Of parsed records, by what they take in memory: one byte of JSON can take 44.
-_REMEMBERED_BYTES = 16 * 1024 * 1024
+_REMEMBERED_BYTES = 8 * 1024 * 1024
 
 # What takes no more in a large record than in a small one.
 _ENTRY_BYTES = 600
@@ -144,6 +145,7 @@ class FileStore(StoreBackend):
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.directory = _directory(conf, group)
         self._chunk_size: int = conf.imageapi.chunk_size
+        self._small_files = SmallFiles()
 
     def path(self, image_id: str) -> str:
         """Where the data lies of an image whose record names no location."""
@@ -162,6 +164,17 @@ class FileStore(StoreBackend):
         caller: Caller,
     ) -> Blob:
         path = _path_of(location.url)
+        kept = self._small_files.get(path)
+        if kept is not None and version in (None, kept.version):
+            return SmallBlob(kept, start, stop)
+        blob = self._open_file(path, start, stop, version)
+        if (start, stop) == (0, None) and 0 < blob.total_size <= min(LARGEST, self._chunk_size):
+            return self._read_whole(path, blob)
+        return blob
+
+    def _open_file(
+        self, path: str, start: int, stop: int | None, version: str | None
+    ) -> "FileBlob":
         try:
             descriptor = open_below(self.directory, path)
         except OSError as error:
@@ -171,6 +184,14 @@ class FileStore(StoreBackend):
         except BaseException:
             os.close(descriptor)
             raise
+
+    def _read_whole(self, path: str, blob: "FileBlob") -> Blob:
+        with contextlib.closing(blob):
+            small = SmallFile(blob.identity, blob.version, b"".join(blob))
+        # Further down, a folder on the way may become a link out of this one.
+        if small.version is not None and os.path.dirname(path) == self.directory:
+            self._small_files.keep(path, small)
+        return SmallBlob(small, start=0, stop=None)
 
     def check(self) -> str:
         check_folder(self.directory)
@@ -224,6 +245,7 @@ class FileBlob(Blob):
     Its version is the file's identity and times, once they are settled.
     """
 
+    total_size: int
     _descriptor = -1
 
     def __init__(
@@ -256,7 +278,7 @@ class FileBlob(Blob):
         self._chunk_size = chunk_size
         self._position = start
         self._stop = stop
-        self._identity = identity
+        self.identity = identity
         self._links = status.st_nlink
         self._ended = False
 
@@ -297,7 +319,7 @@ class FileBlob(Blob):
         meanwhile goes on being read as it was.
         """
         status = os.fstat(self._descriptor)
-        now, before = Identity.of(status), self._identity
+        now, before = Identity.of(status), self.identity
         if status.st_nlink < self._links:
             now = now._replace(changed_ns=before.changed_ns)
         if now != before:

@@ -11,7 +11,7 @@ from cachetools import FIFOCache
 from imageapi.image import Image, weight_of
 
 # By a count of the bytes that they take.
-_REMEMBERED_BYTES = 16 * 1024 * 1024
+_REMEMBERED_BYTES = 8 * 1024 * 1024
 
 
 class RememberedRecord(NamedTuple):

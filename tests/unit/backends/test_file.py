@@ -52,6 +52,12 @@ def read(store: FileStore, path: Path | str, **wanted: Any) -> bytes:
         blob.close()
 
 
+@pytest.fixture
+def read_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files too, which else are read when they are opened."""
+    monkeypatch.setattr(file, "LARGEST", 0)
+
+
 @pytest.fixture(autouse=True)
 def no_descriptor_is_left() -> Iterator[None]:
     before = os.listdir("/proc/self/fd")
@@ -392,6 +398,7 @@ class TestStore:
         blob.close()
         assert blob.version is not None
 
+    @pytest.mark.usefixtures("read_as_it_goes")
     @pytest.mark.parametrize("change", [b"DATA", b"da", b"data and more"])
     def test_file_rewritten_while_it_is_read(
         self, deployment: Deployment, store: FileStore, change: bytes
@@ -405,6 +412,7 @@ class TestStore:
             list(blob)
         blob.close()
 
+    @pytest.mark.usefixtures("read_as_it_goes")
     def test_file_rewritten_while_it_is_read_with_its_time_set_back(
         self, deployment: Deployment, store: FileStore
     ) -> None:
@@ -418,12 +426,14 @@ class TestStore:
             list(blob)
         blob.close()
 
+    @pytest.mark.usefixtures("read_as_it_goes")
     def test_blob_that_nobody_closed_is_closed_when_it_goes(
         self, deployment: Deployment, store: FileStore
     ) -> None:
         (deployment.images / "i").write_bytes(b"data")
         store.open(store.locate("i"), caller=ANONYMOUS)
 
+    @pytest.mark.usefixtures("read_as_it_goes")
     def test_file_replaced_while_it_is_read_is_read_as_it_was(
         self, deployment: Deployment, store: FileStore
     ) -> None:
@@ -435,6 +445,7 @@ class TestStore:
         assert b"".join(blob) == b"data"
         blob.close()
 
+    @pytest.mark.usefixtures("read_as_it_goes")
     @pytest.mark.parametrize(
         "change",
         [
@@ -459,6 +470,7 @@ class TestStore:
             list(blob)
         blob.close()
 
+    @pytest.mark.usefixtures("read_as_it_goes")
     @pytest.mark.parametrize("name", ["i", "further"])
     def test_loss_of_a_name_changes_nothing(
         self, deployment: Deployment, store: FileStore, name: str
