@@ -9,22 +9,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import in_process, memory, proxied, requests_per_second, swift, throughput
+from benchmarks import downloads, in_process, records, requests_per_second
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import Figure, table
 from benchmarks.machine import calibration, description
+from benchmarks.plot import plot
 from benchmarks.workplace import Workplace
 
 _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "in-process": in_process.measure,
     "requests": requests_per_second.measure,
-    "throughput": throughput.measure,
-    "memory": memory.measure,
-    "proxied": proxied.measure,
-    "swift": swift.measure,
+    "records": records.measure,
+    "downloads": downloads.measure,
 }
 
 _HOW_TO_READ = """\
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = description(calibration())
     print(_machine_line(machine), flush=True)
     results: dict[str, list[Figure]] = {}
-    with tempfile.TemporaryDirectory(prefix="imageapi-benchmarks-") as folder:
-        workplace = Workplace(Path(folder).resolve(), effort)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imageapi-benchmarks-"))
+        workplace = Workplace(Path(folder).resolve(), effort, stack)
         for name in options.only or _BENCHMARKS:
             started = time.monotonic()
             results[name] = list(_BENCHMARKS[name](workplace, effort))
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{_HOW_TO_READ}")
     if options.json is not None:
         options.json.write_text(_as_json(machine, effort, results))
+    if options.plot is not None:
+        options.plot.write_bytes(plot(results))
     return 0
 
 
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"measure only this; may be given again: {', '.join(_BENCHMARKS)}",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every number there")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="write a picture there, in SVG")
     parser.add_argument("--size-mib", metavar="N", type=_positive, help="of the large image")
     parser.add_argument("--records", metavar="N", type=_positive, help="in the large registry")
     parser.add_argument("--rounds", metavar="N", type=_positive, help="of measuring in turns")

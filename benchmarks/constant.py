@@ -21,11 +21,11 @@ ANSWER = "IMAGEAPI_BENCHMARKS_ANSWER"
 
 
 def constant(headers: list[tuple[str, str]], body: bytes) -> WSGIApplication:
-    """An application that answers all requests with these headers and this body."""
+    """An application that answers all requests with these headers and, but for HEAD, this body."""
 
-    def answer(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", headers)
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return answer
 

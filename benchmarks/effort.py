@@ -9,7 +9,7 @@ class Effort:
     """The sizes of a run.
 
     :ivar rounds: how often each thing is measured, in turns with what it is compared with.
-    :ivar restarts: rounds of what needs servers that were started afresh.
+    :ivar restarts: rounds of downloads, each with servers that were started afresh.
     :ivar seconds: of load a turn.
     :ivar calls: in process, a turn.
     :ivar records: in the large registry.
@@ -29,5 +29,5 @@ class Effort:
         return self.size_mib * 1024 * 1024
 
 
-FULL = Effort(rounds=9, restarts=3, seconds=1.5, calls=4000, records=100_000, size_mib=1024)
+FULL = Effort(rounds=7, restarts=3, seconds=1.5, calls=4000, records=100_000, size_mib=1024)
 QUICK = Effort(rounds=2, restarts=1, seconds=0.2, calls=200, records=500, size_mib=32)

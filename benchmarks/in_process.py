@@ -11,13 +11,15 @@ from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 from wsgiref.util import setup_testing_defaults
 
+from benchmarks import records
 from benchmarks.constant import constant
 from benchmarks.effort import Effort
 from benchmarks.figures import Aim, Figure, Judged
-from benchmarks.workplace import SMALL_SIZE, Workplace, paths
+from benchmarks.image_ids import SMALL_SIZE, paths
+from benchmarks.workplace import Workplace
 from tests.deployment import Deployment
 
-_LITTLE_ENOUGH = Aim("<", 40.0)
+_LITTLE_ENOUGH = Aim("<", 25.0)
 
 # Different requests before the first is made again.
 _REQUESTS = 100_000
@@ -43,17 +45,12 @@ class _Case:
 
 def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     """All figures, in microseconds a request."""
-    few, many = paths(1, 1), paths(effort.records, _REQUESTS)
-    deployments = {
-        "1 record, 1 property": (workplace.one, few),
-        f"{effort.records} records, 1 property": (workplace.many, many),
-        "1 record, 70 properties": (workplace.seventy, few),
-    }
+    deployments = {name: workplace.small(*case) for name, case in records.cases(effort).items()}
     workplace.settle()
     with ExitStack() as stack:
         cases = [
-            _case(name, deployment, wanted, stack)
-            for name, (deployment, wanted) in deployments.items()
+            _case(name, deployments[name], paths(count, _REQUESTS), stack)
+            for name, (count, _) in records.cases(effort).items()
         ]
         for case in cases:
             _take_turns(case, effort.calls)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 _HOST = "127.0.0.1"
 _PATIENCE = 60.0
@@ -27,15 +27,6 @@ _BLANK_LINE = b"\r\n\r\n"
 
 class WrongAnswer(Exception):
     """A server answered otherwise than it should, or not at all."""
-
-
-class Server(Protocol):
-    """What a client must know of a server."""
-
-    @property
-    def port(self) -> int: ...
-    @property
-    def keeps_connections(self) -> bool: ...
 
 
 class Load(NamedTuple):
@@ -51,32 +42,45 @@ class Load(NamedTuple):
         return self.answers / self.seconds
 
 
-def requests_for(paths: Iterable[str]) -> Iterator[bytes]:
-    """The bytes of a GET of each path, and after the last from the first again."""
-    return itertools.cycle(
-        [f"GET {path} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode() for path in paths]
-    )
+class Download(NamedTuple):
+    """How long a download took, and how long its first byte."""
+
+    seconds: float
+    first_byte: float
 
 
-def ask(
-    server: Server, requests: Iterator[bytes], size: int, connections: int, seconds: float
-) -> Load:
-    """Ask over and over, with one request at a time on each connection.
+class Questions(NamedTuple):
+    """What a server is asked, over and over.
 
-    :param server: where, and whether it keeps connections; else each request
-        gets one of its own.
-    :param requests: without an end; the next call goes on where this one stopped.
-    :param size: the bytes that each answer's body must have.
+    :ivar requests: without an end; each load goes on where the one before stopped.
+    :ivar size: the Content-Length that each answer must have; None for any.
+    :ivar has_body: whether so many bytes follow, as they do not after HEAD.
+    """
+
+    requests: Iterator[bytes]
+    size: int | None
+    has_body: bool
+
+
+def questions(paths: Iterable[str], size: int | None, method: str = "GET") -> Questions:
+    """A request for each path, and after the last from the first again."""
+    requests = [f"{method} {path} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode() for path in paths]
+    return Questions(itertools.cycle(requests), size, method != "HEAD")
+
+
+def ask(port: int, asked: Questions, connections: int, seconds: float) -> Load:
+    """Ask over and over, with one request at a time on each connection, which is kept.
+
     :raises WrongAnswer: the server answers otherwise.
     """
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
         talks = [
-            stack.enter_context(closing(_Talk(server, size, selector))) for _ in range(connections)
+            stack.enter_context(closing(_Talk(port, asked, selector))) for _ in range(connections)
         ]
         cpu, started = time.process_time(), time.perf_counter()
         for talk in talks:
-            talk.ask(next(requests))
-        answers = _converse(selector, connections, requests, started + seconds)
+            talk.ask(next(asked.requests))
+        answers = _converse(selector, connections, asked.requests, started + seconds)
         return Load(answers, time.perf_counter() - started, time.process_time() - cpu)
 
 
@@ -100,94 +104,86 @@ def _converse(
 
 
 class _Talk:
-    """Requests and answers, one after the other."""
+    """Requests and answers, one after the other, on one connection."""
 
-    def __init__(self, server: Server, size: int, selector: selectors.BaseSelector) -> None:
+    def __init__(self, port: int, asked: Questions, selector: selectors.BaseSelector) -> None:
         """Connect.
 
         :param selector: is to wake this, which is the data of the key there.
         """
-        self._server = server
-        self._size = size
+        self._asked = asked
         self._selector = selector
         self._answer = b""
-        self._is_used = False
-        self._connect()
+        self._sock = socket.create_connection((_HOST, port), _PATIENCE)
+        selector.register(self._sock, selectors.EVENT_READ, self)
 
     def close(self) -> None:
         self._selector.unregister(self._sock)
         self._sock.close()
 
     def ask(self, request: bytes) -> None:
-        if self._is_used and not self._server.keeps_connections:
-            self.close()
-            self._connect()
-        self._is_used = True
         self._sock.sendall(request)
 
     def hear(self) -> bool:
-        """Receive what is there; whether the answer, and the connection with it, is at its end."""
+        """Receive what is there; whether the answer is at its end."""
         data = self._sock.recv(65536)
-        if not data and self._server.keeps_connections:
+        if not data:
             raise WrongAnswer("the server closed a connection that was to be kept")
         self._answer += data
-        if not (self._is_whole() and (self._server.keeps_connections or not data)):
+        if not self._is_whole():
             return False
         self._answer = b""
         return True
-
-    def _connect(self) -> None:
-        self._sock = socket.create_connection((_HOST, self._server.port), _PATIENCE)
-        self._selector.register(self._sock, selectors.EVENT_READ, self)
 
     def _is_whole(self) -> bool:
         head = self._answer.find(_BLANK_LINE)
         if head < 0:
             return False
-        missing = head + len(_BLANK_LINE) + _checked_length(self._answer, self._size)
-        missing -= len(self._answer)
+        missing = head + len(_BLANK_LINE) - len(self._answer)
+        length = _checked_length(self._answer, self._asked.size)
+        missing += length if self._asked.has_body else 0
         if missing < 0:
             raise WrongAnswer("the server sent more than it told")
         return not missing
 
 
-def download(port: int, path: str, size: int) -> float:
-    """Download on a connection of its own and discard what comes; the seconds it took.
+def download(port: int, path: str, size: int) -> Download:
+    """Download on a connection of its own and discard what comes.
 
     :param size: the bytes that there must be.
     """
     return _download(port, path, size, None)
 
 
-def download_together(port: int, path: str, size: int, count: int) -> None:
-    """Download so often at once.
+def download_together(port: int, path: str, size: int, count: int) -> Download:
+    """Download so often at once; what the slowest took.
 
     Each waits after its first bytes for all others, so that the server really
     has all of them under way.
     """
     all_begun = threading.Barrier(count, timeout=_PATIENCE)
     with ThreadPoolExecutor(count) as threads:
-        for future in [
-            threads.submit(_download, port, path, size, all_begun) for _ in range(count)
-        ]:
-            future.result()
+        begun = [threads.submit(_download, port, path, size, all_begun) for _ in range(count)]
+        seconds, first_bytes = zip(*(future.result() for future in begun), strict=True)
+    return Download(max(seconds), max(first_bytes))
 
 
-def _download(port: int, path: str, size: int, begun: threading.Barrier | None) -> float:
+def _download(port: int, path: str, size: int, begun: threading.Barrier | None) -> Download:
     buffer = bytearray(_BUFFER_SIZE)
-    started = time.perf_counter()
     with socket.create_connection((_HOST, port), _PATIENCE) as sock:
+        started = time.perf_counter()
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {_HOST}\r\nConnection: close\r\n\r\n".encode())
-        received = _receive_head(sock, size)
+        received = _receive_head(sock, size) or sock.recv_into(buffer)
+        first_byte = time.perf_counter() - started
         if begun is not None:
             begun.wait()
         # uWSGI leaves the connection open for a while, also when asked not to.
         while received < size and (count := sock.recv_into(buffer)):
             received += count
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     if received != size:
         raise WrongAnswer(f"{received} bytes came of {size}")
-    return seconds
+    return Download(seconds, first_byte)
 
 
 def _receive_head(sock: socket.socket, size: int) -> int:
@@ -202,10 +198,10 @@ def _receive_head(sock: socket.socket, size: int) -> int:
     return len(answer) - head - len(_BLANK_LINE)
 
 
-def _checked_length(answer: bytes, size: int) -> int:
+def _checked_length(answer: bytes, size: int | None) -> int:
     """The Content-Length of an answer that begins as it should."""
     start = answer.find(_LENGTH) + len(_LENGTH)
     length = answer[start : answer.find(b"\r\n", start)]
-    if not answer.startswith(_OK) or not length.isdigit() or int(length) != size:
+    if not answer.startswith(_OK) or not length.isdigit() or size not in (None, int(length)):
         raise WrongAnswer(f"the server answered {answer[:80]!r}")
-    return size
+    return int(length)

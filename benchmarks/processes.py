@@ -19,6 +19,11 @@ def cpu_seconds(pid: int) -> float:
     return sum(time.clock_gettime(_cpu_clock(one)) for one in _tree(pid))
 
 
+def largest_peak(pid: int) -> float:
+    """Bytes that the largest of a process and its descendants had resident at its peak."""
+    return 1024 * max(_kibibytes(one, _PEAK) for one in _tree(pid))
+
+
 class PeakMemory:
     """How much a process and its descendants grow from when this is made."""
 

@@ -1,120 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests a second of a 1 KiB image, beside a constant with the same headers."""
+"""Requests a second of a 1 KiB image, beside a constant, nginx, Swift and Glance."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from benchmarks import load, servers
 from benchmarks.effort import Effort
-from benchmarks.figures import Aim, Figure, Judged
-from benchmarks.processes import cpu_seconds
-from benchmarks.workplace import SMALL_SIZE, Workplace, paths
+from benchmarks.figures import Aim, Figure
+from benchmarks.image_ids import SMALL_SIZE
+from benchmarks.turns import Numbers, take_turns
+from benchmarks.upstreams import FILE, GLANCE, HTTP, NGINX, SWIFT, SWIFT_ITSELF, Side, ours
+from benchmarks.workplace import Workplace
 
-_SERVERS = (servers.GUNICORN, servers.UWSGI, servers.UWSGI_CLOSING)
+_SERVERS = (servers.GUNICORN, servers.UWSGI)
+_METHODS = ("GET", "HEAD")
 _CONNECTIONS = (1, 16)
 
-_ENOUGH = Aim(">=", 0.7)
-_NO_SLOWER = Aim(">=", 0.9)
+_CONSTANT = "constant"
 
-# Different requests before the first is asked again.
-_REQUESTS = 100_000
-
-
-class _Side(NamedTuple):
-    """A server under load, and what it is asked."""
-
-    server: servers.Served
-    requests: Iterator[bytes]
+_NEAR_CONSTANT = Aim(">=", 0.8)
+_FAR_FROM_GLANCE = Aim(">=", 30.0)
 
 
-@dataclass
-class _Numbers:
-    """Of one side, a number a round."""
+class _Compared(NamedTuple):
+    """What a kind of backend is held against."""
 
-    rates: list[float] = field(default_factory=list)
-    server_cpu: list[float] = field(default_factory=list)
-    client_busy: list[float] = field(default_factory=list)
+    against: str
+    aim: Aim | None = None
+
+
+_COMPARISONS: Mapping[str, Sequence[_Compared]] = {
+    FILE: (
+        _Compared(_CONSTANT, _NEAR_CONSTANT),
+        _Compared(GLANCE, _FAR_FROM_GLANCE),
+        _Compared(NGINX),
+    ),
+    HTTP: (_Compared(_CONSTANT), _Compared(GLANCE), _Compared(NGINX)),
+    SWIFT: (_Compared(_CONSTANT), _Compared(GLANCE), _Compared(SWIFT_ITSELF)),
+}
 
 
 def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     """All figures; all servers of a kind run at once, and one at a time is loaded."""
-    one, many = workplace.one, workplace.many
+    others = workplace.upstreams
     workplace.settle()
-    few_paths, many_paths = paths(1, 1), paths(effort.records, _REQUESTS)
-    few_requests, many_requests = load.requests_for(few_paths), load.requests_for(many_paths)
     for name in _SERVERS:
         with ExitStack() as stack:
-            small = stack.enter_context(servers.imageapi(name, one.config_file))
-            large = stack.enter_context(servers.imageapi(name, many.config_file))
-            constant = stack.enter_context(
-                servers.constant(name, small, few_paths[0], workplace.folder)
+            sides = dict(others.straight)
+            for kind, config in others.configs.items():
+                served = stack.enter_context(servers.imageapi(name, config))
+                sides[kind] = ours(served)
+            model = sides[FILE]
+            served = stack.enter_context(
+                servers.constant(name, model.server, model.small, workplace.folder)
             )
-            sides = {
-                "one": _Side(small, few_requests),
-                "constant": _Side(constant, few_requests),
-                "many": _Side(large, many_requests),
-            }
-            for connections in _CONNECTIONS:
-                numbers = _take_turns(sides, connections, effort)
-                yield from _figures(f"{name}, {connections} conn", numbers, effort.records)
+            sides[_CONSTANT] = ours(served)
+            for method in _METHODS:
+                for connections in _CONNECTIONS:
+                    case = f"{name}, {method}, {connections} conn"
+                    yield from _figures(case, _numbers(sides, method, connections, effort))
 
 
-def _take_turns(
-    sides: Mapping[str, _Side], connections: int, effort: Effort
-) -> Mapping[str, _Numbers]:
-    numbers: Mapping[str, _Numbers] = defaultdict(_Numbers)
-    for side in sides.values():
-        load.ask(side.server, side.requests, SMALL_SIZE, connections, effort.seconds / 2)
-    for _ in range(effort.rounds):
-        for name, side in sides.items():
-            _take_turn(side, connections, effort.seconds, numbers[name])
-    return numbers
+def _numbers(
+    sides: Mapping[str, Side], method: str, connections: int, effort: Effort
+) -> Mapping[str, Numbers]:
+    wanted = {name for kind in _COMPARISONS for name in (kind, *_others(kind))}
+    asked = {
+        name: (side.server, _questions(name, side, method))
+        for name, side in sides.items()
+        if name in wanted
+    }
+    return take_turns(asked, connections, effort)
 
 
-def _take_turn(side: _Side, connections: int, seconds: float, numbers: _Numbers) -> None:
-    server = side.server
-    before = cpu_seconds(server.pid)
-    result = load.ask(server, side.requests, SMALL_SIZE, connections, seconds)
-    used = cpu_seconds(server.pid) - before
-    numbers.rates.append(result.rate)
-    numbers.server_cpu.append(used / result.answers * 1e6)
-    numbers.client_busy.append(result.client_cpu / result.seconds * 100)
+def _others(kind: str) -> Iterator[str]:
+    return (compared.against for compared in _COMPARISONS[kind])
 
 
-def _figures(case: str, numbers: Mapping[str, _Numbers], records: int) -> Iterator[Figure]:
-    one, constant, many = numbers["one"], numbers["constant"], numbers["many"]
-    for ours, size in ((one, "1 record"), (many, f"{records} records")):
-        yield Figure(
-            name=f"{case}, {size}",
-            unit="requests/s",
-            ours=ours.rates,
-            theirs=constant.rates,
-            against="constant",
-            aim=_ENOUGH,
-        )
-        yield Figure(
-            name=f"{case}, {size}",
-            unit="server CPU us/request",
-            ours=ours.server_cpu,
-            theirs=constant.server_cpu,
-            against="constant",
-        )
-    yield Figure(
-        name=f"{case}, {records} records",
-        unit="requests/s",
-        ours=many.rates,
-        theirs=one.rates,
-        against="1 record",
-        aim=_NO_SLOWER,
-    )
-    yield Figure(
-        name=f"{case}, load client",
-        unit="% of a core",
-        ours=one.client_busy,
-        theirs=constant.client_busy,
-        against="constant",
-        judged=Judged.ITSELF,
-    )
+def _questions(name: str, side: Side, method: str) -> load.Questions:
+    if (name, method) == (GLANCE, "HEAD"):
+        # v2 has no HEAD: what its clients ask instead are the details.
+        return load.questions([side.small.removesuffix("/file")], None)
+    return load.questions([side.small], SMALL_SIZE, method)
+
+
+def _figures(case: str, numbers: Mapping[str, Numbers]) -> Iterator[Figure]:
+    by_field: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for name, one in numbers.items():
+        by_field["requests/s"][name] = one.rates
+        by_field["server CPU us/request"][name] = one.server_cpu
+    for kind, comparisons in _COMPARISONS.items():
+        for compared in comparisons:
+            for unit, of in by_field.items():
+                yield Figure(
+                    name=f"{case}, {kind}",
+                    unit=unit,
+                    ours=of[kind],
+                    theirs=of[compared.against],
+                    against=compared.against,
+                    aim=compared.aim if unit == "requests/s" else None,
+                )

@@ -17,8 +17,6 @@ from tests.functional.servers import BIN, connection, free_port, running
 GUNICORN = "gunicorn"
 #: uWSGI with threads and kept-alive connections.
 UWSGI = "uwsgi"
-#: uWSGI's plain http-socket, which closes every connection after its response.
-UWSGI_CLOSING = "uwsgi http-socket"
 
 _GUNICORN_THREADS = 8
 
@@ -40,6 +38,7 @@ error_log error.log;
 events {{}}
 http {{
     access_log off;
+    keepalive_requests 1000000;
     default_type application/octet-stream;
     client_body_temp_path body;
     proxy_temp_path proxy;
@@ -49,7 +48,7 @@ http {{
     root {images};
     server {{
         listen 127.0.0.1:{port};
-        sendfile {sendfile};
+        sendfile on;
         proxy_max_temp_file_size 0;
         {more}
     }}
@@ -62,7 +61,6 @@ class Served(NamedTuple):
 
     port: int
     pid: int
-    keeps_connections: bool = True
 
 
 @contextmanager
@@ -77,9 +75,9 @@ def imageapi(server: str, config_file: Path) -> Iterator[Served]:
         command = [str(BIN / "imageapi"), "serve"]
         command += ["--port", str(port), "--threads", str(_GUNICORN_THREADS)]
     else:
-        command = _uwsgi(server, port, "imageapi.wsgi:application")
+        command = uwsgi(BIN, port, "imageapi.wsgi:application")
     with running(command, port, config_file.parent / "server.log", environ) as process:
-        yield Served(port, process.pid, server != UWSGI_CLOSING)
+        yield Served(port, process.pid)
 
 
 @contextmanager
@@ -97,21 +95,18 @@ def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Se
     if server == GUNICORN:
         command = [sys.executable, "-m", "benchmarks.constant", str(port), str(_GUNICORN_THREADS)]
     else:
-        command = _uwsgi(server, port, "benchmarks.constant:application()")
+        command = uwsgi(BIN, port, "benchmarks.constant:application()")
     with running(command, port, folder / "constant.log", environ) as process:
         if _answer(port, path) != (headers, body):
             raise RuntimeError("the constant's answer is not the same as imageapi's")
-        yield Served(port, process.pid, server != UWSGI_CLOSING)
+        yield Served(port, process.pid)
 
 
 @contextmanager
-def nginx(
-    images: Path, folder: Path, *, sendfile: bool = True, upstream: int | None = None
-) -> Iterator[Served]:
+def nginx(images: Path, folder: Path, *, upstream: int | None = None) -> Iterator[Served]:
     """nginx with the files of a folder at ``/``, or as a proxy for the server at a port."""
     port = free_port()
-    kind = "proxy" if upstream else "sendfile" if sendfile else "copying"
-    state = folder / f"nginx-{kind}"
+    state = folder / ("nginx-proxy" if upstream else "nginx")
     state.mkdir()
     passed = f"location / {{ proxy_pass http://127.0.0.1:{upstream}; }}"
     config = state / "nginx.conf"
@@ -121,7 +116,6 @@ def nginx(
             user="user root;" if os.geteuid() == 0 else "",
             port=port,
             images=images,
-            sendfile="on" if sendfile else "off",
             more=passed if upstream else "",
         )
     )
@@ -130,11 +124,14 @@ def nginx(
         yield Served(port, process.pid)
 
 
-def _uwsgi(server: str, port: int, module: str) -> list[str]:
-    socket = "http-socket" if server == UWSGI_CLOSING else "http11-socket"
+def uwsgi(programs: Path, port: int, module: str) -> list[str]:
+    """The command that runs a uWSGI.
+
+    :param programs: the folder of the environment's programs.
+    """
     return [
-        str(BIN / "uwsgi"),
-        f"--{socket}=127.0.0.1:{port}",
+        str(programs / "uwsgi"),
+        f"--http11-socket=127.0.0.1:{port}",
         f"--module={module}",
         "--processes=1",
         f"--threads={_UWSGI_THREADS}",

@@ -2,22 +2,21 @@
 """The deployments that are measured, in a folder that is removed at the end."""
 
 import hashlib
-import os
 import random
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks import upstreams
 from benchmarks.effort import Effort
+from benchmarks.image_ids import LARGE_ID, SMALL_SIZE, image_ids
+from benchmarks.upstreams import Upstreams
 from tests.deployment import Deployment
 from tests.functional.servers import BIN
-
-SMALL_SIZE = 1024
-LARGE_ID = "large"
 
 # A file's times identify its content only once they are older than this.
 _SETTLED_SECONDS = 2.5
@@ -31,30 +30,30 @@ class Workplace:
     Call `settle` after asking for them and before measuring.
     """
 
-    def __init__(self, folder: Path, effort: Effort) -> None:
+    def __init__(self, folder: Path, effort: Effort, stack: ExitStack) -> None:
+        """Make nothing yet.
+
+        :param folder: empty.
+        :param stack: is closed when all has been measured, and stops what runs.
+        """
         self.folder = folder
+        self._stack = stack
         self._effort = effort
+        self._small: dict[tuple[int, int], Deployment] = {}
         self._written = time.monotonic()
 
-    @cached_property
-    def one(self) -> Deployment:
-        """One record with one property, of 1 KiB."""
-        return self._small("one", records=1, properties=1)
-
-    @cached_property
-    def many(self) -> Deployment:
-        """As many records as the effort says, each like that of `one`."""
-        return self._small("many", records=self._effort.records, properties=1)
-
-    @cached_property
-    def seventy(self) -> Deployment:
-        """One record with as many properties as are sent at the most."""
-        return self._small("seventy", records=1, properties=70)
+    def small(self, records: int = 1, properties: int = 1) -> Deployment:
+        """So many records with so many properties each, of 1 KiB."""
+        key = (records, properties)
+        if key not in self._small:
+            name = f"{records}-records-{properties}-properties"
+            self._small[key] = self._made(name, records, properties)
+        return self._small[key]
 
     @cached_property
     def large(self) -> Deployment:
         """The large image, added as an operator would, and a small one to warm up with."""
-        deployment = self._small("with-large", records=1, properties=1)
+        deployment = self._made("with-large", records=1, properties=1)
         command = [BIN / "imageapi", "--config-file", deployment.config_file, "add", "-"]
         adding = subprocess.Popen(
             [*map(str, command), "--id", LARGE_ID],
@@ -70,38 +69,27 @@ class Workplace:
         self._written = time.monotonic()
         return deployment
 
-    def renew_large(self) -> None:
-        """Make the large image's data one that no server has verified yet."""
-        os.utime(self.large.data_path(LARGE_ID))
-        self._written = time.monotonic()
+    @cached_property
+    def upstreams(self) -> Upstreams:
+        """Other servers with the images of `large`."""
+        return self._stack.enter_context(upstreams.running(self.large, self.folder))
 
     def settle(self) -> None:
         """Wait until the times of all files identify their content."""
         time.sleep(max(0.0, self._written + _SETTLED_SECONDS - time.monotonic()))
 
-    def _small(self, name: str, records: int, properties: int) -> Deployment:
+    def _made(self, name: str, records: int, properties: int) -> Deployment:
         deployment = Deployment(self.folder / name)
         data = random.Random(0).randbytes(SMALL_SIZE)
-        # One file has the data of all, so that only the number of records differs.
-        shared = deployment.images / "shared"
-        shared.write_bytes(data)
         fields = _fields(data, properties)
-        for image_id in image_ids(records):
-            deployment.record(image_id, location=shared.as_uri(), **fields)
+        first, *others = image_ids(records)
+        deployment.add(first, data, **fields)
+        # One file has the data of all, so that only the number of records differs.
+        location = deployment.data_path(first).as_uri()
+        for image_id in others:
+            deployment.record(image_id, location=location, **fields)
         self._written = time.monotonic()
         return deployment
-
-
-def image_ids(count: int) -> list[str]:
-    """The ids of that many images; always the same ones."""
-    chance = random.Random(1)
-    return [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(count)]
-
-
-def paths(records: int, count: int) -> list[str]:
-    """That many paths of images, spread at random over the records."""
-    ids = image_ids(records)
-    return [f"/v1/images/{image_id}" for image_id in random.Random(2).choices(ids, k=count)]
 
 
 def chunks(count: int) -> Iterator[bytes]:

@@ -60,8 +60,10 @@ filesystem_store_datadir = {folder}/tasks
 connection = sqlite:///{folder}/glance.db
 [oslo_concurrency]
 lock_path = {folder}/locks
+[oslo_policy]
+{policy}
 [paste_deploy]
-flavor = keystone
+flavor = {flavor}
 config_file = {paste}
 [keystone_authtoken]
 www_authenticate_uri = {keystone}
@@ -194,18 +196,49 @@ def _answering(folder: Path, config: Path, port: int) -> Iterator[None]:
 def glance(folder: Path, identity: Keystone) -> Iterator[str]:
     """Run a Glance in an empty folder, behind a Keystone; yields its URL."""
     identity.user("glance", identity.project("service"), "admin")
-    environment = ENVIRONMENTS / "glance"
     port = free_port()
+    options = [f"--http-socket=127.0.0.1:{port}"]
+    with _glance(folder, port, options, flavor="keystone", keystone=identity.url):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def open_glance(folder: Path, port: int) -> Iterator[int]:
+    """Run a Glance in an empty folder that lets everybody do all, so that it asks no Keystone.
+
+    :returns: its process's id.
+    """
+    rules = ("add_image", "download_image", "get_image", "publicize_image", "upload_image")
+    (folder / "policy.yaml").write_text(json.dumps(dict.fromkeys(rules, "@")))
+    policy = f"policy_file = {folder}/policy.yaml"
+    options = [f"--http11-socket=127.0.0.1:{port}"]
+    with _glance(folder, port, options, flavor="", policy=policy) as process:
+        yield process.pid
+
+
+@contextmanager
+def _glance(
+    folder: Path,
+    port: int,
+    options: list[str],
+    *,
+    flavor: str,
+    keystone: str = "",
+    policy: str = "",
+) -> Iterator["subprocess.Popen[bytes]"]:
+    environment = ENVIRONMENTS / "glance"
     paste = environment / "etc" / "glance" / "glance-api-paste.ini"
-    text = GLANCE.format(folder=folder, paste=paste, keystone=identity.url)
+    text = GLANCE.format(
+        folder=folder, paste=paste, keystone=keystone, flavor=flavor, policy=policy
+    )
     (folder / "glance-api.conf").write_text(text)
     shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)
     manage = [str(environment / "bin" / "glance-manage")]
     manage += ["--config-file", str(folder / "glance-api.conf"), "db_sync"]
     subprocess.run(manage, check=True, capture_output=True, timeout=120, cwd=folder)
-    command = [str(environment / "bin" / "uwsgi"), f"--http-socket=127.0.0.1:{port}"]
+    command = [str(environment / "bin" / "uwsgi"), *options]
     command += ["--module=glance.wsgi.api:application", "--processes=1", "--threads=16"]
     command += ["--need-app", "--die-on-term", "--enable-threads", "--disable-logging"]
     environ = {"OS_GLANCE_CONFIG_DIR": str(folder)}
-    with running(command, port, folder / "output.log", environ, folder):
-        yield f"http://127.0.0.1:{port}"
+    with running(command, port, folder / "output.log", environ, folder) as process:
+        yield process

@@ -13,10 +13,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(300)
 def test_quick_run(tmp_path: Path) -> None:
-    numbers = tmp_path / "numbers.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", str(numbers)]
+    numbers, picture = tmp_path / "numbers.json", tmp_path / "ratios.svg"
+    command = [sys.executable, "-m", "benchmarks", "--quick"]
+    command += ["--json", str(numbers), "--plot", str(picture)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    for part in ("in-process", "requests", "throughput", "memory", "proxied", "swift"):
-        assert part in done.stdout
-    assert json.loads(numbers.read_text())
+    figures = json.loads(numbers.read_text())["figures"]
+    assert list(figures) == ["in-process", "requests", "records", "downloads"]
+    for figure in figures["requests"]:
+        assert f"{figure['name']}, {figure['unit']}" in done.stdout
+    shown = [figure["name"] for figure in figures["downloads"] if figure["aim"]]
+    assert all(name in picture.read_text() for name in shown if "peak" not in name)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other servers with the same two images: imageapi is held against them, and asks them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import servers
+from benchmarks.image_ids import LARGE_ID, SMALL_ID, path_of
+from tests.deployment import Deployment
+from tests.functional.openstack import call, open_glance
+from tests.functional.servers import free_port
+from tests.functional.swift import Swift, configuration, running_swift, v1_options
+
+FILE, HTTP, SWIFT = "file", "http", "swift"
+
+NGINX = "nginx"
+NGINX_PROXY = "nginx as proxy"
+SWIFT_ITSELF = "Swift"
+GLANCE = "Glance"
+
+_HTTP = """\
+[imageapi]
+registry = http
+stores = http
+[imageapi_registry_http]
+endpoint = http://127.0.0.1:{port}/registry
+suffix = .json
+[imageapi_store_http]
+allowed_urls = http://127.0.0.1:{port}/images
+url_template = http://127.0.0.1:{port}/images/{{image_id}}
+"""
+
+
+class Side(NamedTuple):
+    """A server, and where it has the two images."""
+
+    server: servers.Served
+    small: str
+    large: str
+
+
+class Upstreams(NamedTuple):
+    """All of them, at work.
+
+    :ivar configs: of an imageapi, by the kind of its backends.
+    :ivar straight: the others, by their names here.
+    """
+
+    configs: Mapping[str, Path]
+    straight: Mapping[str, Side]
+
+
+@contextmanager
+def running(deployment: Deployment, folder: Path) -> Iterator[Upstreams]:
+    """Run them until the block ends.
+
+    :param deployment: has both images.
+    :param folder: for what they write.
+    """
+    with ExitStack() as stack:
+        below = deployment.folder
+        nginx = stack.enter_context(servers.nginx(below, folder))
+        proxy = stack.enter_context(servers.nginx(below, folder, upstream=nginx.port))
+        swift = stack.enter_context(running_swift(_made(folder / "swift")))
+        _upload_to_swift(swift, deployment)
+        configs = {FILE: deployment.config_file, HTTP: folder / "http.conf"}
+        configs[HTTP].write_text(_HTTP.format(port=nginx.port))
+        configs[SWIFT] = folder / "swift.conf"
+        configs[SWIFT].write_text(configuration(v1_options(swift), policy="rules"))
+        straight = {
+            name: _side(server, "/images/{}")
+            for name, server in ((NGINX, nginx), (NGINX_PROXY, proxy))
+        }
+        swift_proxy = servers.Served(swift.ports["proxy"], swift.processes["proxy"].pid)
+        straight[SWIFT_ITSELF] = _side(swift_proxy, "/v1/AUTH_acme/images/{}")
+        straight[GLANCE] = stack.enter_context(_glance(_made(folder / "glance"), deployment))
+        yield Upstreams(configs, straight)
+
+
+def ours(server: servers.Served) -> Side:
+    """An imageapi."""
+    return Side(server, path_of(SMALL_ID), path_of(LARGE_ID))
+
+
+def _side(server: servers.Served, template: str) -> Side:
+    return Side(server, template.format(SMALL_ID), template.format(LARGE_ID))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _upload_to_swift(swift: Swift, deployment: Deployment) -> None:
+    client = swift.client()
+    for container in ("records", "images"):
+        # Everybody may read it, so that what asks straight needs no token.
+        client.put_container(container, headers={"X-Container-Read": ".r:*"})
+    for image_id in (SMALL_ID, LARGE_ID):
+        record = deployment.record_path(image_id).read_text()
+        client.put_object("records", f"{image_id}.json", record)
+        with deployment.data_path(image_id).open("rb") as data:
+            client.put_object("images", image_id, data)
+    client.close()
+
+
+@contextmanager
+def _glance(folder: Path, deployment: Deployment) -> Iterator[Side]:
+    port = free_port()
+    with open_glance(folder, port) as pid:
+        url = f"http://127.0.0.1:{port}/v2/images"
+        for image_id in (SMALL_ID, LARGE_ID):
+            formats = {"disk_format": "raw", "container_format": "bare"}
+            call(url, body={"id": image_id, "visibility": "public", **formats})
+            # All at once in memory: Glance takes it from there as it comes.
+            data = deployment.data_path(image_id).read_bytes()
+            call(f"{url}/{image_id}/file", body=data, method="PUT")
+        yield _side(servers.Served(port, pid), "/v2/images/{}/file")
