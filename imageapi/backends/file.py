@@ -189,7 +189,7 @@ class FileStore(StoreBackend):
         with contextlib.closing(blob):
             small = SmallFile(blob.identity, blob.version, b"".join(blob))
         # Further down, a folder on the way may become a link out of this one.
-        if small.version is not None and os.path.dirname(path) == self.directory:
+        if small.version == str(small.identity) and os.path.dirname(path) == self.directory:
             self._small_files.keep(path, small)
         return SmallBlob(small, start=0, stop=None)
 
