@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ STALL_SECONDS = 300
 #: How long a client may take to send the head of a request.
 HEAD_SECONDS = 20.0
 
+# By which a worker is told to end.
+_ENDS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
+
 
 class Worker(ThreadWorker):
     """gunicorn's, whose threads wait for the whole of a head no longer than `HEAD_SECONDS`.
@@ -38,6 +42,10 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading: dict[Any, float] = {}
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
     def handle(self, conn: Any) -> Any:
         self._reading[conn] = time.monotonic() + HEAD_SECONDS
@@ -119,6 +127,15 @@ class _Master(Arbiter):
         if self.app.renew():
             self._leaving.update(self.WORKERS)
             super().handle_hup()
+
+    def spawn_worker(self) -> Any:
+        # Until a worker has handlers of its own it has copies of ours, which
+        # would swallow what it is sent: it waits for the worker's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
     def manage_workers(self) -> None:
         # gunicorn counts the leaving ones, and makes none in place of one that

@@ -12,7 +12,7 @@ _LENGTH = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 
 _NEXT_REQUEST = b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n"
 
-_TIMEOUT = 10
+_TIMEOUT = 60
 
 
 class Answer(NamedTuple):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real servers over real sockets, on loopback, stopped when the test ends."""
 
+import contextlib
 import http.client
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,11 +17,18 @@ BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port of loopback that nothing listens on.
+
+    It is none of those that the kernel hands out, and none that another worker of pytest-xdist
+    chooses: nobody takes it before the server that it is for does.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    while True:
+        port = secrets.choice(range(10_000 + worker, 32_768, workers))
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -54,7 +63,7 @@ def running(
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended at once: {log.read_text()}")
@@ -78,7 +87,7 @@ def serving(config_file: Path, *arguments: str) -> Iterator[int]:
 @contextmanager
 def connection(port: int) -> Iterator[http.client.HTTPConnection]:
     """A client's connection, closed at the end."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         yield client
     finally:

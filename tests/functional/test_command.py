@@ -57,6 +57,7 @@ def wait_until_it_writes(pid: int, folder: Path) -> None:
     raise AssertionError("nothing is written")
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_add_that_is_interrupted_leaves_nothing(deployment: Deployment, number: int) -> None:
     process = adding(deployment)

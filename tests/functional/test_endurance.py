@@ -64,8 +64,8 @@ def exchange(port: int, request: bytes, leave_after: int | None) -> None:
 
 
 def worker_of(port: int) -> psutil.Process:
-    for process in psutil.process_iter():
-        if any(str(port) == word for word in process.cmdline()) and process.children():
+    for process in psutil.process_iter(["cmdline"]):
+        if str(port) in (process.info["cmdline"] or ()) and process.children():
             return process.children()[0]
     raise AssertionError("no worker")
 

@@ -149,16 +149,16 @@ def test_image_without_data(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("wanted", "part"),
     [
-        ("bytes=0-0", DATA[:1]),
-        ("bytes=1000-1999", DATA[1000:2000]),
-        ("bytes=4999999-", DATA[-1:]),
-        ("bytes=-3", DATA[-3:]),
+        ("bytes=0-0", slice(1)),
+        ("bytes=1000-1999", slice(1000, 2000)),
+        ("bytes=4999999-", slice(-1, None)),
+        ("bytes=-3", slice(-3, None)),
     ],
 )
-def test_ranges(cloud: Cloud, wanted: str, part: bytes) -> None:
+def test_ranges(cloud: Cloud, wanted: str, part: slice) -> None:
     image_id = cloud.add("alice", "private")
     status, headers, body = cloud.get(image_id, "alice", Range=wanted)
-    assert (status, body) == (206, part)
+    assert (status, body) == (206, DATA[part])
     assert headers["Content-Range"].endswith(f"/{len(DATA)}")
     assert cloud.get(image_id, "alice", Range="bytes=5000000-")[0] == 416
 

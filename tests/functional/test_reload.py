@@ -39,6 +39,17 @@ raise SystemExit(cli.main())
 """
 
 
+# ``imageapi serve``, whose workers take a second before they have handlers of their own.
+SLOW_START = """\
+import time
+from imageapi import cli, serve
+settings_for = serve.settings_for
+slow = {"post_fork": lambda master, worker: time.sleep(1)}
+serve.settings_for = lambda *given: settings_for(*given) | slow
+raise SystemExit(cli.main())
+"""
+
+
 class Kind(NamedTuple):
     """A server, how it is told, and whether it answers by what is new at once."""
 
@@ -187,3 +198,13 @@ def test_serve_that_is_stopped_waits_for_no_leaving_worker(loaded: Deployment) -
         psutil.Process(server.pid).wait(20)
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             finish()
+
+
+def test_serve_that_is_stopped_while_a_worker_starts(deployment: Deployment) -> None:
+    """A worker that has not yet its own handlers of signals loses none."""
+    command = [sys.executable, "-c", SLOW_START, "--config-file", "CONFIG", "serve"]
+    with by_command(*command, "--port", "PORT")(deployment) as server:
+        assert becomes_true(lambda: len(workers(server)) == 1)
+        os.kill(server.pid, signal.SIGTERM)
+        # Else it would wait for STOP_SECONDS, and kill the worker.
+        psutil.Process(server.pid).wait(20)

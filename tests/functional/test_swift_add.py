@@ -217,6 +217,7 @@ def begun(config: Path, size: int) -> "subprocess.Popen[bytes]":
     return process
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(swift: Swift, configured: Any, number: signal.Signals) -> None:
     process = begun(configured(), 3 * MIB)
