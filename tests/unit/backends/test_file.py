@@ -189,7 +189,7 @@ class TestRegistry:
     ) -> None:
         monkeypatch.setattr(file, "_REMEMBERED_BYTES", file._REMEMBERED_BYTES // 100)
         registry = build(FileRegistry, directory=str(deployment.registry))
-        ids = [f"71c675ab-d94f-49cd-a114-{number:012}" for number in range(40)]
+        ids = [f"71c675ab-d94f-49cd-a114-{number:012}" for number in range(20)]
         for image_id in ids:
             properties = {f"property_{number}": "some value" for number in range(15)}
             deployment.add(image_id, b"data", name="CirrOS", owner="p" * 32, properties=properties)

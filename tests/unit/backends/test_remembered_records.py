@@ -12,7 +12,7 @@ def test_memory_is_bounded() -> None:
     for number in range(30):
         remembered.replace(number, "etag", image(number, 900_000))
     kept = [number for number in range(30) if remembered.get(number)]
-    assert 10 < len(kept) < 20
+    assert 5 < len(kept) < 10
     assert kept[-1] == 29
 
 
