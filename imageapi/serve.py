@@ -3,9 +3,11 @@
 
 import contextlib
 import logging
+import selectors
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -24,20 +26,34 @@ STOP_SECONDS = 30
 LEAVE_SECONDS = 6 * 60 * 60
 STALL_SECONDS = 300
 
-#: How long a client may take to send the head of a request.
+#: How long a client may take to begin with a request, and then to send its head; and
+#: how long to begin once the worker is leaving.
 HEAD_SECONDS = 20.0
+LINGER_SECONDS = 2.0
 
 
 class Worker(ThreadWorker):
     """gunicorn's, whose threads wait for the whole of a head no longer than `HEAD_SECONDS`.
 
     Else as many clients as there are threads, each of which sends half a line
-    and stays, would keep all others out.
+    and stays, would keep all others out.  For those that have sent nothing yet no
+    thread waits at all.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading: dict[Any, float] = {}
+
+    def enqueue_req(self, conn: Any) -> None:
+        # Before gunicorn 26 there is no place for them to wait.
+        if conn.initialized or getattr(conn, "data_ready", True):
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + HEAD_SECONDS
+        self.pending_conns.append(conn)
+        began = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, began)
 
     def handle(self, conn: Any) -> Any:
         self._reading[conn] = time.monotonic() + HEAD_SECONDS
@@ -54,6 +70,9 @@ class Worker(ThreadWorker):
         """Called about once a second by the thread that accepts connections."""
         super().notify()
         now = time.monotonic()
+        if not self.alive:
+            for conn in getattr(self, "pending_conns", ()):
+                conn.timeout = min(conn.timeout, now + LINGER_SECONDS)
         for conn, until in list(self._reading.items()):
             if until < now:
                 # Wakes the thread that reads, as if the client had left.

@@ -76,6 +76,50 @@ def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> 
     assert "Traceback" not in log.read_text()
 
 
+def test_silent_clients_hold_no_thread(deployment: Deployment) -> None:
+    """Of which each would hold one for gunicorn's five seconds, and the next ones after it."""
+    deployment.add("i", b"data")
+    port = free_port()
+    command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
+    command += ["serve", "--threads", "1", "--port", str(port)]
+    log = deployment.folder / "server.log"
+    with running(command, port, log), contextlib.ExitStack() as open_sockets:
+        silent = [
+            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(20)
+        ]
+        with connection(port) as client:
+            client.request("GET", "/v1/images/i")
+            assert client.getresponse().read() == b"data"
+        assert [sock.recv(1) for sock in silent] == [b""] * 20
+    assert "Traceback" not in log.read_text()
+
+
+PATIENT = """
+import sys
+from imageapi import cli, serve
+serve.HEAD_SECONDS = serve.STOP_SECONDS = 3600
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_silent_client_keeps_no_worker_from_leaving(deployment: Deployment) -> None:
+    deployment.add("i", b"data")
+    port = free_port()
+    command = [sys.executable, "-c", PATIENT, "--config-file", str(deployment.config_file)]
+    command += ["serve", "--port", str(port)]
+    with (
+        running(command, port, deployment.folder / "server.log") as process,
+        socket.create_connection(("127.0.0.1", port), 30) as silent,
+        connection(port) as client,
+    ):
+        client.request("GET", "/v1/images/i")
+        assert client.getresponse().read() == b"data"
+        process.terminate()
+        assert silent.recv(1) == b""
+        assert process.wait(30) == 0
+
+
 def _drip(halves: list[socket.socket], stop: threading.Event) -> None:
     while halves and not stop.wait(0.1):
         for half in halves:
