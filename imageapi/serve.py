@@ -31,6 +31,10 @@ STALL_SECONDS = 300
 HEAD_SECONDS = 20.0
 LINGER_SECONDS = 2.0
 
+#: How much that is not on its way yet the system may hold for a client: else it takes
+#: megabytes ahead of each, however slow it is.
+UNSENT_BYTES = 128 * 1024
+
 
 class Worker(ThreadWorker):
     """gunicorn's, whose threads wait for the whole of a head no longer than `HEAD_SECONDS`.
@@ -148,11 +152,12 @@ class _Master(Arbiter):
             self.spawn_worker()
 
 
-def _give_up_stalled_clients(master: Arbiter) -> None:
+def _bound_what_clients_cost(master: Arbiter) -> None:
+    milliseconds = STALL_SECONDS * 1000
     for listener in master.LISTENERS:
-        # What is accepted inherits it.
-        milliseconds = STALL_SECONDS * 1000
+        # What is accepted inherits them.
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def _take_time_to_leave(_: Arbiter, worker: AnyWorker) -> None:
@@ -170,7 +175,7 @@ def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, 
         "worker_class": Worker,
         "proc_name": "imageapi",
         "graceful_timeout": STOP_SECONDS,
-        "when_ready": _give_up_stalled_clients,
+        "when_ready": _bound_what_clients_cost,
         "post_fork": _take_time_to_leave,
         # Clients on this machine could else name another mount point.
         "forwarder_headers": "",
