@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+import resource
 import selectors
 import socket
 import time
@@ -34,6 +35,9 @@ LINGER_SECONDS = 2.0
 #: How much that is not on its way yet the system may hold for a client: else it takes
 #: megabytes ahead of each, however slow it is.
 UNSENT_BYTES = 128 * 1024
+
+#: How many connections a worker holds besides those that have a thread.
+WAITING_CONNECTIONS = 1000
 
 
 class Worker(ThreadWorker):
@@ -100,6 +104,7 @@ class Server(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
+        _allow_descriptors(self.cfg.worker_connections, self.cfg.threads)
         _Master(self).run()
 
     def renew(self) -> bool:
@@ -152,6 +157,25 @@ class _Master(Arbiter):
             self.spawn_worker()
 
 
+def _allow_descriptors(connections: int, threads: int) -> None:
+    """Raise the limit of this process, and so of its workers, as far as it may be raised.
+
+    A worker of gunicorn's that cannot accept a connection dies with all its downloads.
+    """
+    # A thread has its data open, and perhaps a record and a connection to a server.
+    wanted = connections + 3 * threads + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        LOG.warning(
+            "a process may open %d files: %d connections can need %d,"
+            " so raise its limit (ulimit -Hn, LimitNOFILE= of systemd)",
+            *(hard, connections, wanted),
+        )
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _bound_what_clients_cost(master: Arbiter) -> None:
     milliseconds = STALL_SECONDS * 1000
     for listener in master.LISTENERS:
@@ -173,6 +197,7 @@ def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, 
         "workers": workers,
         "threads": threads,
         "worker_class": Worker,
+        "worker_connections": threads + WAITING_CONNECTIONS,
         "proc_name": "imageapi",
         "graceful_timeout": STOP_SECONDS,
         "when_ready": _bound_what_clients_cost,
