@@ -26,10 +26,12 @@ control_socket_disable = True
 
 
 def when_ready(server):
-    # How long a client may take nothing before its download ends, in milliseconds.
-    # The sockets of its connections inherit it. Leave it out for a Unix socket.
+    # How long a client may take nothing before its download ends, in milliseconds, and
+    # how much that is not on its way yet the system may hold for it, in bytes. The
+    # sockets of its connections inherit both. Leave them out for a Unix socket.
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300_000)
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 131_072)
 
 
 def post_fork(server, worker):

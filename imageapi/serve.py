@@ -3,10 +3,13 @@
 
 import contextlib
 import logging
+import resource
+import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -25,8 +28,17 @@ STOP_SECONDS = 30
 LEAVE_SECONDS = 6 * 60 * 60
 STALL_SECONDS = 300
 
-#: How long a client may take to send the head of a request.
+#: How long a client may take to begin with a request, and then to send its head; and
+#: how long to begin once the worker is leaving.
 HEAD_SECONDS = 20.0
+LINGER_SECONDS = 2.0
+
+#: How much that is not on its way yet the system may hold for a client: else it takes
+#: megabytes ahead of each, however slow it is.
+UNSENT_BYTES = 128 * 1024
+
+#: How many connections a worker holds besides those that have a thread.
+WAITING_CONNECTIONS = 1000
 
 # By which a worker is told to end.
 _ENDS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
@@ -36,7 +48,8 @@ class Worker(ThreadWorker):
     """gunicorn's, whose threads wait for the whole of a head no longer than `HEAD_SECONDS`.
 
     Else as many clients as there are threads, each of which sends half a line
-    and stays, would keep all others out.
+    and stays, would keep all others out.  For those that have sent nothing yet no
+    thread waits at all.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,6 +59,17 @@ class Worker(ThreadWorker):
     def init_signals(self) -> None:
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+
+    def enqueue_req(self, conn: Any) -> None:
+        # Before gunicorn 26 there is no place for them to wait.
+        if conn.initialized or getattr(conn, "data_ready", True):
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + HEAD_SECONDS
+        self.pending_conns.append(conn)
+        began = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, began)
 
     def handle(self, conn: Any) -> Any:
         self._reading[conn] = time.monotonic() + HEAD_SECONDS
@@ -62,6 +86,9 @@ class Worker(ThreadWorker):
         """Called about once a second by the thread that accepts connections."""
         super().notify()
         now = time.monotonic()
+        if not self.alive:
+            for conn in getattr(self, "pending_conns", ()):
+                conn.timeout = min(conn.timeout, now + LINGER_SECONDS)
         for conn, until in list(self._reading.items()):
             if until < now:
                 # Wakes the thread that reads, as if the client had left.
@@ -85,6 +112,7 @@ class Server(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
+        _allow_descriptors(self.cfg.worker_connections, self.cfg.threads)
         _Master(self).run()
 
     def renew(self) -> bool:
@@ -146,11 +174,31 @@ class _Master(Arbiter):
             self.spawn_worker()
 
 
-def _give_up_stalled_clients(master: Arbiter) -> None:
+def _allow_descriptors(connections: int, threads: int) -> None:
+    """Raise the limit of this process, and so of its workers, as far as it may be raised.
+
+    A worker of gunicorn's that cannot accept a connection dies with all its downloads.
+    """
+    # A thread has its data open, and perhaps a record and a connection to a server.
+    wanted = connections + 3 * threads + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        LOG.warning(
+            "a process may open %d files: %d connections can need %d,"
+            " so raise its limit (ulimit -Hn, LimitNOFILE= of systemd)",
+            *(hard, connections, wanted),
+        )
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _bound_what_clients_cost(master: Arbiter) -> None:
+    milliseconds = STALL_SECONDS * 1000
     for listener in master.LISTENERS:
-        # What is accepted inherits it.
-        milliseconds = STALL_SECONDS * 1000
+        # What is accepted inherits them.
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def _take_time_to_leave(_: Arbiter, worker: AnyWorker) -> None:
@@ -166,9 +214,10 @@ def settings_for(host: str, port: int, workers: int, threads: int) -> dict[str, 
         "workers": workers,
         "threads": threads,
         "worker_class": Worker,
+        "worker_connections": threads + WAITING_CONNECTIONS,
         "proc_name": "imageapi",
         "graceful_timeout": STOP_SECONDS,
-        "when_ready": _give_up_stalled_clients,
+        "when_ready": _bound_what_clients_cost,
         "post_fork": _take_time_to_leave,
         # Clients on this machine could else name another mount point.
         "forwarder_headers": "",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.functional.raw_client import exchange
-from tests.functional.servers import connection, free_port, running, serving
+from tests.functional.servers import BIN, connection, free_port, running, serving
 
 DATA = os.urandom(3_000_000)
 
@@ -74,6 +74,79 @@ def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> 
             stop.set()
             dripping.join()
     assert "Traceback" not in log.read_text()
+
+
+def test_silent_clients_hold_no_thread(deployment: Deployment) -> None:
+    """Of which each would hold one for gunicorn's five seconds, and the next ones after it."""
+    deployment.add("i", b"data")
+    port = free_port()
+    command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
+    command += ["serve", "--threads", "1", "--port", str(port)]
+    log = deployment.folder / "server.log"
+    with running(command, port, log), contextlib.ExitStack() as open_sockets:
+        silent = [
+            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(20)
+        ]
+        with connection(port) as client:
+            client.request("GET", "/v1/images/i")
+            assert client.getresponse().read() == b"data"
+        assert [sock.recv(1) for sock in silent] == [b""] * 20
+    assert "Traceback" not in log.read_text()
+
+
+PATIENT = """
+import sys
+from imageapi import cli, serve
+serve.HEAD_SECONDS = serve.STOP_SECONDS = 3600
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_silent_client_keeps_no_worker_from_leaving(deployment: Deployment) -> None:
+    deployment.add("i", b"data")
+    port = free_port()
+    command = [sys.executable, "-c", PATIENT, "--config-file", str(deployment.config_file)]
+    command += ["serve", "--port", str(port)]
+    with (
+        running(command, port, deployment.folder / "server.log") as process,
+        socket.create_connection(("127.0.0.1", port), 30) as silent,
+        connection(port) as client,
+    ):
+        client.request("GET", "/v1/images/i")
+        assert client.getresponse().read() == b"data"
+        process.terminate()
+        assert silent.recv(1) == b""
+        assert process.wait(30) == 0
+
+
+def test_more_clients_than_open_files(deployment: Deployment) -> None:
+    """Of which gunicorn's worker would die, and break off all that it sends."""
+    deployment.add("i", b"data")
+    port = free_port()
+    serve = f"{BIN}/imageapi --config-file {deployment.config_file} serve --port {port}"
+    command = ["sh", "-c", f"ulimit -Sn 100; exec {serve}"]
+    log = deployment.folder / "server.log"
+    with running(command, port, log), contextlib.ExitStack() as open_sockets:
+        for _ in range(200):
+            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+        with connection(port) as client:
+            client.request("GET", "/v1/images/i")
+            assert client.getresponse().read() == b"data"
+    assert "Too many open files" not in log.read_text()
+
+
+def test_too_few_open_files(deployment: Deployment) -> None:
+    port = free_port()
+    serve = f"{BIN}/imageapi --config-file {deployment.config_file} serve --port {port}"
+    log = deployment.folder / "server.log"
+    with (
+        running(["sh", "-c", f"ulimit -n 100; exec {serve}"], port, log),
+        connection(port) as client,
+    ):
+        client.request("GET", "/v1/images/absent")
+        assert client.getresponse().status == 404
+    assert "may open 100 files" in log.read_text()
 
 
 def _drip(halves: list[socket.socket], stop: threading.Event) -> None:

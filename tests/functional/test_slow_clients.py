@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client that takes nothing loses its download in time; one that is slow does not."""
+"""A client that takes nothing loses its download in time; one that is slow does not.
+
+Nor does it make the system hold much of the image for it.
+"""
 
 import http.client
 import os
@@ -8,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.deployment import Deployment
@@ -77,3 +82,26 @@ def test_slow_client(name: str, deployment: Deployment) -> None:
         assert b"".join(read) == DATA
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             stalled.read()
+
+
+@pytest.mark.parametrize("name", ["serve", "gunicorn"])
+def test_little_is_held_for_a_slow_client(name: str, deployment: Deployment) -> None:
+    deployment.configure(core="chunk_size = 65536")
+    deployment.add("image", DATA)
+    with SERVERS[name](deployment) as server, begun(server):
+        read, before = 0, -1
+        while read != before:
+            time.sleep(0.5)
+            before, read = read, reached(server, deployment.data_path("image"))
+        # 128 KiB that it has not sent, what the client's system takes, and a chunk.
+        assert 100_000 < read < 1_000_000
+
+
+def reached(server: Running, path: Path) -> int:
+    """The byte up to which the server has read a file that it has open once."""
+    for process in psutil.Process(server.pid).children():
+        for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+            if os.readlink(descriptor) == str(path):
+                told = Path(f"/proc/{process.pid}/fdinfo/{descriptor.name}").read_text()
+                return int(told.split()[1])
+    raise AssertionError("it is not open")

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thousands of slow clients and some fast ones at once, on one server.
+
+``python -m tests.functional.load --minutes 10`` does for longer what test_load.py does,
+and prints the figures of docs/production.md.
+"""
+
+import argparse
+import operator
+import os
+import resource
+import selectors
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from tests.deployment import Deployment
+from tests.functional.servers import connection
+from tests.functional.wsgi_servers import Running, by_command, gunicorn
+
+SLOW = 2000
+FAST = 50
+
+# So many of the slow ones read on to the end, when the others leave in the middle.
+STAYING = 200
+
+# A slow client takes so many bytes a round, and there are so many rounds in a second.
+MOUTHFUL = 8192
+ROUNDS = 4
+
+# In each of which some of the slow clients have their turn.
+TURNS = 10
+
+# Longer than any client waits for its next bytes, even on a busy machine; in seconds.
+PATIENCE = 60
+
+DATA = {"large": os.urandom(1_000_000), "small": os.urandom(300_000)}
+
+#: As docs/production.md has them for so many clients.
+SERVERS: dict[str, Callable[[Deployment], AbstractContextManager[Running]]] = {
+    "serve": by_command(
+        *("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT", "--threads=2100")
+    ),
+    "gevent": gunicorn("--worker-class=gevent", "--workers=1", "--worker-connections=3000"),
+}
+
+
+HEAD = """\
+| a slow one got, in KiB: least, median | a fast one's downloads: least, median, most\
+ | whole downloads | descriptors and memory with all of them | when they had left |
+| --- | --- | --- | --- | --- |"""
+
+
+@contextmanager
+def serving(name: str, folder: Path, chunk_size: int) -> Iterator[tuple[int, psutil.Process]]:
+    """A server with both images; yields its port and its one worker."""
+    deployment = Deployment(folder)
+    deployment.configure(core=f"chunk_size = {chunk_size}")
+    for image_id, data in DATA.items():
+        deployment.add(image_id, data)
+    with descriptors(3 * SLOW), SERVERS[name](deployment) as server:
+        with connection(server.port) as client:
+            client.request("HEAD", "/v1/images/large")
+            assert client.getresponse().status == 200
+        yield server.port, psutil.Process(server.pid).children()[0]
+    log = (folder / "server.log").read_text()
+    for word in ("[ERROR]", "[CRITICAL]", " ERROR ", " CRITICAL ", "Traceback"):
+        assert word not in log, log[-10_000:]
+
+
+@contextmanager
+def descriptors(wanted: int) -> Iterator[None]:
+    """Let this process, and those that it starts, open so many descriptors each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise RuntimeError(f"needs {wanted} descriptors: raise the hard limit (ulimit -Hn), {hard}")
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Client:
+    """Asks for an image, on a connection for each download, and compares each byte.
+
+    :ivar socket: that of the present download.
+    :ivar taken: how many bytes came in all.
+    :ivar complete: how many downloads were right to their end.
+    """
+
+    def __init__(self, port: int, image_id: str, name: str) -> None:
+        self._name, self._port, self._data = name, port, DATA[image_id]
+        self._request = b"GET /v1/images/%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (
+            image_id.encode()
+        )
+        self.taken = self.complete = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a download."""
+        self._position: int | None = None  # None before the body
+        self._head = b""
+        self.socket = socket.socket()
+        # As over Ethernet: with loopback's large segments the system would hold
+        # megabytes ahead of a client.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MOUTHFUL)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", self._port))
+        self.socket.sendall(self._request)
+        self.socket.setblocking(False)
+
+    def take(self, size: int) -> bool:
+        """Read so many bytes at most of what is there; tell whether the download has ended.
+
+        :raises AssertionError: they are not the image's, or there will be no more.
+        """
+        try:
+            chunk = self.socket.recv(size)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._broken(str(error)) from None
+        if not chunk:
+            raise self._broken("the connection was closed")
+        self.taken += len(chunk)
+        body = chunk if self._position is not None else self._without_head(chunk)
+        if self._position is not None:
+            self._compare(body, self._position)
+        if self._position != len(self._data):
+            return False
+        self.complete += 1
+        self.socket.close()
+        return True
+
+    def _without_head(self, chunk: bytes) -> bytes:
+        self._head, end, body = (self._head + chunk).partition(b"\r\n\r\n")
+        if not end:
+            return b""
+        lines = self._head.split(b"\r\n")
+        if lines[0] != b"HTTP/1.1 200 OK" or b"Content-Length: %d" % len(self._data) not in lines:
+            raise self._broken(f"answered with {self._head!r}")
+        self._head, self._position = b"", 0
+        return body
+
+    def _compare(self, chunk: bytes, position: int) -> None:
+        if not self._data.startswith(chunk, position):
+            raise self._broken("other bytes")
+        self._position = position + len(chunk)
+
+    def _broken(self, what: str) -> AssertionError:
+        return AssertionError(f"{self._name}, at byte {self._position} of its body: {what}")
+
+
+class Burst(NamedTuple):
+    """What came of some rounds.
+
+    :ivar slow: the bytes that each of the slow clients got.
+    :ivar fast: the downloads that each of the fast ones completed.
+    :ivar rounds: how many there were.
+    :ivar whole: how many downloads were right to their end, those of slow clients too.
+    :ivar held: the worker's descriptors and resident bytes while all were there.
+    :ivar left: the same, when all had left.
+    """
+
+    slow: Sequence[int]
+    fast: Sequence[int]
+    rounds: int
+    whole: int
+    held: tuple[int, int]
+    left: tuple[int, int]
+
+
+def burst(port: int, worker: psutil.Process, rounds: int) -> Burst:
+    """Let all come, download for some rounds, and leave, most of them in the middle.
+
+    :raises AssertionError: a client got something else than it should, or nothing.
+    """
+    idle = worker.num_fds()
+    slow = [Client(port, "large", f"slow client {number}") for number in range(SLOW)]
+    fast = [Client(port, "small", f"fast client {number}") for number in range(FAST)]
+    try:
+        _until([*slow, *fast], lambda client: client.taken > 0, MOUTHFUL)
+        before = [client.taken for client in slow], [client.complete for client in fast]
+        rounds = _rounds(slow, fast, rounds)
+        after = [client.taken for client in slow], [client.complete for client in fast]
+        held = _state(worker)
+        _leave([*slow[STAYING:], *fast])
+        staying = {client: client.complete for client in slow[:STAYING]}
+        _until([*staying], lambda client: client.complete > staying[client], 262144)
+    finally:
+        _leave([*slow, *fast])
+    _wait_until(lambda: worker.num_fds() <= idle)
+    slow_got, fast_got = (
+        [now - then for then, now in zip(*counts, strict=True)]
+        for counts in zip(before, after, strict=True)
+    )
+    whole = sum(client.complete for client in [*slow, *fast])
+    return Burst(slow_got, fast_got, rounds, whole, held, _state(worker))
+
+
+def _rounds(slow: Sequence[Client], fast: Sequence[Client], rounds: int) -> int:
+    """Let each slow client take a mouthful a round, and the fast ones all they can get.
+
+    Goes on for longer where a fast one has completed nothing yet, since the machine may
+    be busy with other things; tells for how many rounds it went on.
+    """
+    begun = [client.complete for client in fast]
+    with selectors.DefaultSelector() as selector:
+        for client in fast:
+            selector.register(client.socket, selectors.EVENT_READ, client)
+        turn = time.monotonic()
+        for number in range(max(rounds, PATIENCE * ROUNDS) * TURNS):
+            complete = [client.complete for client in fast]
+            if number >= rounds * TURNS and all(map(operator.gt, complete, begun)):
+                break
+            turn += 1 / (ROUNDS * TURNS)
+            _take_all(selector, turn)
+            for client in slow[number % TURNS :: TURNS]:
+                if client.take(MOUTHFUL):
+                    client.begin()
+    return number // TURNS
+
+
+def _take_all(selector: selectors.BaseSelector, until: float) -> None:
+    """Let the clients of a selector take what they can get, at least once."""
+    is_due = False
+    while not is_due:
+        left = until - time.monotonic()
+        for key, _ in selector.select(max(left, 0)):
+            if key.data.take(65536):
+                selector.unregister(key.fileobj)
+                key.data.begin()
+                selector.register(key.data.socket, selectors.EVENT_READ, key.data)
+        is_due = left <= 0
+
+
+def _until(clients: Sequence[Client], done: Callable[[Client], bool], size: int) -> None:
+    """Let each client take what it can get until it is done."""
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client.socket, selectors.EVENT_READ, client)
+        while waiting := len(selector.get_map()):
+            events = selector.select(PATIENCE)
+            assert events, f"{waiting} clients wait and get nothing"
+            for key, _ in events:
+                key.data.take(size)
+                if done(key.data):
+                    selector.unregister(key.fileobj)
+
+
+def _leave(clients: Sequence[Client]) -> None:
+    for client in clients:
+        client.socket.close()
+
+
+def _state(worker: psutil.Process) -> tuple[int, int]:
+    return worker.num_fds(), worker.memory_info().rss
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the server holds what its clients have left"
+        time.sleep(0.1)
+
+
+def check(bursts: Sequence[Burst]) -> None:
+    """What must be true of bursts that came one after another, of which the first warms up.
+
+    :raises AssertionError: it is not.
+    """
+    first = bursts[0]
+    for this in bursts:
+        # Of what it can take a slow one gets nearly all, where the machine is not busy.
+        assert statistics.median(this.slow) >= this.rounds * MOUTHFUL / 10, "all slow ones starve"
+        assert min(this.slow) >= statistics.median(this.slow) / 4, "a slow client starves"
+        assert min(this.fast) >= max(1, statistics.median(this.fast) / 4), "a fast client starves"
+        assert this.left[0] == first.left[0], "descriptors are left open"
+        assert this.held[0] <= first.left[0] + 2 * (SLOW + FAST), "descriptors are opened twice"
+        # What the allocator keeps varies by some chunks, not with the bursts.
+        assert this.held[1] <= first.held[1] * 1.1, "memory grows while they are there"
+        assert this.left[1] <= first.left[1] * 1.1, "memory grows when they have left"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--server", choices=SERVERS, default="gevent")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--burst", type=float, default=1, help="minutes of each (%(default)s)")
+    parser.add_argument("--chunk-size", type=int, default=131072)
+    options = parser.parse_args()
+    rounds = round(options.burst * 60 * ROUNDS)
+    print(HEAD)
+    bursts = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(options.server, Path(folder) / "load", options.chunk_size) as (port, worker),
+    ):
+        until = time.monotonic() + options.minutes * 60
+        while time.monotonic() < until:
+            bursts.append(burst(port, worker, rounds))
+            print(_line(bursts[-1]), flush=True)
+    check(bursts)
+
+
+def _line(this: Burst) -> str:
+    slow, fast = sorted(this.slow), sorted(this.fast)
+    return (
+        f"| {slow[0] / 1024:.0f}, {statistics.median(slow) / 1024:.0f}"
+        f" | {fast[0]}, {statistics.median(fast):.0f}, {fast[-1]} | {this.whole}"
+        f" | {this.held[0]}, {this.held[1] / 2**20:.0f} MiB"
+        f" | {this.left[0]}, {this.left[1] / 2**20:.0f} MiB |"
+    )
+
+
+if __name__ == "__main__":
+    main()

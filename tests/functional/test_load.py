@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""2,000 slow clients beside 50 fast ones: nobody starves, and nothing is left behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.functional.load import ROUNDS, SERVERS, burst, check, serving
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SERVERS)
+def test_slow_and_fast_clients(name: str, tmp_path: Path) -> None:
+    with serving(name, tmp_path / "load", chunk_size=131072) as (port, worker):
+        # Long enough for more than the system holds ahead of a slow client.
+        check([burst(port, worker, 8 * ROUNDS) for _ in range(2)])
