@@ -61,8 +61,7 @@ class Worker(ThreadWorker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
     def enqueue_req(self, conn: Any) -> None:
-        # Before gunicorn 26 there is no place for them to wait.
-        if conn.initialized or getattr(conn, "data_ready", True):
+        if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
             return
         conn.sock.setblocking(False)
@@ -87,8 +86,8 @@ class Worker(ThreadWorker):
         super().notify()
         now = time.monotonic()
         if not self.alive:
-            for conn in getattr(self, "pending_conns", ()):
-                conn.timeout = min(conn.timeout, now + LINGER_SECONDS)
+            for conn in self.pending_conns:
+                conn.timeout = min(conn.timeout or now, now + LINGER_SECONDS)
         for conn, until in list(self._reading.items()):
             if until < now:
                 # Wakes the thread that reads, as if the client had left.
@@ -131,9 +130,7 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         for name, value in self._settings.items():
-            # Before gunicorn 25 there is no control socket to disable.
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def load(self) -> Any:
         return self._api
