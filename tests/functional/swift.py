@@ -45,6 +45,7 @@ account_autocreate = true
 conn_timeout = 30
 node_timeout = 120
 recoverable_node_timeout = 120
+error_suppression_interval = 0
 [filter:cache]
 paste.filter_factory = swift_cache:factory
 [filter:tempauth]

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images that are changed over and over, as they should be and as they should not."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.functional.soak.history import Fact, History, Span, Version
+from tests.functional.soak.keepers import Container, Folder, Keeper
+
+SIZES = (30_000, 700_000, 3_000_000)
+
+#: What an image may be answered with whose data is not as its record says.
+DAMAGED: tuple[Fact, ...] = ("404", "500", "503", "broken", "blurred")
+
+# Shorter and longer than it takes for a file's times to settle.
+_SHORT, _LONG = (0.05, 0.5), (2.2, 3.0)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all images of a turn share.
+
+    :ivar stopping: set when the storm is over.
+    """
+
+    records: Keeper
+    random: Random
+    stopping: threading.Event
+
+
+class Changing:
+    """An image; one thread changes it, and many ask for it.
+
+    :ivar kind: by which answers are counted.
+    :ivar servers: on whom it depends.
+    :ivar is_sized: whether its records may say how large it is.
+    """
+
+    def __init__(
+        self,
+        image_id: str,
+        kind: str,
+        servers: tuple[str, ...],
+        surroundings: Surroundings,
+        *,
+        is_sized: bool = True,
+    ) -> None:
+        self.id = image_id
+        self.kind = kind
+        self.servers = servers
+        self.is_sized = is_sized
+        self.history = History()
+        self._around = surroundings
+        # Of its own, since one that threads share does not repeat.
+        self._random = Random(surroundings.random.random())
+        self._number = 0
+        self._size = self._random.choice(SIZES)
+        self._shown: tuple[Version, Span] | None = None
+
+    #: By their names, what may be done to it.
+    changes: Mapping[str, Callable[[], None]]
+
+    def create(self) -> None:
+        """Make its first version."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Take it away."""
+        raise NotImplementedError
+
+    @property
+    def version(self) -> Version:
+        """The one that its record is of."""
+        assert self._shown is not None
+        return self._shown[0]
+
+    def _dwell(self) -> None:
+        """Leave things as they are for a while."""
+        shortest, longest = self._random.choice([_SHORT, _SHORT, _LONG])
+        self._around.stopping.wait(self._random.uniform(shortest, longest))
+
+    def _new_version(self) -> Version:
+        """Mostly as large as the last one, so that the size gives nothing away."""
+        self._number += 1
+        if self._random.random() < 0.2:
+            self._size = self._random.choice(SIZES)
+        return Version(self.id, self._number, self._size)
+
+    def _show(self, version: Version) -> None:
+        """Replace the record by that of a version."""
+        span = self.history.begin(version)
+        self._put_record(version, "active")
+        self._hide()
+        self._shown = version, span
+
+    def _hide(self) -> None:
+        if self._shown is not None:
+            self.history.end(self._shown[1])
+
+    def _put_record(self, version: Version, status: str) -> None:
+        record = {"status": status, "is_public": True, "checksum": version.checksum}
+        if self.is_sized and self._random.random() < 0.8:
+            record["size"] = version.size
+        if self._random.random() < 0.5:
+            record |= {"os_hash_algo": "sha512", "os_hash_value": version.sha512}
+        record["locations"] = self._locations(version)
+        self._around.records.put(f"{self.id}.json", json.dumps(record).encode())
+
+    def _locations(self, version: Version) -> list[str]:
+        raise NotImplementedError
+
+    def _deactivate(self) -> None:
+        version = self.version
+        with self.history.during("403"):
+            self._put_record(version, "deactivated")
+            self._hide()
+            self._dwell()
+            self._show(version)
+
+    def _delete_record(self) -> None:
+        version = self.version
+        with self.history.during("404"):
+            self._around.records.remove(f"{self.id}.json")
+            self._hide()
+            self._dwell()
+            self._show(version)
+
+
+class Tidy(Changing):
+    """Changed as docs/records.md says: new data under a new name, and then the record.
+
+    Its parts, and what is put together of them, are right whatever happens.
+    """
+
+    def __init__(
+        self,
+        image_id: str,
+        kind: str,
+        servers: tuple[str, ...],
+        surroundings: Surroundings,
+        *data: Keeper,
+        is_sized: bool = True,
+    ) -> None:
+        """:param data: where its data is, in the order in which it is looked for."""
+        super().__init__(image_id, kind, servers, surroundings, is_sized=is_sized)
+        self._data = data
+        self._former: Version | None = None
+        self.changes = {
+            "record: new version": self._rotate,
+            "record: back": self._rotate_back,
+            "record: deactivated": self._deactivate,
+            "record: deleted": self._delete_record,
+        }
+
+    def create(self) -> None:
+        version = self._new_version()
+        self._put(version)
+        self._show(version)
+
+    def remove(self) -> None:
+        self._around.records.remove(f"{self.id}.json")
+        for version in filter(None, (self.version, self._former)):
+            self._remove(version)
+
+    def _rotate(self) -> None:
+        oldest, self._former = self._former, self.version
+        version = self._new_version()
+        self._put(version)
+        self._show(version)
+        if oldest is not None:
+            self._remove(oldest)
+
+    def _rotate_back(self) -> None:
+        if self._former is not None:
+            former, self._former = self._former, self.version
+            self._show(former)
+
+    def _put(self, version: Version) -> None:
+        for keeper in self._data:
+            keeper.put(self._name(version), version.data)
+
+    def _remove(self, version: Version) -> None:
+        for keeper in self._data:
+            keeper.remove(self._name(version))
+
+    def _name(self, version: Version) -> str:
+        return f"{version.image_id}.{version.number}"
+
+    def _locations(self, version: Version) -> list[str]:
+        return [keeper.location(self._name(version)) for keeper in self._data]
+
+
+class Untidy(Changing):
+    """Its data always has the same name: data and record change one after the other."""
+
+    def __init__(
+        self,
+        image_id: str,
+        kind: str,
+        servers: tuple[str, ...],
+        surroundings: Surroundings,
+        data: Keeper,
+    ) -> None:
+        super().__init__(image_id, kind, servers, surroundings)
+        self._data = data
+        self.changes = {
+            "data, then record": self._data_first,
+            "record, then data": self._record_first,
+            "data: removed": self._remove_data,
+        }
+
+    def create(self) -> None:
+        version = self._new_version()
+        self._put(version)
+        self._show(version)
+
+    def remove(self) -> None:
+        self._around.records.remove(f"{self.id}.json")
+        self._data.remove(self.id)
+
+    def _put(self, version: Version) -> None:
+        self._data.put(self.id, version.data)
+
+    def _locations(self, version: Version) -> list[str]:
+        return [self._data.location(self.id)]
+
+    def _data_first(self) -> None:
+        version = self._new_version()
+        with self.history.during(*DAMAGED):
+            self._put(version)
+            self._dwell()
+            self._show(version)
+
+    def _record_first(self) -> None:
+        version = self._new_version()
+        with self.history.during(*DAMAGED):
+            self._show(version)
+            self._dwell()
+            self._put(version)
+
+    def _remove_data(self) -> None:
+        with self.history.during(*DAMAGED):
+            self._data.remove(self.id)
+            self._dwell()
+            self._put(self.version)
+
+
+class UntidyFile(Untidy):
+    """Its file is written to in place, too."""
+
+    def __init__(
+        self,
+        image_id: str,
+        kind: str,
+        servers: tuple[str, ...],
+        surroundings: Surroundings,
+        data: Folder,
+        *,
+        notices_rewriting: bool,
+    ) -> None:
+        """:param notices_rewriting: whether other bytes of the same length and time may be
+        written there.
+        """
+        super().__init__(image_id, kind, servers, surroundings, data)
+        self._path: Path = data.path(image_id)
+        self.changes = {
+            **self.changes,
+            "data: truncated": self._truncate,
+            "data: appended to": self._append,
+            "data: touched": self._touch,
+        }
+        if notices_rewriting:
+            self.changes = {**self.changes, "data: rewritten, time set back": self._rewrite}
+
+    def _truncate(self) -> None:
+        """And put it right, or put other data of that size there, while some still read."""
+        with self.history.during(*DAMAGED):
+            os.truncate(self._path, self._random.randrange(self.version.size))
+            if self._random.random() < 0.5:
+                self._dwell()
+                self._put(self.version)
+            else:
+                self._number += 1
+                version = Version(self.id, self._number, self.version.size)
+                self._put(version)
+                self._show(version)
+
+    def _append(self) -> None:
+        with self.history.during(*DAMAGED):
+            with self._path.open("ab") as file:
+                file.write(b"more")
+            self._dwell()
+            self._put(self.version)
+
+    def _touch(self) -> None:
+        # It is the same data, and is sent on in parts.
+        with self.history.during("503", "broken"):
+            os.utime(self._path)
+
+    def _rewrite(self) -> None:
+        other = Version(f"other-{self.id}", self._number, self.version.size)
+        with self.history.during(*DAMAGED):
+            self._write_over(other)
+            self._dwell()
+            if self._random.random() < 0.5:
+                self._write_over(self.version)
+            else:
+                self._put(self.version)
+
+    def _write_over(self, version: Version) -> None:
+        """In some pieces, so that readers see some of them."""
+        before = self._path.stat()
+        piece = version.size // 8 + 1
+        with self._path.open("r+b", buffering=0) as file:
+            for start in range(0, version.size, piece):
+                file.write(version.data[start : start + piece])
+                time.sleep(self._random.uniform(0, 0.02))
+        os.utime(self._path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+class UntidyDynamic(Untidy):
+    """A dynamic large object of Swift, whose segments are replaced one by one."""
+
+    _SEGMENTS = 4
+
+    def __init__(
+        self,
+        image_id: str,
+        kind: str,
+        servers: tuple[str, ...],
+        surroundings: Surroundings,
+        data: Container,
+    ) -> None:
+        super().__init__(image_id, kind, servers, surroundings, data)
+        self._container = data
+        self._size = SIZES[-1]
+        self.changes = {
+            "segments, then record": self._data_first,
+            "record, then segments": self._record_first,
+        }
+
+    def create(self) -> None:
+        super().create()
+        self._container.put_dynamic(self.id, f"{self.id}/")
+
+    def remove(self) -> None:
+        super().remove()
+        for number in range(self._SEGMENTS):
+            self._container.remove(f"{self.id}/{number}")
+
+    def _new_version(self) -> Version:
+        # Of one size, since Swift is late to know another of a segment.
+        self._number += 1
+        return Version(self.id, self._number, self._size)
+
+    def _put(self, version: Version) -> None:
+        piece = version.size // self._SEGMENTS
+        for number in range(self._SEGMENTS):
+            data = version.data[number * piece : (number + 1) * piece]
+            self._container.put(f"{self.id}/{number}", data)

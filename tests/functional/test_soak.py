@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever happens at once, no client has a complete wrong body."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.functional.soak.clients import Report
+from tests.functional.soak.storm import soak
+
+FAULTS = {
+    "nginx killed",
+    "Swift's proxy server killed",
+    "Swift's object server killed",
+    "Swift's container server killed",
+    "Swift's account server killed",
+    "worker killed",
+    "reloaded",
+    "record: new version",
+    "record: back",
+    "record: deactivated",
+    "record: deleted",
+    "data, then record",
+    "record, then data",
+    "segments, then record",
+    "record, then segments",
+    "data: truncated",
+    "data: appended to",
+    "data: rewritten, time set back",
+    "data: touched",
+    "data: removed",
+}
+
+
+@pytest.mark.timeout(600)
+def test_no_complete_wrong_body(tmp_path: Path) -> None:
+    report = Report()
+    soak(tmp_path, secrets.randbelow(10**6), 20, 2, report)
+    # It was a storm, and not a calm.
+    assert set(report.faults) == FAULTS
+    complete = {kind.split(",")[0] for kind, outcome in report.answers if outcome == "complete"}
+    assert complete == {"file", "http", "swift"}
+    outcomes = report.outcomes()
+    assert outcomes["complete"] > 50
+    for outcome in ("broken off", "refused", "left", "part", "resumed", "head", "not modified"):
+        assert outcomes[outcome], outcome
