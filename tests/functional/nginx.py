@@ -27,7 +27,7 @@ http {{
     default_type application/octet-stream;
     {http}
     server {{
-        listen 127.0.0.1:{port}{tls};
+        listen 127.0.0.1:{port}{listen};
         root {folder};
         {server}
     }}
@@ -39,13 +39,14 @@ class Nginx:
     """An nginx, which a test may kill and start again."""
 
     def __init__(
-        self, folder: Path, state: Path, *, http: str = "", server: str = "", tls: bool = False
+        self, folder: Path, state: Path, *, http: str = "", server: str = "", listen: str = ""
     ) -> None:
         """Write what it reads; `start` starts it.
 
         :param folder: the files that it serves.
         :param state: an empty folder for nginx itself.
         :param http, server: more configuration; PORT stands for the port.
+        :param listen: what follows the port that it listens on.
         """
         self.port = free_port()
         self._state = state
@@ -55,7 +56,7 @@ class Nginx:
             # Else root's worker becomes nobody, who may not enter the folder.
             user="user root;" if os.geteuid() == 0 else "",
             port=self.port,
-            tls=" ssl" if tls else "",
+            listen=listen,
             folder=folder,
             http=http,
             server=server,
@@ -87,8 +88,9 @@ class Nginx:
 def nginx(
     folder: Path, state: Path, *, http: str = "", server: str = "", tls: bool = False
 ) -> Iterator[int]:
-    """Serve a folder; yields the port.  The parameters are those of `Nginx`."""
-    server_process = Nginx(folder, state, http=http, server=server, tls=tls)
+    """Serve a folder; yields the port.  The other parameters are those of `Nginx`."""
+    listen = " ssl" if tls else ""
+    server_process = Nginx(folder, state, http=http, server=server, listen=listen)
     server_process.start()
     try:
         yield server_process.port

@@ -7,30 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.soak.clients import Report
-from tests.functional.soak.storm import soak
-
-FAULTS = {
-    "nginx killed",
-    "Swift's proxy server killed",
-    "Swift's object server killed",
-    "Swift's container server killed",
-    "Swift's account server killed",
-    "worker killed",
-    "reloaded",
-    "record: new version",
-    "record: back",
-    "record: deactivated",
-    "record: deleted",
-    "data, then record",
-    "record, then data",
-    "segments, then record",
-    "record, then segments",
-    "data: truncated",
-    "data: appended to",
-    "data: rewritten, time set back",
-    "data: touched",
-    "data: removed",
-}
+from tests.functional.soak.storm import FAULTS, soak
 
 
 @pytest.mark.timeout(600)

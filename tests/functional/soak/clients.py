@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that ask for anything in any way, and have each answer judged."""
 
+import hashlib
 import http.client
 import socket
 import threading
@@ -28,6 +29,26 @@ class Pace(NamedTuple):
 
     leaves_after: int | None = None
     pause: float = 0
+
+
+_NOTHING = hashlib.md5()
+
+
+class Begun(NamedTuple):
+    """The beginning of a download: its Etag, how long it is, and its hash so far."""
+
+    tag: str
+    length: int
+    hasher: "hashlib._Hash"
+
+    def and_then(self, data: bytes) -> "Begun":
+        hasher = self.hasher.copy()
+        hasher.update(data)
+        return Begun(self.tag, self.length + len(data), hasher)
+
+    @property
+    def digest(self) -> str:
+        return self.hasher.hexdigest()
 
 
 class Report:
@@ -75,13 +96,13 @@ class Client:
         self._servers = servers
         self._random = random
         self._report = report
-        self._begun: dict[str, tuple[str, bytes]] = {}
+        self._begun: dict[str, Begun] = {}
 
     def run(self, stopping: threading.Event) -> None:
         """Ask, until the storm is over or an answer is wrong."""
         while not stopping.is_set():
-            image = self._random.choice(self._images)
-            way = self._random.choices(_WAYS, _WEIGHTS)[0]
+            (image,) = self._random.choices(self._images, [one.demand for one in self._images])
+            (way,) = self._random.choices(_WAYS, _WEIGHTS)
             try:
                 way(self, image)
             except Wrong as error:
@@ -106,9 +127,10 @@ class Client:
             self._go_on(self._random.choice(begun))
 
     def _go_on(self, image: Changing) -> None:
-        if image.id in self._begun:
-            tag, data = self._begun[image.id]
-            self._ask(image, Asked(start=len(data), tag=tag), Pace(pause=self._pause()))
+        begun = self._begun.get(image.id)
+        if begun is not None:
+            asked = Asked(start=begun.length, tag=begun.tag)
+            self._ask(image, asked, Pace(pause=self._pause()))
 
     def a_part(self, image: Changing) -> None:
         start = self._random.choice([0, self._random.randrange(SIZES[-1])])
@@ -123,7 +145,7 @@ class Client:
 
     def _pause(self) -> float:
         """Mostly none; else so long that a large image takes a second or two."""
-        return self._random.choice([0, 0, 0.01, 0.05])
+        return self._random.choice([0, 0, 0, 0.01, 0.03])
 
     # One request.
 
@@ -148,15 +170,15 @@ class Client:
         """Put what came together with what there is; what may be of other bytes is not kept."""
         version = version_of(answer, facts)
         known = self._begun.pop(image.id, None)
-        is_rest = answer.status == 206 and asked.tag is not None and known is not None
+        is_rest = answer.status == 206 and asked.tag is not None
         if "blurred" in facts or (answer.status == 206 and not is_rest):
             return
-        before = known[1] if is_rest and known is not None else b""
-        data = before + answer.body
-        if len(data) < version.size:
-            if data:
-                self._begun[image.id] = (version.checksum, data)
-        elif data != version.data:
+        begun = known if is_rest and known is not None else Begun(version.checksum, 0, _NOTHING)
+        begun = begun.and_then(answer.body)
+        if begun.length < version.size:
+            if begun.length:
+                self._begun[image.id] = begun
+        elif begun.digest != version.checksum:
             raise Wrong("A WRONG BODY, put together of two answers")
         elif is_rest:
             self._report.answered(image.kind, "resumed", answer.status)
@@ -180,10 +202,7 @@ def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Answer:
     is_complete = has_left = False
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
     try:
-        connection.connect()
-        if pace.pause or pace.leaves_after is not None:
-            # Else the kernel takes so much off the server that no middle is left.
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
+        connection.sock = _socket(port, is_slow=pace != Pace())
         connection.request(asked.method, f"/v1/images/{image_id}", headers=asked.headers)
         with connection.getresponse() as response:
             status = response.status
@@ -199,6 +218,22 @@ def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Answer:
     finally:
         connection.close()
     return Answer(status, headers, bytes(body), is_complete, has_left, since, time.monotonic())
+
+
+def _socket(port: int, *, is_slow: bool) -> socket.socket:
+    made = socket.socket()
+    made.settimeout(_TIMEOUT)
+    if is_slow:
+        # Else the kernel takes so much off the server that no middle is left: loopback's
+        # segments are of 64 KiB, and servers may send ten of them ahead.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+    try:
+        made.connect(("127.0.0.1", port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _read(response: http.client.HTTPResponse, body: bytearray, pace: Pace) -> bool:

@@ -13,13 +13,15 @@ from random import Random
 from tests.functional.soak.history import Fact, History, Span, Version
 from tests.functional.soak.keepers import Container, Folder, Keeper
 
-SIZES = (30_000, 700_000, 3_000_000)
+# The largest is larger than all that lies between a server's disk and its client.
+SIZES = (30_000, 2_000_000, 8_000_000)
 
 #: What an image may be answered with whose data is not as its record says.
 DAMAGED: tuple[Fact, ...] = ("404", "500", "503", "broken", "blurred")
 
-# Shorter and longer than it takes for a file's times to settle.
-_SHORT, _LONG = (0.05, 0.5), (2.2, 3.0)
+# Shorter and longer than it takes for a file's times to settle; and long enough
+# for its data to be verified then, and sent unverified.
+_SHORT, _LONG, _LONGEST = (0.05, 0.5), (2.2, 3.0), (3.5, 5.5)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Changing:
     :ivar kind: by which answers are counted.
     :ivar servers: on whom it depends.
     :ivar is_sized: whether its records may say how large it is.
+    :cvar demand: how often it is asked for, compared with others.
     """
+
+    demand = 1
 
     def __init__(
         self,
@@ -60,7 +65,7 @@ class Changing:
         # Of its own, since one that threads share does not repeat.
         self._random = Random(surroundings.random.random())
         self._number = 0
-        self._size = self._random.choice(SIZES)
+        self._size = SIZES[-1]
         self._shown: tuple[Version, Span] | None = None
 
     #: By their names, what may be done to it.
@@ -82,14 +87,20 @@ class Changing:
 
     def _dwell(self) -> None:
         """Leave things as they are for a while."""
-        shortest, longest = self._random.choice([_SHORT, _SHORT, _LONG])
+        self._wait(*self._random.choice([_SHORT, _SHORT, _LONG]))
+
+    def _settle(self) -> None:
+        """Leave things as they are until they are known as verified."""
+        self._wait(*_LONGEST)
+
+    def _wait(self, shortest: float, longest: float) -> None:
         self._around.stopping.wait(self._random.uniform(shortest, longest))
 
     def _new_version(self) -> Version:
         """Mostly as large as the last one, so that the size gives nothing away."""
         self._number += 1
         if self._random.random() < 0.2:
-            self._size = self._random.choice(SIZES)
+            (self._size,) = self._random.choices(SIZES, (1, 2, 2))
         return Version(self.id, self._number, self._size)
 
     def _show(self, version: Version) -> None:
@@ -254,6 +265,9 @@ class Untidy(Changing):
 class UntidyFile(Untidy):
     """Its file is written to in place, too."""
 
+    # Since one that reads it while it is written to sees the most.
+    demand = 4
+
     def __init__(
         self,
         image_id: str,
@@ -272,26 +286,36 @@ class UntidyFile(Untidy):
         self.changes = {
             **self.changes,
             "data: truncated": self._truncate,
+            "data: truncated, then replaced": self._truncate_and_replace,
             "data: appended to": self._append,
             "data: touched": self._touch,
         }
         if notices_rewriting:
-            self.changes = {**self.changes, "data: rewritten, time set back": self._rewrite}
+            self.changes = {
+                **self.changes,
+                "data: rewritten, time set back": self._rewrite,
+                "data: rewritten, and back": self._rewrite_and_back,
+            }
 
     def _truncate(self) -> None:
-        """And put it right, or put other data of that size there, while some still read."""
+        self._settle()
         with self.history.during(*DAMAGED):
             os.truncate(self._path, self._random.randrange(self.version.size))
-            if self._random.random() < 0.5:
-                self._dwell()
-                self._put(self.version)
-            else:
-                self._number += 1
-                version = Version(self.id, self._number, self.version.size)
-                self._put(version)
-                self._show(version)
+            self._dwell()
+            self._put(self.version)
+
+    def _truncate_and_replace(self) -> None:
+        """Put other data of the same size there, while the truncated file is still read."""
+        self._settle()
+        self._number += 1
+        version = Version(self.id, self._number, self.version.size)
+        with self.history.during(*DAMAGED):
+            os.truncate(self._path, self._random.randrange(self.version.size))
+            self._put(version)
+            self._show(version)
 
     def _append(self) -> None:
+        self._settle()
         with self.history.during(*DAMAGED):
             with self._path.open("ab") as file:
                 file.write(b"more")
@@ -304,14 +328,22 @@ class UntidyFile(Untidy):
             os.utime(self._path)
 
     def _rewrite(self) -> None:
-        other = Version(f"other-{self.id}", self._number, self.version.size)
+        self._settle()
         with self.history.during(*DAMAGED):
-            self._write_over(other)
+            self._write_over(self._other())
             self._dwell()
-            if self._random.random() < 0.5:
-                self._write_over(self.version)
-            else:
-                self._put(self.version)
+            self._put(self.version)
+
+    def _rewrite_and_back(self) -> None:
+        self._settle()
+        with self.history.during(*DAMAGED):
+            self._write_over(self._other())
+            self._dwell()
+            self._write_over(self.version)
+
+    def _other(self) -> Version:
+        """As large as what is there."""
+        return Version(f"other-{self.id}", self._number, self.version.size)
 
     def _write_over(self, version: Version) -> None:
         """In some pieces, so that readers see some of them."""
@@ -339,7 +371,6 @@ class UntidyDynamic(Untidy):
     ) -> None:
         super().__init__(image_id, kind, servers, surroundings, data)
         self._container = data
-        self._size = SIZES[-1]
         self.changes = {
             "segments, then record": self._data_first,
             "record, then segments": self._record_first,
