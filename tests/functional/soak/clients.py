@@ -150,7 +150,8 @@ class Client:
     # One request.
 
     def _ask(self, image: Changing, asked: Asked, pace: Pace) -> None:
-        answer = fetch(self._port, image.id, asked, pace)
+        with image.being_read():
+            answer = fetch(self._port, image.id, asked, pace)
         facts = self._facts(image, answer)
         try:
             outcome = judge(asked, answer, facts)

@@ -34,7 +34,7 @@ class Version:
         return _digest(self, "sha512")
 
 
-@lru_cache(maxsize=40)
+@lru_cache(maxsize=24)
 def _data(version: Version) -> bytes:
     return hashlib.shake_128(repr(version).encode()).digest(version.size)
 

@@ -5,8 +5,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from random import Random
 
@@ -67,6 +69,24 @@ class Changing:
         self._number = 0
         self._size = SIZES[-1]
         self._shown: tuple[Version, Span] | None = None
+
+        self._readers: set[object] = set()
+
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Somebody asks for it until the block ends."""
+        reader = object()
+        self._readers.add(reader)
+        try:
+            yield
+        finally:
+            self._readers.remove(reader)
+
+    def wait_for_readers(self) -> None:
+        """Wait until all are done who read it now."""
+        readers = set(self._readers)
+        while readers & set(self._readers):
+            time.sleep(0.05)
 
     #: By their names, what may be done to it.
     changes: Mapping[str, Callable[[], None]]
@@ -262,6 +282,19 @@ class Untidy(Changing):
             self._put(self.version)
 
 
+class Rewriting(Enum):
+    """What is noticed of a file that is written over, and given its old times.
+
+    :cvar NEVER: nothing.
+    :cvar KEEPS_NAME: all, as long as the file is not removed or replaced.
+    :cvar ALWAYS: all.
+    """
+
+    NEVER = "never"
+    KEEPS_NAME = "keeps name"
+    ALWAYS = "always"
+
+
 class UntidyFile(Untidy):
     """Its file is written to in place, too."""
 
@@ -276,12 +309,11 @@ class UntidyFile(Untidy):
         surroundings: Surroundings,
         data: Folder,
         *,
-        notices_rewriting: bool,
+        rewrite: Rewriting,
     ) -> None:
-        """:param notices_rewriting: whether other bytes of the same length and time may be
-        written there.
-        """
+        """:param rewrite: whether other bytes of the same length and time are written there."""
         super().__init__(image_id, kind, servers, surroundings, data)
+        self._rewriting = rewrite
         self._path: Path = data.path(image_id)
         self.changes = {
             **self.changes,
@@ -290,7 +322,7 @@ class UntidyFile(Untidy):
             "data: appended to": self._append,
             "data: touched": self._touch,
         }
-        if notices_rewriting:
+        if rewrite is not Rewriting.NEVER:
             self.changes = {
                 **self.changes,
                 "data: rewritten, time set back": self._rewrite,
@@ -332,6 +364,7 @@ class UntidyFile(Untidy):
         with self.history.during(*DAMAGED):
             self._write_over(self._other())
             self._dwell()
+            self._outlast_readers()
             self._put(self.version)
 
     def _rewrite_and_back(self) -> None:
@@ -340,6 +373,15 @@ class UntidyFile(Untidy):
             self._write_over(self._other())
             self._dwell()
             self._write_over(self.version)
+            self._outlast_readers()
+
+    def _outlast_readers(self) -> None:
+        """Leave the name to a file whose time was set back, as long as it is being read.
+
+        With it goes the only trace of that: the loss of a name changes the ctime, too.
+        """
+        if self._rewriting is Rewriting.KEEPS_NAME:
+            self.wait_for_readers()
 
     def _other(self) -> Version:
         """As large as what is there."""

@@ -34,6 +34,7 @@ from tests.functional.soak.clients import Client, Pace, Report, fetch
 from tests.functional.soak.history import History
 from tests.functional.soak.images import (
     Changing,
+    Rewriting,
     Surroundings,
     Tidy,
     Untidy,
@@ -210,17 +211,15 @@ def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list
     registry = {"http": ("nginx",), "swift": ("swift",)}.get(turn.registry, ())
     none, nginx, swift = (("imageapi", *registry, *more) for more in ((), ("nginx",), ("swift",)))
     always = turn.verify == "always"
+    of_file = Rewriting.ALWAYS if always else Rewriting.KEEPS_NAME
+    of_web = Rewriting.ALWAYS if always else Rewriting.NEVER
     return [
         Tidy(f"{name}-file", "file", none, around, files),
-        UntidyFile(
-            f"{name}-file-untidy", "file, untidy", none, around, files, notices_rewriting=True
-        ),
+        UntidyFile(f"{name}-file-untidy", "file, untidy", none, around, files, rewrite=of_file),
         Tidy(f"{name}-http", "http", nginx, around, web),
         Tidy(f"{name}-http-file", "http, then file", nginx, around, web, files),
         Tidy(f"{name}-http-unsized", "http, no length", nginx, around, unsized, is_sized=False),
-        UntidyFile(
-            f"{name}-http-untidy", "http, untidy", nginx, around, web, notices_rewriting=always
-        ),
+        UntidyFile(f"{name}-http-untidy", "http, untidy", nginx, around, web, rewrite=of_web),
         Tidy(f"{name}-swift", "swift", swift, around, objects),
         Untidy(f"{name}-swift-untidy", "swift, untidy", swift, around, objects),
         UntidyDynamic(f"{name}-swift-dynamic", "swift, dynamic", swift, around, objects),
