@@ -3,6 +3,7 @@
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=6, help="how many turns of a minute each")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     given = parser.parse_args()
+    # So that its servers are stopped with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report()
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
         try:
