@@ -35,6 +35,8 @@ mount_check = false
 fallocate_reserve = 0
 """
 
+# Without error_suppression_interval a proxy would not ask its only object server for a
+# minute after that has fallen.
 PROXY = """\
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache bulk tempurl {auth} slo dlo \

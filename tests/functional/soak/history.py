@@ -73,10 +73,11 @@ class History:
         return span
 
     def end(self, span: Span) -> None:
-        """From now on they are no longer."""
-        span.until = time.monotonic()
+        """From now on they are no longer, where they still were."""
+        now = time.monotonic()
+        span.until = min(span.until, now)
         with self._lock:
-            self._spans = [one for one in self._spans if one.until > span.until - _KEPT_SECONDS]
+            self._spans = [one for one in self._spans if one.until > now - _KEPT_SECONDS]
 
     @contextmanager
     def during(self, *facts: Fact) -> Iterator[None]:

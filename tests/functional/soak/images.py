@@ -44,9 +44,11 @@ class Changing:
     :ivar kind: by which answers are counted.
     :ivar servers: on whom it depends.
     :ivar is_sized: whether its records may say how large it is.
+    :ivar changes: by their names, what may be done to it.
     :cvar demand: how often it is asked for, compared with others.
     """
 
+    changes: Mapping[str, Callable[[], None]]
     demand = 1
 
     def __init__(
@@ -69,8 +71,21 @@ class Changing:
         self._number = 0
         self._size = SIZES[-1]
         self._shown: tuple[Version, Span] | None = None
-
         self._readers: set[object] = set()
+
+    def create(self) -> None:
+        """Make its first version."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Take it away."""
+        raise NotImplementedError
+
+    @property
+    def version(self) -> Version:
+        """The one that its record is of."""
+        assert self._shown is not None
+        return self._shown[0]
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
@@ -87,23 +102,6 @@ class Changing:
         readers = set(self._readers)
         while readers & set(self._readers):
             time.sleep(0.05)
-
-    #: By their names, what may be done to it.
-    changes: Mapping[str, Callable[[], None]]
-
-    def create(self) -> None:
-        """Make its first version."""
-        raise NotImplementedError
-
-    def remove(self) -> None:
-        """Take it away."""
-        raise NotImplementedError
-
-    @property
-    def version(self) -> Version:
-        """The one that its record is of."""
-        assert self._shown is not None
-        return self._shown[0]
 
     def _dwell(self) -> None:
         """Leave things as they are for a while."""
