@@ -399,6 +399,7 @@ class UntidyFile(Untidy):
 class UntidyDynamic(Untidy):
     """A dynamic large object of Swift, whose segments are replaced one by one."""
 
+    demand = 3
     _SEGMENTS = 4
 
     def __init__(
@@ -412,9 +413,17 @@ class UntidyDynamic(Untidy):
         super().__init__(image_id, kind, servers, surroundings, data)
         self._container = data
         self.changes = {
-            "segments, then record": self._data_first,
-            "record, then segments": self._record_first,
+            "segments, then record": self._segments_first,
+            "record, then segments": self._segments_last,
         }
+
+    def _segments_first(self) -> None:
+        self._settle()
+        self._data_first()
+
+    def _segments_last(self) -> None:
+        self._settle()
+        self._record_first()
 
     def create(self) -> None:
         super().create()
