@@ -283,7 +283,8 @@ class Storm:
             all_served(port, images)
             leave_all(port, images)
             wait_until(lambda: server.at_rest(self.world) == at_rest, "something is left open")
-            assert server.upstream_connections(self.world) <= MOST_CONNECTIONS
+            held = server.upstream_connections(self.world)
+            assert held <= MOST_CONNECTIONS, f"{held} connections are left open"
         for image in images:
             image.remove()
         refuse_log(self.log.read_text())
