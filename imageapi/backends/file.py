@@ -294,9 +294,8 @@ class FileBlob(Blob):
             self._position += len(chunk)
             # A read that comes short at the size was the last one.
             is_last = len(chunk) < wanted and self._position == self._size
-            if is_last or not chunk or self._position == self._stop:
-                self._check_unchanged()
-                self._ended = True
+            self._check_unchanged()
+            self._ended = is_last or not chunk or self._position == self._stop
         except OSError as error:
             raise BackendUnavailable(f"{self._path}: {error.strerror}") from None
         if not chunk:
@@ -316,11 +315,13 @@ class FileBlob(Blob):
         """A file rewritten in place while it was read gave a mixture of bytes.
 
         Losing a name changes only the ctime: a file that was replaced
-        meanwhile goes on being read as it was.
+        meanwhile goes on being read as it was.  It could hide another change,
+        so each read looks, and not only the last one.
         """
         status = os.fstat(self._descriptor)
-        now, before = Identity.of(status), self.identity
+        now = Identity.of(status)
         if status.st_nlink < self._links:
-            now = now._replace(changed_ns=before.changed_ns)
-        if now != before:
+            self._links = status.st_nlink
+            self.identity = self.identity._replace(changed_ns=now.changed_ns)
+        if now != self.identity:
             raise DataChanged(f"{self._path}: was changed while it was read")

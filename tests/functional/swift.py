@@ -35,6 +35,8 @@ mount_check = false
 fallocate_reserve = 0
 """
 
+# Without error_suppression_interval a proxy would not ask its only object server for a
+# minute after that has fallen.
 PROXY = """\
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache bulk tempurl {auth} slo dlo \
@@ -45,6 +47,7 @@ account_autocreate = true
 conn_timeout = 30
 node_timeout = 120
 recoverable_node_timeout = 120
+error_suppression_interval = 0
 [filter:cache]
 paste.filter_factory = swift_cache:factory
 [filter:tempauth]

@@ -426,6 +426,43 @@ class TestStore:
             list(blob)
         blob.close()
 
+    def test_file_rewritten_with_its_time_set_back_and_not_removed_yet(
+        self, deployment: Deployment
+    ) -> None:
+        """It is seen at the next read: the loss of its name, which is harmless, would hide it."""
+        deployment.configure(core="chunk_size = 2")
+        store = deployment.api().backends.stores[0].backend
+        path = deployment.images / "i"
+        path.write_bytes(b"data")
+        os.utime(path, (1, 1))
+        time.sleep(0.02)
+        blob = store.open(store.locate("i"), caller=ANONYMOUS)
+        assert next(blob) == b"da"
+        path.write_bytes(b"DATA")
+        os.utime(path, (1, 1))
+        with pytest.raises(DataChanged):
+            next(blob)
+        blob.close()
+
+    def test_file_rewritten_with_its_time_set_back_after_it_was_removed(
+        self, deployment: Deployment
+    ) -> None:
+        deployment.configure(core="chunk_size = 2")
+        store = deployment.api().backends.stores[0].backend
+        path = deployment.images / "i"
+        path.write_bytes(b"data, and more")
+        os.utime(path, (1, 1))
+        time.sleep(0.02)
+        with path.open("r+b", buffering=0) as writer:
+            blob = store.open(store.locate("i"), caller=ANONYMOUS)
+            path.unlink()
+            assert next(blob) == b"da"
+            writer.write(b"DATA")
+            os.utime(writer.fileno(), (1, 1))
+            with pytest.raises(DataChanged):
+                list(blob)
+        blob.close()
+
     @pytest.mark.usefixtures("read_as_it_goes")
     def test_blob_that_nobody_closed_is_closed_when_it_goes(
         self, deployment: Deployment, store: FileStore

@@ -117,6 +117,28 @@ def test_is_not_kept_before_a_change_would_show(
 
 
 @pytest.mark.usefixtures("kept")
+def test_is_not_kept_where_it_lost_a_name_meanwhile(
+    deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change just now may not show in its times yet."""
+    path, further = deployment.images / "j", deployment.images / "further"
+    path.write_bytes(b"data")
+    further.hardlink_to(path)
+    time.sleep(0.02)  # a tick of the clock that gives the ctime
+    read_file = os.read
+
+    def lose_a_name(descriptor: int, size: int) -> bytes:
+        further.unlink(missing_ok=True)
+        return read_file(descriptor, size)
+
+    monkeypatch.setattr(os, "read", lose_a_name)
+    assert read(store, path) == b"data"
+    forbid_opening(monkeypatch)
+    with pytest.raises(BackendError, match="was opened"):
+        read(store, path)
+
+
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("name", ["inner/i", "link"])
 def test_is_not_kept_further_down(deployment: Deployment, store: FileStore, name: str) -> None:
     """The inner folder is moved away and comes back as a link: no file's time tells."""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m tests.functional.soak --minutes N --seed S``"""
+
+import argparse
+import secrets
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.functional.soak.clients import Report
+from tests.functional.soak.storm import soak
+
+_TURN_SECONDS = 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.functional.soak", description=__doc__)
+    parser.add_argument("--minutes", type=int, default=6, help="how many turns of a minute each")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    given = parser.parse_args()
+    # So that its servers are stopped with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="soak") as folder:
+        try:
+            soak(Path(folder), given.seed, _TURN_SECONDS, given.minutes, report)
+        finally:
+            sys.stdout.write(f"seed {given.seed}\n{told(report)}\n")
+
+
+def told(report: Report) -> str:
+    """The figures, as tables."""
+    outcomes = sorted(report.outcomes())
+    kinds = sorted({kind for kind, _ in report.answers})
+    lines = [_row("images", *outcomes), _row(*["---"] * (len(outcomes) + 1))]
+    lines += [_row(kind, *(report.answers[kind, one] for one in outcomes)) for kind in kinds]
+    lines.append(_row("all", *(report.outcomes()[one] for one in outcomes)))
+    lines += ["", _row("fault", "times"), _row("---", "---")]
+    lines += [_row(fault, times) for fault, times in sorted(report.faults.items())]
+    statuses = sorted((str(status), count) for status, count in report.statuses.items())
+    lines += ["", ", ".join(f"{status}: {count}" for status, count in statuses)]
+    return "\n".join([*lines, "", f"wrong: {len(report.wrong)}"])
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    main()

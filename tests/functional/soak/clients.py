@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that ask for anything in any way, and have each answer judged."""
+
+import hashlib
+import http.client
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import NamedTuple
+
+from tests.functional.soak.history import Fact, History
+from tests.functional.soak.images import SIZES, Changing
+from tests.functional.soak.judge import Answer, Asked, Wrong, judge, version_of
+
+# No answer takes that long, whatever is tried again meanwhile.
+_TIMEOUT = 60
+_PIECE = 64 * 1024
+
+
+class Pace(NamedTuple):
+    """How a client reads.
+
+    :ivar leaves_after: how many bytes; None for a client that stays.
+    :ivar pause: seconds between two pieces.
+    """
+
+    leaves_after: int | None = None
+    pause: float = 0
+
+
+_NOTHING = hashlib.md5()
+
+
+class Begun(NamedTuple):
+    """The beginning of a download: its Etag, how long it is, and its hash so far."""
+
+    tag: str
+    length: int
+    hasher: "hashlib._Hash"
+
+    def and_then(self, data: bytes) -> "Begun":
+        hasher = self.hasher.copy()
+        hasher.update(data)
+        return Begun(self.tag, self.length + len(data), hasher)
+
+    @property
+    def digest(self) -> str:
+        return self.hasher.hexdigest()
+
+
+class Report:
+    """What came of it all; safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: By image's kind and by outcome.
+        self.answers: Counter[tuple[str, str]] = Counter()
+        self.statuses: Counter[int | None] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def answered(self, kind: str, outcome: str, status: int | None) -> None:
+        with self._lock:
+            self.answers[kind, outcome] += 1
+            self.statuses[status] += 1
+
+    def did(self, fault: str) -> None:
+        with self._lock:
+            self.faults[fault] += 1
+
+    def outcomes(self) -> Counter[str]:
+        """How many answers of each outcome."""
+        total: Counter[str] = Counter()
+        for (_, outcome), count in self.answers.items():
+            total[outcome] += count
+        return total
+
+
+class Client:
+    """One client, which remembers what it has begun and lost."""
+
+    def __init__(
+        self,
+        port: int,
+        images: Sequence[Changing],
+        servers: Mapping[str, History],
+        random: Random,
+        report: Report,
+    ) -> None:
+        """:param servers: those on whom images depend, by name; ``imageapi`` is one."""
+        self._port = port
+        self._images = images
+        self._servers = servers
+        self._random = random
+        self._report = report
+        self._begun: dict[str, Begun] = {}
+
+    def run(self, stopping: threading.Event) -> None:
+        """Ask, until the storm is over or an answer is wrong."""
+        while not stopping.is_set():
+            (image,) = self._random.choices(self._images, [one.demand for one in self._images])
+            (way,) = self._random.choices(_WAYS, _WEIGHTS)
+            try:
+                way(self, image)
+            except Wrong as error:
+                self._report.wrong.append(str(error))
+                stopping.set()
+
+    # The ways.
+
+    def all_of_it(self, image: Changing) -> None:
+        self._ask(image, Asked(), Pace(pause=self._pause()))
+
+    def a_beginning(self, image: Changing) -> None:
+        after = self._random.randrange(SIZES[-1])
+        self._ask(image, Asked(), Pace(after, self._pause()))
+        if self._random.random() < 0.5:
+            self._go_on(image)
+
+    def the_rest(self, image: Changing) -> None:
+        """Go on with what was begun of any image, where something was."""
+        begun = [one for one in self._images if one.id in self._begun]
+        if begun:
+            self._go_on(self._random.choice(begun))
+
+    def _go_on(self, image: Changing) -> None:
+        begun = self._begun.get(image.id)
+        if begun is not None:
+            asked = Asked(start=begun.length, tag=begun.tag)
+            self._ask(image, asked, Pace(pause=self._pause()))
+
+    def a_part(self, image: Changing) -> None:
+        start = self._random.choice([0, self._random.randrange(SIZES[-1])])
+        stop = self._random.choice([None, start + self._random.randrange(1, SIZES[-1])])
+        self._ask(image, Asked(start=start, stop=stop), Pace(pause=self._pause()))
+
+    def its_head(self, image: Changing) -> None:
+        self._ask(image, Asked("HEAD"), Pace())
+
+    def if_it_is_another(self, image: Changing) -> None:
+        self._ask(image, Asked(tag=image.version.checksum), Pace())
+
+    def _pause(self) -> float:
+        """Mostly none; else so long that a large image takes a second or two."""
+        return self._random.choice([0, 0, 0, 0.01, 0.03])
+
+    # One request.
+
+    def _ask(self, image: Changing, asked: Asked, pace: Pace) -> None:
+        with image.being_read():
+            answer = fetch(self._port, image.id, asked, pace)
+        facts = self._facts(image, answer)
+        try:
+            outcome = judge(asked, answer, facts)
+            if answer.status in (200, 206) and asked.method == "GET":
+                self._keep(image, asked, answer, facts)
+        except Wrong as error:
+            raise Wrong(_told(error, image, asked, answer, facts)) from None
+        self._report.answered(image.kind, outcome, answer.status)
+        if outcome == "refused":
+            time.sleep(self._random.uniform(0, 0.3))
+
+    def _facts(self, image: Changing, answer: Answer) -> frozenset[Fact]:
+        histories = [image.history, *(self._servers[name] for name in image.servers)]
+        return frozenset().union(*(one.between(answer.since, answer.until) for one in histories))
+
+    def _keep(self, image: Changing, asked: Asked, answer: Answer, facts: frozenset[Fact]) -> None:
+        """Put what came together with what there is; what may be of other bytes is not kept."""
+        version = version_of(answer, facts)
+        known = self._begun.pop(image.id, None)
+        is_rest = answer.status == 206 and asked.tag is not None
+        if "blurred" in facts or (answer.status == 206 and not is_rest):
+            return
+        begun = known if is_rest and known is not None else Begun(version.checksum, 0, _NOTHING)
+        begun = begun.and_then(answer.body)
+        if begun.length < version.size:
+            if begun.length:
+                self._begun[image.id] = begun
+        elif begun.digest != version.checksum:
+            raise Wrong("A WRONG BODY, put together of two answers")
+        elif is_rest:
+            self._report.answered(image.kind, "resumed", answer.status)
+
+
+_WAYS: Sequence[Callable[[Client, Changing], None]] = (
+    Client.all_of_it,
+    Client.a_beginning,
+    Client.the_rest,
+    Client.a_part,
+    Client.its_head,
+    Client.if_it_is_another,
+)
+_WEIGHTS = (6, 2, 3, 3, 1, 1)
+
+
+def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Answer:
+    """Ask over a connection of its own, and read as much as the pace says."""
+    since = time.monotonic()
+    status, headers, body = None, {}, bytearray()
+    is_complete = has_left = False
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+    try:
+        connection.sock = _socket(port, is_slow=pace != Pace())
+        connection.request(asked.method, f"/v1/images/{image_id}", headers=asked.headers)
+        with connection.getresponse() as response:
+            status = response.status
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            has_left = not _read(response, body, pace)
+            length = headers.get("content-length", str(len(body)))
+            no_body = asked.method == "HEAD" or status == 304
+            is_complete = not has_left and (no_body or str(len(body)) == length)
+    except TimeoutError:
+        raise Wrong(f"{image_id}: {asked}: hangs, after {len(body)} bytes") from None
+    except (http.client.HTTPException, OSError):
+        pass  # It is broken off.
+    finally:
+        connection.close()
+    return Answer(status, headers, bytes(body), is_complete, has_left, since, time.monotonic())
+
+
+def _socket(port: int, *, is_slow: bool) -> socket.socket:
+    made = socket.socket()
+    made.settimeout(_TIMEOUT)
+    if is_slow:
+        # Else the kernel takes so much off the server that no middle is left: loopback's
+        # segments are of 64 KiB, and servers may send ten of them ahead.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+    try:
+        made.connect(("127.0.0.1", port))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _read(response: http.client.HTTPResponse, body: bytearray, pace: Pace) -> bool:
+    """Read; whether it was to the end."""
+    while piece := response.read(_PIECE):
+        body += piece
+        if pace.leaves_after is not None and len(body) >= pace.leaves_after:
+            return False
+        time.sleep(pace.pause)
+    return True
+
+
+def _told(
+    error: Wrong, image: Changing, asked: Asked, answer: Answer, facts: frozenset[Fact]
+) -> str:
+    told = f"{error}\n  image: {image.id}\n  {asked}\n  status: {answer.status}"
+    told += f"\n  headers: {dict(answer.headers)}\n  bytes: {len(answer.body)}"
+    told += f", complete: {answer.is_complete}, from {answer.since:.3f} to {answer.until:.3f}"
+    return told + "\n  facts:" + "".join(f"\n    {fact}" for fact in sorted(map(str, facts)))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an answer is one that there may be, by what was so while it was asked for."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.functional.soak.history import Fact, Version
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class Wrong(AssertionError):
+    """There may be no such answer."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    :ivar start, stop: the part that it is for; no start for the whole.
+    :ivar tag: that of its If-Range, or else of its If-None-Match.
+    """
+
+    method: str = "GET"
+    start: int | None = None
+    stop: int | None = None
+    tag: str | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        headers = {"Connection": "close"}
+        if self.start is not None:
+            last = "" if self.stop is None else self.stop - 1
+            headers["Range"] = f"bytes={self.start}-{last}"
+        if self.tag is not None:
+            name = "If-None-Match" if self.start is None else "If-Range"
+            headers[name] = f'"{self.tag}"'
+        return headers
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client has of it.
+
+    :ivar status: None where the connection ended before one.
+    :ivar headers: their names in lower case.
+    :ivar is_complete: by HTTP: as long as its Content-Length, or with its last chunk.
+    :ivar has_left: it was the client who ended it.
+    :ivar since, until: when it was asked for, and when it ended.
+    """
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes
+    is_complete: bool
+    has_left: bool
+    since: float
+    until: float
+
+
+Facts = frozenset[Fact]
+
+
+def judge(asked: Asked, answer: Answer, facts: Facts) -> str:
+    """Call an answer by a word.
+
+    :param facts: all that was so at any time while it was asked for.
+    :raises Wrong: there may be no such answer.
+    """
+    if answer.status is None:
+        return _ended(answer, facts)
+    return _JUDGES.get(answer.status, _refusal)(asked, answer, facts)
+
+
+def version_of(answer: Answer, facts: Facts) -> Version:
+    """The version that an answer says it is of.
+
+    :raises Wrong: it could not be had, or the headers contradict each other.
+    """
+    tag = answer.headers.get("etag", "")
+    versions = {fact.checksum: fact for fact in facts if isinstance(fact, Version)}
+    _demand(tag in versions, f"the Etag {tag} is of no version that there was")
+    version = versions[tag]
+    _demand(answer.headers.get("x-image-meta-checksum") == tag, "the checksum is not the Etag")
+    size = answer.headers.get("x-image-meta-size", str(version.size))
+    _demand(size == str(version.size), "X-Image-Meta-Size is of another version")
+    return version
+
+
+def _whole(asked: Asked, answer: Answer, facts: Facts) -> str:
+    if asked.method == "HEAD":
+        return _head(answer, facts)
+    version = version_of(answer, facts)
+    if answer.is_complete:
+        _demand(answer.body == version.data, "A COMPLETE WRONG BODY")
+        return "complete"
+    _demand_bytes(answer, version, 0, facts)
+    return _ended(answer, facts)
+
+
+def _part(asked: Asked, answer: Answer, facts: Facts) -> str:
+    version = version_of(answer, facts)
+    if asked.tag is not None:
+        _demand(asked.tag == version.checksum, "If-Range was not heeded")
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+    if match is None or asked.start is None:
+        raise Wrong("no part was asked for, or its Content-Range is none")
+    start, stop, size = int(match[1]), int(match[2]) + 1, int(match[3])
+    wanted = (asked.start, min(asked.stop or size, size))
+    _demand((start, stop) == wanted, "another part than was asked for")
+    _demand(answer.headers.get("content-length") == str(stop - start), "another Content-Length")
+    if answer.is_complete and (start, stop) == (0, size):
+        _demand(answer.body == version.data, "A COMPLETE WRONG BODY, as a part that is all")
+    _demand_bytes(answer, version, start, facts)
+    return "part" if answer.is_complete else _ended(answer, facts)
+
+
+def _head(answer: Answer, facts: Facts) -> str:
+    if "etag" in answer.headers:
+        version = version_of(answer, facts)
+        length = answer.headers.get("content-length", str(version.size))
+        _demand(length == str(version.size), "Content-Length is of another version")
+    else:
+        _demand("403" in facts, "no Etag, though it was active")
+    return "head"
+
+
+def _not_modified(asked: Asked, answer: Answer, facts: Facts) -> str:
+    _demand(answer.headers.get("etag") == asked.tag, "304 for another tag")
+    tags = [fact.checksum for fact in facts if isinstance(fact, Version)]
+    _demand(asked.tag in tags, "304 for a version that was gone")
+    return "not modified"
+
+
+def _unsatisfied(asked: Asked, answer: Answer, facts: Facts) -> str:
+    sizes = [fact.size for fact in facts if isinstance(fact, Version)]
+    is_past = asked.start is not None and any(size <= asked.start for size in sizes)
+    _demand(is_past or "blurred" in facts, "416 for a range that there was")
+    return "unsatisfied"
+
+
+def _refusal(asked: Asked, answer: Answer, facts: Facts) -> str:
+    _demand(b"Traceback" not in answer.body, "a traceback in a body")
+    _demand(str(answer.status) in facts, f"the status {answer.status}, for which nothing was done")
+    return "refused" if answer.is_complete else _ended(answer, facts)
+
+
+_JUDGES: Mapping[int, Callable[[Asked, Answer, Facts], str]] = {
+    200: _whole,
+    206: _part,
+    304: _not_modified,
+    416: _unsatisfied,
+}
+
+
+def _demand_bytes(answer: Answer, version: Version, start: int, facts: Facts) -> None:
+    """What is not verified is right where the data was let alone."""
+    if "blurred" not in facts:
+        rest = version.data[start : start + len(answer.body)]
+        _demand(answer.body == rest, "bytes of another version")
+
+
+def _ended(answer: Answer, facts: Facts) -> str:
+    if answer.has_left:
+        return "left"
+    _demand("broken" in facts, "broken off, for which nothing was done")
+    return "broken off"
+
+
+def _demand(is_so: bool, text: str) -> None:
+    if not is_so:
+        raise Wrong(text)

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All faults together against one running ``imageapi serve``.
+
+Its images are files, behind a real nginx, and in a real Swift.  While clients
+ask for them in every way, upstreams and workers are killed, the configuration
+is read again, records rotate, and data is replaced, truncated, written over and
+removed.  Every answer is judged by what was so while it was asked for, every
+body byte for byte.  Then the storm ends, and all must be as before.
+
+What docs say is not noticed is not done.  Parts are judged by their bytes only
+where the data was let alone.  Where ``verify_checksum = once``, no web server's
+file is written over while it is sent, and a file that was written over and given
+its old time keeps its name until nobody reads it (docs/operations.md).
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import psutil
+
+from tests.functional.nginx import Nginx
+from tests.functional.servers import BIN, free_port, running
+from tests.functional.soak.clients import Client, Pace, Report, fetch
+from tests.functional.soak.history import History
+from tests.functional.soak.images import (
+    SIZES,
+    Changing,
+    Rewriting,
+    Surroundings,
+    Tidy,
+    Untidy,
+    UntidyDynamic,
+    UntidyFile,
+)
+from tests.functional.soak.judge import Asked
+from tests.functional.soak.keepers import Container, Folder, Keeper, WebFolder
+from tests.functional.swift import Swift, v1_options, wait_until
+
+WORKERS = 2
+THREADS = 12
+CLIENTS = 18
+# So few that connections which are not given back show; and how many kinds there are:
+# of records, of data from each of two upstreams, and of logins.
+POOL_SIZE, POOLS = 4, 4
+MOST_CONNECTIONS = WORKERS * POOLS * POOL_SIZE
+
+# Generous: others use the machine too.
+_PATIENCE = 90
+
+# What clients may see of the fall of a server.
+_FALL = ("503", "broken")
+
+CONFIG = """\
+[imageapi]
+registry = {registry}
+stores = file, http, swift
+policy = visible
+verify_checksum = {verify}
+chunk_size = {chunk_size}
+{registry_section}
+[imageapi_store_file]
+directory = {folder}/images
+[imageapi_store_http]
+allowed_urls = {url}
+pool_size = {pool_size}
+read_timeout = 10
+[imageapi_store_swift]
+container = images
+auth_section = cloud
+[cloud]
+pool_size = {pool_size}
+timeout = 10
+connect_retries = 2
+connect_retry_delay = 0.2
+status_code_retries = 2
+status_code_retry_delay = 0.2
+{cloud}
+"""
+
+REGISTRIES = {
+    "file": "[imageapi_registry_file]\ndirectory = {folder}/records",
+    "http": "[imageapi_registry_http]\nendpoint = {url}/records\nsuffix = .json",
+    "swift": "[imageapi_registry_swift]\ncontainer = records\nauth_section = cloud",
+}
+
+# So nginx does not know how long a file is when it begins to send it.
+NO_LENGTHS = "location /ssi/ { alias FOLDER/images/; ssi on; ssi_types *; }"
+
+
+class Turn(NamedTuple):
+    """What a storm is about: how data is verified, and where the records are."""
+
+    verify: str
+    registry: str
+
+
+TURNS: Sequence[Turn] = (
+    Turn("once", "file"),
+    Turn("always", "swift"),
+    Turn("once", "http"),
+    Turn("always", "file"),
+    Turn("once", "swift"),
+    Turn("always", "http"),
+)
+
+
+FAULTS = frozenset(
+    {
+        "nginx killed",
+        "Swift's proxy server killed",
+        "Swift's object server killed",
+        "Swift's container server killed",
+        "Swift's account server killed",
+        "worker killed",
+        "reloaded",
+        "record: new version",
+        "record: back",
+        "record: deactivated",
+        "record: deleted",
+        "data, then record",
+        "record, then data",
+        "segments, then record",
+        "record, then segments",
+        "data: truncated",
+        "data: truncated, then replaced",
+        "data: appended to",
+        "data: rewritten, time set back",
+        "data: rewritten, and back",
+        "data: touched",
+        "data: removed",
+    }
+)
+
+
+class World:
+    """The upstreams, and their folders."""
+
+    def __init__(self, folder: Path) -> None:
+        """:param folder: empty."""
+        self.folder = folder
+        self.web = folder / "web"
+        for name in ("images", "records", "web/images", "web/records", "nginx", "swift"):
+            (folder / name).mkdir(parents=True)
+        server = NO_LENGTHS.replace("FOLDER", str(self.web))
+        # Else the kernel has all of an image at once, and a server that is killed breaks nothing.
+        listen = " sndbuf=65536"
+        self.nginx = Nginx(self.web, folder / "nginx", server=server, listen=listen)
+        self.url = f"http://127.0.0.1:{self.nginx.port}"
+        self.swift = Swift(folder / "swift")
+
+    def start(self) -> None:
+        self.nginx.start()
+        for kind in ("account", "container", "object", "proxy"):
+            self.swift.start(kind)
+        client = self.swift.client()
+        for container in ("records", "images"):
+            client.put_container(container)
+        client.close()
+
+    def close(self) -> None:
+        self.nginx.close()
+        self.swift.close()
+
+    def records(self, registry: str) -> Keeper:
+        if registry == "file":
+            return Folder(self.folder / "records")
+        if registry == "http":
+            return WebFolder(self.web / "records", f"{self.url}/records")
+        return Container(self.swift, "records")
+
+    def configuration(self, turn: Turn, chunk_size: int) -> str:
+        cloud = "\n".join(f"{name} = {value}" for name, value in v1_options(self.swift).items())
+        section = REGISTRIES[turn.registry].format(folder=self.folder, url=self.url)
+        return CONFIG.format(
+            registry=turn.registry,
+            registry_section=section,
+            verify=turn.verify,
+            chunk_size=chunk_size,
+            folder=self.folder,
+            url=self.url,
+            pool_size=POOL_SIZE,
+            cloud=cloud,
+        )
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """Upstreams that run, in an empty folder."""
+    made = World(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list[Changing]:
+    """An image of each kind.
+
+    :param name: what their ids begin with.
+    """
+    files = Folder(world.folder / "images")
+    web = WebFolder(world.web / "images", f"{world.url}/images")
+    unsized = WebFolder(world.web / "images", f"{world.url}/ssi")
+    objects = Container(world.swift, "images")
+    registry = {"http": ("nginx",), "swift": ("swift",)}.get(turn.registry, ())
+    none, nginx, swift = (("imageapi", *registry, *more) for more in ((), ("nginx",), ("swift",)))
+    always = turn.verify == "always"
+    of_file = Rewriting.ALWAYS if always else Rewriting.KEEPS_NAME
+    of_web = Rewriting.ALWAYS if always else Rewriting.NEVER
+    return [
+        Tidy(f"{name}-file", "file", none, around, files),
+        UntidyFile(f"{name}-file-untidy", "file, untidy", none, around, files, rewrite=of_file),
+        Tidy(f"{name}-http", "http", nginx, around, web),
+        Tidy(f"{name}-http-file", "http, then file", nginx, around, web, files),
+        Tidy(f"{name}-http-unsized", "http, no length", nginx, around, unsized, is_sized=False),
+        UntidyFile(f"{name}-http-untidy", "http, untidy", nginx, around, web, rewrite=of_web),
+        Tidy(f"{name}-swift", "swift", swift, around, objects),
+        Untidy(f"{name}-swift-untidy", "swift, untidy", swift, around, objects),
+        UntidyDynamic(f"{name}-swift-dynamic", "swift, dynamic", swift, around, objects),
+    ]
+
+
+#: What may be done, by its name.
+Ways = Mapping[str, Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Storm:
+    """One turn: a server, its images, and all who harm them and ask for them."""
+
+    world: World
+    turn: Turn
+    name: str
+    random: Random
+    report: Report
+    stopping: threading.Event
+    servers: Mapping[str, History]
+
+    @classmethod
+    def of(cls, world: World, turn: Turn, name: str, random: Random, report: Report) -> "Storm":
+        servers = {name: History() for name in ("imageapi", "nginx", "swift")}
+        return cls(world, turn, name, random, report, threading.Event(), servers)
+
+    @property
+    def config_file(self) -> Path:
+        return self.world.folder / f"{self.name}.conf"
+
+    @property
+    def log(self) -> Path:
+        return self.world.folder / f"{self.name}.log"
+
+    def run(self, seconds: float, until: Set[str]) -> None:
+        """Let it rage, and see that all is well then.
+
+        :param seconds, until: for so long, and until all of these faults have happened.
+        :raises AssertionError: it is not.
+        """
+        around = Surroundings(self.world.records(self.turn.registry), self._chance(), self.stopping)
+        images = images_of(self.world, self.turn, self.name, around)
+        for image in images:
+            image.create()
+        self._configure(self.random)
+        port = free_port()
+        command = [str(BIN / "imageapi"), "--config-file", str(self.config_file), "serve"]
+        command += ["--port", str(port), "--workers", str(WORKERS), "--threads", str(THREADS)]
+        with running(command, port, self.log) as process:
+            server = Serving(psutil.Process(process.pid), port)
+            all_served(port, images)
+            at_rest = server.at_rest(self.world)
+            self._rage(seconds, until, images, server)
+            all_served(port, images)
+            leave_all(port, images)
+            wait_until(lambda: server.at_rest(self.world) == at_rest, "something is left open")
+            held = server.upstream_connections(self.world)
+            assert held <= MOST_CONNECTIONS, f"{held} connections are left open"
+        for image in images:
+            image.remove()
+        refuse_log(self.log.read_text())
+
+    def _configure(self, random: Random) -> None:
+        chunk_size = random.choice([65536, 262144, 1048576])
+        self.config_file.write_text(self.world.configuration(self.turn, chunk_size))
+
+    def _rage(
+        self, seconds: float, until: Set[str], images: Sequence[Changing], server: "Serving"
+    ) -> None:
+        clients = [
+            Client(server.port, images, self.servers, self._chance(), self.report)
+            for _ in range(CLIENTS)
+        ]
+        harms = [(image.changes, 1.5) for image in images]
+        harms += [(falls, 6.0) for falls in self._falls()]
+        harms.append((self._server_falls(server), 15.0))
+        tasks = [partial(one.run, self.stopping) for one in clients]
+        tasks += [partial(self._harm, ways, self._chance(), pause) for ways, pause in harms]
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            running = [pool.submit(task) for task in tasks]
+            try:
+                self._wait(seconds, until)
+            finally:
+                self.stopping.set()
+        assert not self.report.wrong, "\n".join(self.report.wrong)
+        for one in running:
+            one.result()
+
+    def _wait(self, seconds: float, until: Set[str]) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline or until - set(self.report.faults):
+            if self.stopping.wait(0.1):
+                return
+            assert time.monotonic() < deadline + _PATIENCE, "not all faults happen"
+
+    def _chance(self) -> Random:
+        """A generator for each thread, since one that they share does not repeat."""
+        return Random(self.random.random())
+
+    # Who does harm.
+
+    def _harm(self, ways: Ways, random: Random, pause: float) -> None:
+        """Do all of it, in an order by chance, and again, until the storm is over."""
+        left: list[str] = []
+        while not self.stopping.wait(random.uniform(0, pause)):
+            left = left or random.sample(sorted(ways), len(ways))
+            way = left.pop()
+            ways[way]()
+            self.report.did(way)
+
+    def _falls(self) -> Sequence[Ways]:
+        nginx, swift = self._chance(), self._chance()
+        kinds = ("proxy", "object", "container", "account")
+        return [
+            {"nginx killed": partial(self._fell_nginx, nginx)},
+            {
+                f"Swift's {kind} server killed": partial(self._fell_swift, swift, kind)
+                for kind in kinds
+            },
+        ]
+
+    def _server_falls(self, server: "Serving") -> Ways:
+        chance = self._chance()
+        return {
+            "worker killed": partial(self._kill_worker, server, chance),
+            "reloaded": partial(self._reload, server, chance),
+        }
+
+    def _fell_nginx(self, random: Random) -> None:
+        with self.servers["nginx"].during(*_FALL):
+            self.world.nginx.kill()
+            self.stopping.wait(random.uniform(0, 1.5))
+            self.world.nginx.start()
+
+    def _fell_swift(self, random: Random, kind: str) -> None:
+        with self.servers["swift"].during(*_FALL):
+            self.world.swift.stop(kind)
+            self.stopping.wait(random.uniform(0, 1.5))
+            self.world.swift.start(kind)
+
+    def _kill_worker(self, server: "Serving", random: Random) -> None:
+        with self.servers["imageapi"].during("broken"):
+            worker = random.choice(server.workers())
+            worker.kill()
+            psutil.wait_procs([worker])
+
+    def _reload(self, server: "Serving", random: Random) -> None:
+        self._configure(random)
+        os.kill(server.first.pid, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An ``imageapi serve`` that runs."""
+
+    first: psutil.Process
+    port: int
+
+    def workers(self) -> list[psutil.Process]:
+        return self.first.children()
+
+    def at_rest(self, world: World) -> list[int]:
+        """What each worker has open, but for the connections that are kept to upstreams."""
+        return sorted(_open_in(worker, world) for worker in self.workers())
+
+    def upstream_connections(self, world: World) -> int:
+        return sum(len(_upstream(worker, world)) for worker in self.workers())
+
+
+def _open_in(worker: psutil.Process, world: World) -> int:
+    return worker.num_fds() - len(_upstream(worker, world))
+
+
+def _upstream(worker: psutil.Process, world: World) -> list[object]:
+    ports = {world.nginx.port, world.swift.ports["proxy"]}
+    connections = worker.net_connections("tcp")
+    return [one for one in connections if one.raddr and one.raddr.port in ports]
+
+
+def all_served(port: int, images: Sequence[Changing]) -> None:
+    """Wait until each image is served, whole and right."""
+    for image in images:
+        wait_until(lambda: _is_served(port, image), f"{image.id} is not served", _PATIENCE)  # noqa: B023
+
+
+def _is_served(port: int, image: Changing) -> bool:
+    answer = fetch(port, image.id, Asked(), Pace())
+    return answer.is_complete and answer.body == image.version.data
+
+
+def leave_all(port: int, images: Sequence[Changing]) -> None:
+    """Leave more downloads than there may be connections, now that no fall closes any."""
+    large = [one for one in images if len(one.servers) > 1 and one.version.size > SIZES[0]]
+    for number in range(2 * MOST_CONNECTIONS):
+        fetch(port, large[number % len(large)].id, Asked(), Pace(leaves_after=1))
+
+
+# gunicorn's word for a body that raised, and the last line of what it then prints.
+_TRACEBACK = re.compile(
+    r"^(?P<before>.*)\nTraceback \(most recent call last\):\n(?:[ \t].*\n)*(?P<error>.*)$", re.M
+)
+_BROKEN_OFF = re.compile(r"imageapi\.(errors|backends\.upstream)\.(?!ForeignError)\w+: ")
+
+
+def refuse_log(text: str) -> None:
+    """Refuse any traceback but gunicorn's, of the error by which a body was broken off."""
+    matches = list(_TRACEBACK.finditer(text))
+    assert len(matches) == text.count("Traceback"), "tracebacks of another look"
+    for match in matches:
+        is_gunicorns = match["before"].endswith("Error handling request")
+        assert is_gunicorns, match[0]
+        assert _BROKEN_OFF.match(match["error"]), match[0]
+
+
+def soak(folder: Path, seed: int, seconds: float, turns: int, report: Report) -> None:
+    """Let storms rage, one after the other.
+
+    :param folder: empty.
+    :param seconds: of each turn; the last one goes on until all of `FAULTS` have happened.
+    :raises AssertionError: what went wrong, and the seed.
+    """
+    random = Random(seed)
+    first = random.randrange(len(TURNS))
+    try:
+        with world(folder) as upstreams:
+            for number in range(turns):
+                turn = TURNS[(first + number) % len(TURNS)]
+                until = FAULTS if number == turns - 1 else frozenset()
+                Storm.of(upstreams, turn, f"t{number}", random, report).run(seconds, until)
+    except AssertionError as error:
+        error.add_note(f"seed: {seed}")
+        raise

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever happens at once, no client has a complete wrong body."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.functional.soak.clients import Report
+from tests.functional.soak.storm import FAULTS, soak
+
+
+@pytest.mark.timeout(600)
+def test_no_complete_wrong_body(tmp_path: Path) -> None:
+    report = Report()
+    soak(tmp_path, secrets.randbelow(10**6), 20, 2, report)
+    # It was a storm, and not a calm.
+    assert set(report.faults) == FAULTS
+    complete = {kind.split(",")[0] for kind, outcome in report.answers if outcome == "complete"}
+    assert complete == {"file", "http", "swift"}
+    outcomes = report.outcomes()
+    assert outcomes["complete"] > 50
+    for outcome in ("broken off", "refused", "left", "part", "resumed", "head", "not modified"):
+        assert outcomes[outcome], outcome
