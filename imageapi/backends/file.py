@@ -187,9 +187,10 @@ class FileStore(StoreBackend):
 
     def _read_whole(self, path: str, blob: "FileBlob") -> Blob:
         with contextlib.closing(blob):
+            # As it was when it was opened: what changes it later may not be settled.
             small = SmallFile(blob.identity, blob.version, b"".join(blob))
         # Further down, a folder on the way may become a link out of this one.
-        if small.version == str(small.identity) and os.path.dirname(path) == self.directory:
+        if small.version is not None and os.path.dirname(path) == self.directory:
             self._small_files.keep(path, small)
         return SmallBlob(small, start=0, stop=None)
 
