@@ -285,7 +285,7 @@ def check(bursts: Sequence[Burst]) -> None:
         assert statistics.median(this.slow) >= this.rounds * MOUTHFUL / 10, "all slow ones starve"
         assert min(this.slow) >= statistics.median(this.slow) / 4, "a slow client starves"
         assert min(this.fast) >= max(1, statistics.median(this.fast) / 4), "a fast client starves"
-        assert this.left[0] == first.left[0], "descriptors are left open"
+        assert this.left[0] <= first.left[0], "descriptors are left open"
         assert this.held[0] <= first.left[0] + 2 * (SLOW + FAST), "descriptors are opened twice"
         # What the allocator keeps varies by some chunks, not with the bursts.
         assert this.held[1] <= first.held[1] * 1.1, "memory grows while they are there"
