@@ -74,10 +74,10 @@ class FileRegistry(RegistryBackend):
     def get(self, image_id: str, caller: Caller) -> Image:
         path = self.path(image_id)
         try:
-            identity = Identity.of(os.stat(path))
+            status = os.stat(path)
             with self._lock:
                 known = self._remembered[path]
-            if known.identity == identity:
+            if known.identity.is_of(status):
                 return known.image
         except KeyError:
             pass

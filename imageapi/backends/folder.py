@@ -67,6 +67,16 @@ class Identity(NamedTuple):
             status.st_ctime_ns,
         )
 
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether a stat or fstat shows the very same; made at each request."""
+        return (
+            self.changed_ns == status.st_ctime_ns
+            and self.modified_ns == status.st_mtime_ns
+            and self.size == status.st_size
+            and self.inode == status.st_ino
+            and self.device == status.st_dev
+        )
+
     def __str__(self) -> str:
         return f"{self[0]}:{self[1]}:{self[2]}:{self[3]}:{self[4]}"
 

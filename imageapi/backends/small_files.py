@@ -50,10 +50,9 @@ class SmallFiles:
         try:
             with self._lock:
                 known = self._known[path]
-            same = Identity.of(os.lstat(path)) == known.identity
+            return known if known.identity.is_of(os.lstat(path)) else None
         except (KeyError, OSError):
             return None
-        return known if same else None
 
     def keep(self, path: str, file: SmallFile) -> None:
         """Keep a file that has a version, in place of what lay there before."""
