@@ -49,6 +49,8 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     for name in _SERVERS:
         with ExitStack() as stack:
             sides = dict(others.straight)
+            if name != servers.UWSGI:
+                del sides[GLANCE]  # it runs under uWSGI
             for kind, config in others.configs.items():
                 served = stack.enter_context(servers.imageapi(name, config))
                 sides[kind] = ours(served)
@@ -92,7 +94,7 @@ def _figures(case: str, numbers: Mapping[str, Numbers]) -> Iterator[Figure]:
         by_field["requests/s"][name] = one.rates
         by_field["server CPU us/request"][name] = one.server_cpu
     for kind, comparisons in _COMPARISONS.items():
-        for compared in comparisons:
+        for compared in (one for one in comparisons if one.against in numbers):
             for unit, of in by_field.items():
                 yield Figure(
                     name=f"{case}, {kind}",
