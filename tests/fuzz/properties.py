@@ -254,7 +254,8 @@ read_timeout = 0.5
             finally:
                 getattr(response.app_iter, "close", lambda: None)()
         assert response.status_code in (200, 403, 404, 500, 502, 503)
-        assert response.status_code != 500 or registry.startswith(b"HTTP/1.1 200")
+        # A record can be wrong about its data; http.client takes other versions of HTTP too.
+        assert response.status_code != 500 or re.match(rb"HTTP/\S* 200", registry)
         for name, value in response.headerlist:
             assert not _NO_TEXT.search(name)
             assert not _NO_VALUE.search(value)
