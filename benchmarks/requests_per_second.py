@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks import load, servers
 from benchmarks.effort import Effort
-from benchmarks.figures import Aim, Figure
+from benchmarks.figures import Aim, Figure, Judged
 from benchmarks.image_ids import SMALL_SIZE
 from benchmarks.turns import Numbers, take_turns
 from benchmarks.upstreams import FILE, GLANCE, HTTP, NGINX, SWIFT, SWIFT_ITSELF, Side, ours
@@ -104,3 +104,11 @@ def _figures(case: str, numbers: Mapping[str, Numbers]) -> Iterator[Figure]:
                     against=compared.against,
                     aim=compared.aim if unit == "requests/s" else None,
                 )
+    yield Figure(
+        name=f"{case}, load client",
+        unit="% of a core",
+        ours=numbers[FILE].client_busy,
+        theirs=numbers[NGINX].client_busy,
+        against=NGINX,
+        judged=Judged.ITSELF,
+    )

@@ -75,7 +75,7 @@ def imageapi(server: str, config_file: Path) -> Iterator[Served]:
         command = [str(BIN / "imageapi"), "serve"]
         command += ["--port", str(port), "--threads", str(_GUNICORN_THREADS)]
     else:
-        command = uwsgi(BIN, port, "imageapi.wsgi:application")
+        command = _uwsgi(port, "imageapi.wsgi:application")
     with running(command, port, config_file.parent / "server.log", environ) as process:
         yield Served(port, process.pid)
 
@@ -95,7 +95,7 @@ def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Se
     if server == GUNICORN:
         command = [sys.executable, "-m", "benchmarks.constant", str(port), str(_GUNICORN_THREADS)]
     else:
-        command = uwsgi(BIN, port, "benchmarks.constant:application()")
+        command = _uwsgi(port, "benchmarks.constant:application()")
     with running(command, port, folder / "constant.log", environ) as process:
         if _answer(port, path) != (headers, body):
             raise RuntimeError("the constant's answer is not the same as imageapi's")
@@ -124,13 +124,9 @@ def nginx(images: Path, folder: Path, *, upstream: int | None = None) -> Iterato
         yield Served(port, process.pid)
 
 
-def uwsgi(programs: Path, port: int, module: str) -> list[str]:
-    """The command that runs a uWSGI.
-
-    :param programs: the folder of the environment's programs.
-    """
+def _uwsgi(port: int, module: str) -> list[str]:
     return [
-        str(programs / "uwsgi"),
+        str(BIN / "uwsgi"),
         f"--http11-socket=127.0.0.1:{port}",
         f"--module={module}",
         "--processes=1",

@@ -36,7 +36,7 @@ class Backend(ABC):
     def dependent_options(
         cls,
         conf: cfg.ConfigOpts,  # noqa: ARG003 - for those that have some
-        group: str,  # noqa: ARG003
+        group: str,  # noqa: ARG003 - for them, too
     ) -> Mapping[str, Sequence[cfg.Opt]]:
         """Options that it has only where those of `options` have certain values.
 

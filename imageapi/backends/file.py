@@ -320,9 +320,8 @@ class FileBlob(Blob):
         so each read looks, and not only the last one.
         """
         status = os.fstat(self._descriptor)
-        now = Identity.of(status)
         if status.st_nlink < self._links:
             self._links = status.st_nlink
-            self.identity = self.identity._replace(changed_ns=now.changed_ns)
-        if now != self.identity:
+            self.identity = self.identity._replace(changed_ns=status.st_ctime_ns)
+        if not self.identity.is_of(status):
             raise DataChanged(f"{self._path}: was changed while it was read")

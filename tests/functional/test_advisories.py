@@ -133,11 +133,12 @@ def test_decision_comes_before_the_status_line(memory: Memory) -> None:
     memory.put(status="deactivated")
     started: list[str] = []
 
-    def start_response(status: str, headers: object, exc_info: object = None) -> None:
+    def start_response(status: str, headers: object, exc_info: object = None) -> type[bytes]:
         started.append(status)
+        return bytes
 
     environ = webob.Request.blank("/v1/images/i").environ
-    body = memory.api(environ, start_response)  # type: ignore[arg-type]
+    body = memory.api(environ, start_response)
     assert started == ["403 Forbidden"]
     assert memory.store.opened == 0
     assert b"deactivated" in b"".join(body)

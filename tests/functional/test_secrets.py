@@ -12,6 +12,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -415,7 +416,7 @@ def test_exceptions(everywhere: Path, name: str) -> None:
         asks.append(lambda: backend.get("i", caller))
     else:
         asks += [
-            lambda url=url: backend.open(Location(url), caller=caller)  # type: ignore[misc]
+            partial(backend.open, Location(url), caller=caller)
             for url in [backend.locate("i").url, *LOCATIONS]
         ]
     for ask in asks:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -47,19 +48,31 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("drips", [False, True])
-def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> None:
-    """Such as that of a scanner, which speaks TLS to every port and waits."""
+@contextlib.contextmanager
+def impatient(
+    deployment: Deployment, threads: int, clients: int
+) -> Iterator[tuple[int, list[socket.socket]]]:
+    """A server with an image that waits half a second for heads, and connections to it."""
     deployment.add("i", b"data")
     port = free_port()
     command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
-    command += ["serve", "--threads", "2", "--port", str(port)]
+    command += ["serve", "--threads", str(threads), "--port", str(port)]
     log = deployment.folder / "server.log"
     with running(command, port, log), contextlib.ExitStack() as open_sockets:
-        halves = [
-            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
-            for _ in range(4)
-        ]
+        yield (
+            port,
+            [
+                open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+                for _ in range(clients)
+            ],
+        )
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> None:
+    """Such as that of a scanner, which speaks TLS to every port and waits."""
+    with impatient(deployment, threads=2, clients=4) as (port, halves):
         for half in halves:
             half.sendall(b"\x16\x03\x01\x02\x00" if not drips else b"GET /")
         stop = threading.Event()
@@ -73,26 +86,15 @@ def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> 
         finally:
             stop.set()
             dripping.join()
-    assert "Traceback" not in log.read_text()
 
 
 def test_silent_clients_hold_no_thread(deployment: Deployment) -> None:
     """Of which each would hold one for gunicorn's five seconds, and the next ones after it."""
-    deployment.add("i", b"data")
-    port = free_port()
-    command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
-    command += ["serve", "--threads", "1", "--port", str(port)]
-    log = deployment.folder / "server.log"
-    with running(command, port, log), contextlib.ExitStack() as open_sockets:
-        silent = [
-            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
-            for _ in range(20)
-        ]
+    with impatient(deployment, threads=1, clients=20) as (port, silent):
         with connection(port) as client:
             client.request("GET", "/v1/images/i")
             assert client.getresponse().read() == b"data"
         assert [sock.recv(1) for sock in silent] == [b""] * 20
-    assert "Traceback" not in log.read_text()
 
 
 PATIENT = """

@@ -17,7 +17,7 @@ from tests.functional.wsgi_servers import EXAMPLES, Running, replaced
 def test_service(deployment: Deployment, tmp_path: Path) -> None:
     deployment.add("small", b"data")
     unit = configparser.RawConfigParser()
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's page says
     unit.read(EXAMPLES / "imageapi.service")
     service = unit["Service"]
     assert service["Type"] == "notify"

@@ -144,7 +144,7 @@ def main() -> None:
     # Else the certificates of the system are read each time.
     os.environ["SSL_CERT_FILE"] = os.devnull
     # What is installed does not change meanwhile, and to look takes most of the time.
-    importlib.metadata.entry_points = functools.cache(  # type: ignore[assignment]
+    importlib.metadata.entry_points = functools.cache(  # type: ignore[assignment]  # a stand-in
         importlib.metadata.entry_points
     )
     with tempfile.TemporaryDirectory(prefix="imageapi-fuzz-") as folder:

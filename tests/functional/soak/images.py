@@ -38,12 +38,26 @@ class Surroundings:
     stopping: threading.Event
 
 
-class Changing:
-    """An image; one thread changes it, and many ask for it.
+@dataclass(frozen=True)
+class About:
+    """What is so of an image from the first.
 
     :ivar kind: by which answers are counted.
     :ivar servers: on whom it depends.
     :ivar is_sized: whether its records may say how large it is.
+    """
+
+    id: str
+    kind: str
+    servers: tuple[str, ...]
+    surroundings: Surroundings
+    is_sized: bool = True
+
+
+class Changing:
+    """An image; one thread changes it, and many ask for it.
+
+    :ivar kind, servers: as for `About`.
     :ivar changes: by their names, what may be done to it.
     :cvar demand: how often it is asked for, compared with others.
     """
@@ -51,23 +65,15 @@ class Changing:
     changes: Mapping[str, Callable[[], None]]
     demand = 1
 
-    def __init__(
-        self,
-        image_id: str,
-        kind: str,
-        servers: tuple[str, ...],
-        surroundings: Surroundings,
-        *,
-        is_sized: bool = True,
-    ) -> None:
-        self.id = image_id
-        self.kind = kind
-        self.servers = servers
-        self.is_sized = is_sized
+    def __init__(self, about: About) -> None:
+        self.id = about.id
+        self.kind = about.kind
+        self.servers = about.servers
         self.history = History()
-        self._around = surroundings
+        self._is_sized = about.is_sized
+        self._around = about.surroundings
         # Of its own, since one that threads share does not repeat.
-        self._random = Random(surroundings.random.random())
+        self._random = Random(about.surroundings.random.random())
         self._number = 0
         self._size = SIZES[-1]
         self._shown: tuple[Version, Span] | None = None
@@ -75,7 +81,9 @@ class Changing:
 
     def create(self) -> None:
         """Make its first version."""
-        raise NotImplementedError
+        version = self._new_version()
+        self._put(version)
+        self._show(version)
 
     def remove(self) -> None:
         """Take it away."""
@@ -134,12 +142,16 @@ class Changing:
 
     def _put_record(self, version: Version, status: str) -> None:
         record = {"status": status, "is_public": True, "checksum": version.checksum}
-        if self.is_sized and self._random.random() < 0.8:
+        if self._is_sized and self._random.random() < 0.8:
             record["size"] = version.size
         if self._random.random() < 0.5:
             record |= {"os_hash_algo": "sha512", "os_hash_value": version.sha512}
         record["locations"] = self._locations(version)
         self._around.records.put(f"{self.id}.json", json.dumps(record).encode())
+
+    def _put(self, version: Version) -> None:
+        """Put a version's data where its record says."""
+        raise NotImplementedError
 
     def _locations(self, version: Version) -> list[str]:
         raise NotImplementedError
@@ -167,17 +179,9 @@ class Tidy(Changing):
     Its parts, and what is put together of them, are right whatever happens.
     """
 
-    def __init__(
-        self,
-        image_id: str,
-        kind: str,
-        servers: tuple[str, ...],
-        surroundings: Surroundings,
-        *data: Keeper,
-        is_sized: bool = True,
-    ) -> None:
+    def __init__(self, about: About, *data: Keeper) -> None:
         """:param data: where its data is, in the order in which it is looked for."""
-        super().__init__(image_id, kind, servers, surroundings, is_sized=is_sized)
+        super().__init__(about)
         self._data = data
         self._former: Version | None = None
         self.changes = {
@@ -186,11 +190,6 @@ class Tidy(Changing):
             "record: deactivated": self._deactivate,
             "record: deleted": self._delete_record,
         }
-
-    def create(self) -> None:
-        version = self._new_version()
-        self._put(version)
-        self._show(version)
 
     def remove(self) -> None:
         self._around.records.remove(f"{self.id}.json")
@@ -228,26 +227,14 @@ class Tidy(Changing):
 class Untidy(Changing):
     """Its data always has the same name: data and record change one after the other."""
 
-    def __init__(
-        self,
-        image_id: str,
-        kind: str,
-        servers: tuple[str, ...],
-        surroundings: Surroundings,
-        data: Keeper,
-    ) -> None:
-        super().__init__(image_id, kind, servers, surroundings)
+    def __init__(self, about: About, data: Keeper) -> None:
+        super().__init__(about)
         self._data = data
         self.changes = {
             "data, then record": self._data_first,
             "record, then data": self._record_first,
             "data: removed": self._remove_data,
         }
-
-    def create(self) -> None:
-        version = self._new_version()
-        self._put(version)
-        self._show(version)
 
     def remove(self) -> None:
         self._around.records.remove(f"{self.id}.json")
@@ -299,20 +286,11 @@ class UntidyFile(Untidy):
     # Since one that reads it while it is written to sees the most.
     demand = 4
 
-    def __init__(
-        self,
-        image_id: str,
-        kind: str,
-        servers: tuple[str, ...],
-        surroundings: Surroundings,
-        data: Folder,
-        *,
-        rewrite: Rewriting,
-    ) -> None:
+    def __init__(self, about: About, data: Folder, rewrite: Rewriting) -> None:
         """:param rewrite: whether other bytes of the same length and time are written there."""
-        super().__init__(image_id, kind, servers, surroundings, data)
+        super().__init__(about, data)
         self._rewriting = rewrite
-        self._path: Path = data.path(image_id)
+        self._path: Path = data.path(about.id)
         self.changes = {
             **self.changes,
             "data: truncated": self._truncate,
@@ -402,15 +380,8 @@ class UntidyDynamic(Untidy):
     demand = 3
     _SEGMENTS = 4
 
-    def __init__(
-        self,
-        image_id: str,
-        kind: str,
-        servers: tuple[str, ...],
-        surroundings: Surroundings,
-        data: Container,
-    ) -> None:
-        super().__init__(image_id, kind, servers, surroundings, data)
+    def __init__(self, about: About, data: Container) -> None:
+        super().__init__(about, data)
         self._container = data
         self.changes = {
             "segments, then record": self._segments_first,

@@ -35,6 +35,7 @@ from tests.functional.soak.clients import Client, Pace, Report, fetch
 from tests.functional.soak.history import History
 from tests.functional.soak.images import (
     SIZES,
+    About,
     Changing,
     Rewriting,
     Surroundings,
@@ -219,16 +220,21 @@ def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list
     always = turn.verify == "always"
     of_file = Rewriting.ALWAYS if always else Rewriting.KEEPS_NAME
     of_web = Rewriting.ALWAYS if always else Rewriting.NEVER
+
+    def about(kind: str, servers: tuple[str, ...], **more: bool) -> About:
+        image_id = f"{name}-{kind.replace(', ', '-').replace(' ', '-')}"
+        return About(image_id, kind, servers, around, **more)
+
     return [
-        Tidy(f"{name}-file", "file", none, around, files),
-        UntidyFile(f"{name}-file-untidy", "file, untidy", none, around, files, rewrite=of_file),
-        Tidy(f"{name}-http", "http", nginx, around, web),
-        Tidy(f"{name}-http-file", "http, then file", nginx, around, web, files),
-        Tidy(f"{name}-http-unsized", "http, no length", nginx, around, unsized, is_sized=False),
-        UntidyFile(f"{name}-http-untidy", "http, untidy", nginx, around, web, rewrite=of_web),
-        Tidy(f"{name}-swift", "swift", swift, around, objects),
-        Untidy(f"{name}-swift-untidy", "swift, untidy", swift, around, objects),
-        UntidyDynamic(f"{name}-swift-dynamic", "swift, dynamic", swift, around, objects),
+        Tidy(about("file", none), files),
+        UntidyFile(about("file, untidy", none), files, of_file),
+        Tidy(about("http", nginx), web),
+        Tidy(about("http, then file", nginx), web, files),
+        Tidy(about("http, no length", nginx, is_sized=False), unsized),
+        UntidyFile(about("http, untidy", nginx), web, of_web),
+        Tidy(about("swift", swift), objects),
+        Untidy(about("swift, untidy", swift), objects),
+        UntidyDynamic(about("swift, dynamic", swift), objects),
     ]
 
 
@@ -409,7 +415,7 @@ def _upstream(worker: psutil.Process, world: World) -> list[object]:
 def all_served(port: int, images: Sequence[Changing]) -> None:
     """Wait until each image is served, whole and right."""
     for image in images:
-        wait_until(lambda: _is_served(port, image), f"{image.id} is not served", _PATIENCE)  # noqa: B023
+        wait_until(partial(_is_served, port, image), f"{image.id} is not served", _PATIENCE)
 
 
 def _is_served(port: int, image: Changing) -> bool:

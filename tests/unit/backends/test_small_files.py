@@ -17,13 +17,6 @@ from tests.deployment import Deployment
 
 
 @pytest.fixture
-def store(deployment: Deployment) -> FileStore:
-    store = deployment.api().backends.stores[0].backend
-    assert isinstance(store, FileStore)
-    return store
-
-
-@pytest.fixture
 def kept(deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that the store has in memory."""
     path = deployment.images / "i"
