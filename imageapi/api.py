@@ -10,7 +10,7 @@ before the response exists.
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -86,14 +86,26 @@ class ImageAPI:
             iterates it, as WSGI servers do.  It raises in the middle where the
             data cannot be completed; the connection must then be broken off.
         """
+        return _finished(self.steps(request, image_id))
+
+    def steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
+        """Answer a request for one image in steps, each of a bounded amount of work.
+
+        Most answers need one step.  The end of an image that is not verified yet needs
+        one for each chunk, as all of it is hashed before there is an answer.
+
+        :param request, image_id: as for `respond`.
+        :returns: yields between steps, and returns what `respond` does.  Closing it
+            before its end closes the data.
+        """
         try:
-            return self._respond(request, image_id)
+            return (yield from self._steps(request, image_id))
         except exc.HTTPException as refusal:
             return refusals.refuse(request, refusal)
         except BackendError as error:
             return refusals.refuse(request, refusals.failure(error, image_id))
 
-    def _respond(self, request: Request, image_id: str) -> Response:
+    def _steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
         if not is_image_id(image_id):
             raise exc.HTTPNotFound()
         method = request.environ["REQUEST_METHOD"]
@@ -112,7 +124,7 @@ class ImageAPI:
         if self._may_have_data(described, caller, wants_data):
             _raise_for_conditions(request, image)
         if wants_data:
-            return self._download(request, described, caller)
+            return (yield from self._download(request, described, caller))
         return self._head(request, described)
 
     # Who asks, for what, and may they?
@@ -207,7 +219,9 @@ class ImageAPI:
 
     # The answers with data.
 
-    def _download(self, request: Request, described: Described, caller: Caller) -> Response:
+    def _download(
+        self, request: Request, described: Described, caller: Caller
+    ) -> Generator[None, None, Response]:
         image = described.image
         # Made before the data is opened, as their making may fail.
         meta = self._meta_lines(request, described)
@@ -217,7 +231,7 @@ class ImageAPI:
         environ = request.environ
         wanted = Wanted(image, environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE"), caller)
         try:
-            body, span, size, place = self._opener.open(wanted, described.places)
+            body, span, size, place = yield from self._opener.open(wanted, described.places)
         except RangeNotSatisfiable as error:
             raise refusals.range_not_satisfiable(image.id, error.size) from None
         ranges = place.store.backend.ranges
@@ -241,6 +255,16 @@ class ImageAPI:
         if not _PLAIN_PATH.fullmatch(path):
             path = quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)
         return f"{request.host_url}{path}"
+
+
+def _finished(steps: Generator[None, None, Response]) -> Response:
+    """What the steps come to, taken one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            response: Response = end.value
+            return response
 
 
 def _wants_details(request: Request) -> bool:

@@ -23,6 +23,7 @@ from imageapi.errors import (
     DataNotFound,
     LocationRefused,
     RangeNotSupported,
+    WrongHash,
     bug_in,
     unexpected,
 )
@@ -42,7 +43,11 @@ _FINAL = (
 
 
 class Body:
-    """One response's data.  ``iter(body) is body``; it owns its Blob."""
+    """One response's data.  ``iter(body) is body``; it owns its Blob.
+
+    A part that reaches the end of data which is still to be verified is read from the
+    first byte: what lies before the part is hashed and not sent.
+    """
 
     # Read before the answer was begun, and not sent yet.
     _primed: bytes | None
@@ -57,20 +62,23 @@ class Body:
         *,
         image_id: str,
         place: object,
-        length: int | None,
+        start: int,
+        stop: int | None,
         checksum: Checksum | None,
-        on_verified: Callable[[], None],
+        on_compared: Callable[[bool], None],
         reopen: Callable[[int], Blob],
         resume_attempts: int,
     ) -> None:
         """Take over an open Blob; nothing is read yet.
 
+        :param blob: begins at byte 0 where there is a checksum, else at ``start``.
         :param image_id, place: which image from which store this is, for the log.
-        :param length: how many bytes to send; None where nobody knows.
-        :param checksum: what all the bytes together must have; None to not verify.
-        :param on_verified: called once they are known to have it.
-        :param reopen: opens the same version again, from a byte on that is
-            counted from the first one to send.
+        :param start: the first byte to send.
+        :param stop: the byte before which to stop; None where nobody knows the end.
+        :param checksum: what all bytes from 0 to ``stop`` together must have; None to
+            not verify.
+        :param on_compared: called with the result when they were compared with it.
+        :param reopen: opens the same version again, from a byte on.
         :param resume_attempts: how often that may be done, where the Blob has
             a version.
         :raises BackendError: the checksum cannot be computed here.
@@ -78,13 +86,15 @@ class Body:
         self._blob = blob
         self._image_id = image_id
         self._place = place
-        self._length = length
+        self._start = start
+        self._stop = stop
         self._checksum = checksum
         self._hasher = checksum.hasher() if checksum is not None else None
-        self._on_verified = on_verified
+        self._on_compared = on_compared
         self._reopen = reopen
         self._attempts_left = resume_attempts if blob.version is not None else 0
-        self._received = 0
+        # The number of the next byte to receive.
+        self._position = start if checksum is None else 0
         self._primed = None
         self._held = None
         self._complete = False
@@ -94,14 +104,22 @@ class Body:
     def __iter__(self) -> Self:
         return self
 
-    def prime(self) -> None:
-        """Pull the first chunk, so that what is wrong with it is known in time.
+    def prime(self) -> bool:
+        """Read one more chunk, so that what is wrong with the first is known in time.
 
         Data that fits the first chunk is read to its end and verified.
 
+        :returns: whether the first chunk to send is there; else call it again.
         :raises BackendError: the data cannot be read, or is not as it should be.
         """
-        self._primed = self._advance()
+        chunk = self._advance()
+        if chunk is not None and self._start > 0:
+            received_of_part = self._position - self._start
+            if received_of_part <= 0:
+                return False
+            chunk = chunk[-received_of_part:]
+        self._primed = chunk
+        return True
 
     def __next__(self) -> bytes:
         """The next bytes to send.
@@ -135,10 +153,10 @@ class Body:
             return self._advance()
         except BackendError as error:
             LOG.error(
-                "image %r: %s: broken off after %d bytes were read: %s",
+                "image %r: %s: broken off at byte %d: %s",
                 self._image_id,
                 self._place,
-                self._received,
+                self._position,
                 error,
                 exc_info=bug_in(error),
             )
@@ -151,11 +169,11 @@ class Body:
 
     def _advance(self) -> bytes | None:
         """The next bytes to send, the last ones proved; None after them."""
-        if self._length is None:
+        if self._stop is None:
             return self._advance_to_unknown_end()
         chunk = self._receive()
-        if self._received >= self._length:
-            self._prove_end(self._length)
+        if self._position >= self._stop:
+            self._prove_end(self._stop)
         return chunk
 
     def _advance_to_unknown_end(self) -> bytes | None:
@@ -168,20 +186,22 @@ class Body:
             self._verify()
         return chunk
 
-    def _prove_end(self, length: int) -> None:
-        if self._received > length or self._receive() is not None:
-            raise DataMismatch(f"the data runs over the {length} bytes that are to be sent")
+    def _prove_end(self, stop: int) -> None:
+        if self._position > stop or self._receive() is not None:
+            raise DataMismatch(f"the data runs over byte {stop}, at which it must end")
         self._verify()
 
     def _verify(self) -> None:
         if self._hasher is not None and self._checksum is not None:
             digest = self._hasher.hexdigest()
-            if digest != self._checksum.digest:
-                raise DataMismatch(
+            is_right = digest == self._checksum.digest
+            self._on_compared(is_right)
+            if not is_right:
+                raise WrongHash(
                     f"the data's {self._checksum.algorithm} is {digest},"
-                    f" not {self._checksum.digest} as its record says"
+                    f" not {self._checksum.digest} as its record says",
+                    is_part=self._start > 0,
                 )
-            self._on_verified()
         self._complete = True
         self.close()
 
@@ -195,7 +215,7 @@ class Body:
                 continue
             if chunk is None:
                 return None
-            self._received += len(chunk)
+            self._position += len(chunk)
             if self._hasher is not None:
                 self._hasher.update(chunk)
             return chunk
@@ -213,13 +233,13 @@ class Body:
             if isinstance(chunk, bytes):
                 return chunk
             raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
-        if self._length is not None and self._received < self._length:
-            raise BackendUnavailable(f"the data ended at byte {self._received} of {self._length}")
+        if self._stop is not None and self._position < self._stop:
+            raise BackendUnavailable(f"the data ended at byte {self._position} of {self._stop}")
         return None
 
     def _resume_after(self, error: BackendError) -> None:
         """Open the data again at the byte reached, or give up by raising."""
-        if self._length is not None and self._received >= self._length:
+        if self._stop is not None and self._position >= self._stop:
             raise error
         while self._attempts_left > 0 and not isinstance(error, _FINAL):
             self._attempts_left -= 1
@@ -227,12 +247,12 @@ class Body:
                 "image %r: %s: resuming at byte %d: %s",
                 self._image_id,
                 self._place,
-                self._received,
+                self._position,
                 error,
             )
             self._close_blob()
             try:
-                self._blob = self._reopen(self._received)
+                self._blob = self._reopen(self._position)
             except BackendError as again:
                 error = again
             else:

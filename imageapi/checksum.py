@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which hash proves an image's data, and what this process has proved already."""
+"""Which hash verifies an image's data, and which data this process has compared with it."""
 
 import contextlib
 import hashlib
 import threading
+import time
 from typing import NamedTuple, Protocol
 
 from cachetools import FIFOCache
 
 from imageapi.errors import BackendError
-from imageapi.image import Image, Location, weight_of
+from imageapi.image import Image, weight_of
 
 # Some 8,000 versions of data whose URLs are of the usual length.
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 
 # What the cache itself takes for each.
 _ENTRY_BYTES = 300
+
+#: For how long wrong bytes are refused without being read again.  Not for ever: a server
+#: may repair them under the same version, as Swift does from another copy.
+WRONG_SECONDS = 60.0
 
 
 class Hasher(Protocol):
@@ -59,24 +64,50 @@ def checksum_of(image: Image) -> Checksum | None:
     return None
 
 
-class Verified:
-    """Remembers which version of which data had which checksum; bounded, thread-safe."""
+class Compared(NamedTuple):
+    """Which bytes were compared with which hash.
+
+    :ivar store: the name of the store.
+    :ivar url: of the location.
+    :ivar version: the `Blob.version` of the bytes.
+    """
+
+    store: str
+    url: str
+    version: str
+    checksum: Checksum
+
+
+class _Verdict(NamedTuple):
+    """:ivar wrong_until: in seconds of the monotonic clock; None for right bytes."""
+
+    wrong_until: float | None
+    weight: int
+
+
+class Verdicts:
+    """Remembers which bytes had their hash, and which had not; bounded, thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # The values are the keys' weights.
-        self._known: FIFOCache[tuple[object, ...], int] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=int
+        self._known: FIFOCache[Compared, _Verdict] = FIFOCache(
+            _REMEMBERED_BYTES, getsizeof=lambda verdict: verdict.weight
         )
 
-    def add(self, store: str, location: Location, version: str, checksum: Checksum) -> None:
-        """These bytes had this checksum."""
-        key = (store, location.url, version, checksum)
+    def add(self, compared: Compared, *, is_right: bool) -> None:
+        """Remember the result of a comparison: a wrong one for `WRONG_SECONDS`."""
+        wrong_until = None if is_right else time.monotonic() + WRONG_SECONDS
+        verdict = _Verdict(wrong_until, _ENTRY_BYTES + weight_of(compared))
         # ValueError: it is too large to be remembered.
         with self._lock, contextlib.suppress(ValueError):
-            self._known[key] = _ENTRY_BYTES + weight_of(key)
+            self._known[compared] = verdict
 
-    def has(self, store: str, location: Location, version: str, checksum: Checksum) -> bool:
-        """Whether these bytes are known to have this checksum."""
+    def is_right(self, compared: Compared) -> bool | None:
+        """Whether the bytes have their hash; None when this is not known."""
         with self._lock:
-            return (store, location.url, version, checksum) in self._known
+            verdict = self._known.get(compared)
+        if verdict is None:
+            return None
+        if verdict.wrong_until is None:
+            return True
+        return False if time.monotonic() < verdict.wrong_until else None

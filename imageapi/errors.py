@@ -13,14 +13,16 @@
         +-- DataForbidden        the store's upstream refuses it to this caller
         +-- DataChanged          the data is no longer the version asked for
         +-- DataMismatch         the bytes are not those of the record
+            +-- WrongHash        they do not have the record's hash
         +-- LocationRefused      a location that may not, or cannot, be opened
         +-- RangeNotSupported    the store answers only with the whole
         +-- BackendUnavailable   unreachable for now: worth another try
         +-- BadReply             an upstream's answer makes no sense
 
 Backends raise these and no others: `ConfigurationError` in a constructor only,
-and `DataMismatch` never, which is the core's.  Their texts go to the operator's log and
-never to a client; a text holds no secret: no credential, token or query.
+and `DataMismatch` and `WrongHash` never, which are the core's.  Their texts go to
+the operator's log and never to a client; a text holds no secret: no credential,
+token or query.
 """
 
 from collections.abc import Sequence
@@ -87,6 +89,18 @@ class DataChanged(BackendError):
 
 class DataMismatch(BackendError):
     """The data is shorter, longer or other than the image's record says."""
+
+
+class WrongHash(DataMismatch):
+    """The data does not have the hash that the image's record gives.
+
+    :ivar is_part: whether the request asks for a part that does not begin at the first
+        byte.  Such a client may hold earlier bytes of this very data.
+    """
+
+    def __init__(self, message: str, *, is_part: bool) -> None:
+        self.is_part = is_part
+        super().__init__(message)
 
 
 class LocationRefused(BackendError):

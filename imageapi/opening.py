@@ -7,13 +7,13 @@ breaks off, are decided here.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from imageapi.backends.base import Blob
 from imageapi.body import Body, close_blob
 from imageapi.caller import Caller
-from imageapi.checksum import Checksum, Verified, checksum_of
+from imageapi.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts, checksum_of
 from imageapi.conditions import Refusal, Span, select_range
 from imageapi.errors import (
     BackendError,
@@ -21,6 +21,7 @@ from imageapi.errors import (
     DataNotFound,
     LocationRefused,
     RangeNotSupported,
+    WrongHash,
     bug_in,
 )
 from imageapi.image import Image
@@ -75,18 +76,23 @@ class Opened(NamedTuple):
 
 
 class Opener:
-    """Opens data, and remembers what it has verified."""
+    """Opens data, and remembers what it has compared with its hash."""
 
     def __init__(self, verify_checksum: str, resume_attempts: int) -> None:
         """Parameters: the options of these names."""
         self._verify_checksum = verify_checksum
         self._resume_attempts = resume_attempts
-        self._verified = Verified()
+        self._verdicts = Verdicts()
 
-    def open(self, wanted: Wanted, places: Sequence[Place | NoPlace]) -> Opened:
+    def open(
+        self, wanted: Wanted, places: Sequence[Place | NoPlace]
+    ) -> Generator[None, None, Opened]:
         """Open the first place that works.
 
-        :returns: a body that the caller owns, and closes.
+        A part is not taken from a place after one whose data has the wrong hash: the
+        client may have earlier bytes of that data.
+
+        :returns: in steps, a body that the caller owns, and closes.
         :raises BackendError: none does; the error is that of the first.
         :raises RangeNotSatisfiable: the range asks for no byte.
         """
@@ -95,68 +101,120 @@ class Opener:
             try:
                 if isinstance(place, NoPlace):
                     raise LocationRefused(place.reason)
-                return self._open_at(place, wanted)
+                return (yield from self._open_at(place, wanted))
             except BackendError as error:
                 log_failure(wanted.image.id, place, error)
                 first_error = first_error or error
+                if isinstance(error, WrongHash) and error.is_part:
+                    break
         try:
             raise first_error or DataNotFound("no place")
         finally:
             # Its traceback holds this frame: together they would be a cycle.
             del first_error
 
-    def _open_at(self, place: Place, wanted: Wanted) -> Opened:
+    def _open_at(self, place: Place, wanted: Wanted) -> Generator[None, None, Opened]:
         blob, span = _open_wanted(place, wanted)
         try:
-            body = self._body(place, blob, span, wanted)
+            size = _size(wanted.image, blob)
+            _check_size(blob, size)
+            checksum = self._checksum_to_verify(place, blob, span, size, wanted.image)
         except BaseException:
             close_blob(blob, wanted.image.id, place)
             raise
+        if checksum is not None and span is not None and span.start > 0:
+            blob = _open_from_first_byte(place, blob, size, wanted)
+        body = self._body(place, blob, span or (0, size), checksum, wanted)
         try:
-            body.prime()
+            while not body.prime():
+                yield
         except BaseException:
             body.close()
             raise
-        return Opened(body, span, _size(wanted.image, blob), place)
+        return Opened(body, span, size, place)
 
-    def _body(self, place: Place, blob: Blob, span: Span | None, wanted: Wanted) -> Body:
-        image = wanted.image
-        size = _size(image, blob)
-        if blob.total_size not in (None, size):
-            raise DataMismatch(
-                f"the data is {blob.total_size} bytes, not {size} as its record says"
-            )
-        start, stop = span or (0, size)
+    def _body(
+        self,
+        place: Place,
+        blob: Blob,
+        part: tuple[int, int | None],
+        checksum: Checksum | None,
+        wanted: Wanted,
+    ) -> Body:
+        start, stop = part
         version = blob.version
-        is_whole = start == 0 and stop == size
-        checksum = self._checksum_to_verify(place, blob, image) if is_whole else None
 
-        def reopen(received: int) -> Blob:
-            return place.open(start + received, stop, version, wanted.caller)
+        def reopen(position: int) -> Blob:
+            return place.open(position, stop, version, wanted.caller)
 
-        def on_verified() -> None:
+        def on_compared(is_right: bool) -> None:
             if checksum is not None and version is not None:
-                self._verified.add(place.store.name, place.location, version, checksum)
+                compared = Compared(place.store.name, place.location.url, version, checksum)
+                self._verdicts.add(compared, is_right=is_right)
 
-        return Body(
-            blob,
-            image_id=image.id,
-            place=place,
-            length=None if stop is None else stop - start,
-            checksum=checksum,
-            on_verified=on_verified,
-            reopen=reopen,
-            resume_attempts=self._resume_attempts,
-        )
+        try:
+            return Body(
+                blob,
+                image_id=wanted.image.id,
+                place=place,
+                start=start,
+                stop=stop,
+                checksum=checksum,
+                on_compared=on_compared,
+                reopen=reopen,
+                resume_attempts=self._resume_attempts,
+            )
+        except BaseException:
+            close_blob(blob, wanted.image.id, place)
+            raise
 
-    def _checksum_to_verify(self, place: Place, blob: Blob, image: Image) -> Checksum | None:
+    def _checksum_to_verify(
+        self, place: Place, blob: Blob, span: Span | None, size: int | None, image: Image
+    ) -> Checksum | None:
+        """What all the bytes are to be compared with before the last ones are sent.
+
+        :returns: None where a comparison is not asked for, or was made before, or the last
+            bytes are not wanted.
+        :raises WrongHash: the last comparison showed that the bytes are wrong.
+        """
         checksum = None if self._verify_checksum == "never" else checksum_of(image)
-        if checksum is None or self._verify_checksum == "always":
-            return checksum
-        if blob.version is None or not blob.is_settled:
-            return checksum
-        known = self._verified.has(place.store.name, place.location, blob.version, checksum)
-        return None if known else checksum
+        if checksum is None:
+            return None
+        is_right = None
+        if blob.version is not None:
+            compared = Compared(place.store.name, place.location.url, blob.version, checksum)
+            is_right = self._verdicts.is_right(compared)
+        if is_right is False:
+            raise WrongHash(
+                f"the data had the wrong {checksum.algorithm} less than"
+                f" {WRONG_SECONDS:.0f} seconds ago, and is not read again yet",
+                is_part=span is not None and span.start > 0,
+            )
+        if span is not None and span.stop != size:
+            return None
+        is_proved = is_right and blob.is_settled and self._verify_checksum == "once"
+        return None if is_proved else checksum
+
+
+def _check_size(blob: Blob, size: int | None) -> None:
+    """Refuse data of another size than what is to be sent.
+
+    :raises DataMismatch: it has another size.
+    """
+    if blob.total_size not in (None, size):
+        raise DataMismatch(f"the data is {blob.total_size} bytes, not {size} as its record says")
+
+
+def _open_from_first_byte(place: Place, blob: Blob, size: int | None, wanted: Wanted) -> Blob:
+    """Open the whole in place of a part, since all of it must be hashed."""
+    close_blob(blob, wanted.image.id, place)
+    whole = place.open(0, None, blob.version, wanted.caller)
+    try:
+        _check_size(whole, size)
+    except BaseException:
+        close_blob(whole, wanted.image.id, place)
+        raise
+    return whole
 
 
 def _open_wanted(place: Place, wanted: Wanted) -> tuple[Blob, Span | None]:

@@ -98,8 +98,8 @@ class Blob(ABC):
     :ivar version: names these exact bytes; None where nothing does, and then
         a broken download is not resumed and nothing is remembered as verified.
     :ivar is_settled: whether what is still to be read is of that version too,
-        whatever happens meanwhile, or ends in an error.  Where it is not, no
-        download is spared the verification.
+        whatever happens meanwhile, or ends in an error.  Where it is not, each whole
+        download is verified, and so is each part that reaches the end.
     """
 
     total_size: int | None

@@ -64,12 +64,20 @@ class HTTPStore(StoreBackend):
                 " it, such as http://glance.example.com:9292/v2/images/{image_id}/file. It must"
                 " be allowed.",
             ),
+            cfg.BoolOpt(
+                "trust_validators",
+                default=False,
+                help="Whether the servers send the same ETag, Last-Modified or Content-MD5 for"
+                " the same bytes only. If true, verify_checksum = once verifies data once for"
+                " each of them. If false, it verifies each whole download.",
+            ),
             AUTH,
             *OPTIONS,
         )
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         section = conf[group]
+        self._trusts_validators: bool = section.trust_validators
         self._allowed = _prefixes(section.allowed_urls)
         self._template: str | None = section.url_template or None
         self._auth: str = section.auth
@@ -94,7 +102,7 @@ class HTTPStore(StoreBackend):
         url = self._allowed_url(location.url)
         headers = range_headers(start, stop) | _condition(version)
         response, url = self._follow(url, headers, caller)
-        return open_blob(
+        blob = open_blob(
             response,
             url,
             self._refuse,
@@ -104,6 +112,8 @@ class HTTPStore(StoreBackend):
             stop=stop,
             version_of=_version,
         )
+        blob.is_settled = self._trusts_validators
+        return blob
 
     def check(self) -> str:
         for url in self._allowed:

@@ -19,6 +19,7 @@ from imageapi.errors import (
     DataNotFound,
     LocationRefused,
     RangeNotSupported,
+    WrongHash,
 )
 
 
@@ -53,10 +54,11 @@ def no_more(received: int) -> Blob:
 
 def body_of(
     blob: Blob,
-    length: int | None = None,
+    stop: int | None = None,
     *,
+    start: int = 0,
     checksum: Checksum | None = None,
-    on_verified: Callable[[], None] = lambda: None,
+    on_compared: Callable[[bool], None] = lambda is_right: None,
     reopen: Callable[[int], Blob] = no_more,
     resume_attempts: int = 0,
 ) -> Body:
@@ -64,9 +66,10 @@ def body_of(
         blob,
         image_id="i",
         place="the store",
-        length=length,
+        start=start,
+        stop=stop,
         checksum=checksum,
-        on_verified=on_verified,
+        on_compared=on_compared,
         reopen=reopen,
         resume_attempts=resume_attempts,
     )
@@ -83,7 +86,7 @@ def test_no_empty_chunk_is_sent(length: int | None, primed: bool) -> None:
     blob = Chunks(b"", b"a", b"", b"", b"bc", b"")
     body = body_of(blob, length)
     if primed:
-        body.prime()
+        assert body.prime()
     assert list(body) == [b"a", b"bc"]
     assert blob.closed == 1
 
@@ -122,30 +125,76 @@ def test_an_end_that_comes_early_is_told() -> None:
 
 @pytest.mark.parametrize("gives", [(b"ab",), (b"a", b"b")])
 def test_too_much_is_told(gives: tuple[bytes, ...]) -> None:
-    message = r"^the data runs over the 1 bytes that are to be sent$"
+    message = r"^the data runs over byte 1, at which it must end$"
     with pytest.raises(DataMismatch, match=message):
         next(body_of(Chunks(*gives), 1))
 
 
 @pytest.mark.parametrize("length", [2, None])
-def test_it_is_known_once_that_the_checksum_is_right(length: int | None) -> None:
-    calls: list[None] = []
-    body = body_of(
-        Chunks(b"a", b"b"), length, checksum=md5(b"ab"), on_verified=lambda: calls.append(None)
-    )
+def test_right_checksum_is_reported_once_before_the_last_chunk(length: int | None) -> None:
+    results: list[bool] = []
+    body = body_of(Chunks(b"a", b"b"), length, checksum=md5(b"ab"), on_compared=results.append)
     assert next(body) == b"a"
-    assert calls == []
+    assert results == []
     assert list(body) == [b"b"]
-    assert len(calls) == 1
+    assert results == [True]
 
 
-def test_another_checksum_is_told() -> None:
-    calls: list[None] = []
-    body = body_of(Chunks(b"ab"), 2, checksum=md5(b"xy"), on_verified=lambda: calls.append(None))
+def test_wrong_checksum_is_reported() -> None:
+    results: list[bool] = []
+    body = body_of(Chunks(b"ab"), 2, checksum=md5(b"xy"), on_compared=results.append)
     message = f"^the data's md5 is {md5(b'ab').digest}, not {md5(b'xy').digest} as its record says$"
-    with pytest.raises(DataMismatch, match=message):
+    with pytest.raises(WrongHash, match=message) as raised:
         next(body)
-    assert calls == []
+    assert results == [False]
+    assert not raised.value.is_part
+
+
+@pytest.mark.parametrize(
+    ("start", "steps", "sent"),
+    [
+        (1, 1, [b"b", b"cd", b"ef"]),
+        (2, 2, [b"cd", b"ef"]),
+        (3, 2, [b"d", b"ef"]),
+        (4, 3, [b"ef"]),
+        (5, 3, [b"f"]),
+    ],
+)
+def test_part_is_hashed_from_the_first_byte(start: int, steps: int, sent: list[bytes]) -> None:
+    results: list[bool] = []
+    blob = Chunks(b"ab", b"cd", b"ef")
+    body = body_of(blob, 6, start=start, checksum=md5(b"abcdef"), on_compared=results.append)
+    assert [body.prime() for _ in range(steps)] == [False] * (steps - 1) + [True]
+    assert list(body) == sent
+    assert results == [True]
+
+
+@pytest.mark.parametrize("start", [1, 2, 3])
+def test_last_chunk_of_a_part_is_held_back_until_the_checksum_is_right(start: int) -> None:
+    body = body_of(Chunks(b"ab", b"cd", b"ef"), 6, start=start, checksum=md5(b"wrong"))
+    while not body.prime():
+        pass
+    sent = []
+    with pytest.raises(WrongHash) as raised:  # noqa: PT012 - which chunk raises is what is asked
+        for chunk in body:
+            sent.append(chunk)  # noqa: PERF402 - what came before the error counts
+    assert b"".join(sent) == b"abcd"[start:]
+    assert raised.value.is_part
+
+
+def test_part_that_is_hashed_resumes_before_its_first_byte() -> None:
+    opened: list[int] = []
+
+    def reopen(position: int) -> Blob:
+        opened.append(position)
+        return Chunks(b"cd", b"ef")
+
+    blob = Chunks(b"ab", BackendUnavailable("reset"))
+    body = body_of(blob, 6, start=3, checksum=md5(b"abcdef"), reopen=reopen, resume_attempts=1)
+    while not body.prime():
+        pass
+    assert b"".join(body) == b"def"
+    assert opened == [2]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), BackendUnavailable("down")])
@@ -160,7 +209,7 @@ def test_what_breaks_it_off_is_logged(error: Exception, caplog: pytest.LogCaptur
     assert raised.value.__suppress_context__
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    told = f"image 'i': the store: broken off after 1 bytes were read: {text}"
+    told = f"image 'i': the store: broken off at byte 1: {text}"
     assert record.getMessage() == told
     assert (record.exc_info or (None, None))[1] is (error if is_bug else None)
 

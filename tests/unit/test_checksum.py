@@ -2,34 +2,58 @@
 import pytest
 
 from imageapi import checksum
-from imageapi.checksum import Checksum, Verified
-from imageapi.image import Location
+from imageapi.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts
 
 MD5 = Checksum("md5", "0" * 32)
-PLACE = Location("memory:i")
+BYTES = Compared("s", "memory:i", "1", MD5)
 
 
-def test_only_the_same_bytes_are_verified() -> None:
-    verified = Verified()
-    verified.add("s", PLACE, "1", MD5)
-    assert verified.has("s", PLACE, "1", MD5)
-    assert not verified.has("t", PLACE, "1", MD5)
-    assert not verified.has("s", Location("memory:j"), "1", MD5)
-    assert not verified.has("s", PLACE, "2", MD5)
-    assert not verified.has("s", PLACE, "1", Checksum("md5", "1" * 32))
+@pytest.mark.parametrize("is_right", [True, False])
+def test_only_the_same_bytes_have_the_same_verdict(is_right: bool) -> None:
+    verdicts = Verdicts()
+    verdicts.add(BYTES, is_right=is_right)
+    assert verdicts.is_right(BYTES) is is_right
+    for other in (
+        BYTES._replace(store="t"),
+        BYTES._replace(url="memory:j"),
+        BYTES._replace(version="2"),
+        BYTES._replace(checksum=Checksum("md5", "1" * 32)),
+    ):
+        assert verdicts.is_right(other) is None
+
+
+def test_wrong_bytes_are_compared_again_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("imageapi.checksum.time.monotonic", lambda: now)
+    verdicts = Verdicts()
+    verdicts.add(BYTES, is_right=False)
+    now += WRONG_SECONDS - 1
+    assert verdicts.is_right(BYTES) is False
+    now += 1
+    assert verdicts.is_right(BYTES) is None
+
+
+def test_right_bytes_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("imageapi.checksum.time.monotonic", lambda: now)
+    verdicts = Verdicts()
+    verdicts.add(BYTES, is_right=False)
+    verdicts.add(BYTES, is_right=True)
+    now += 2 * WRONG_SECONDS
+    assert verdicts.is_right(BYTES) is True
 
 
 def remembered(monkeypatch: pytest.MonkeyPatch, url: str) -> list[bool]:
-    """Which of ten versions, one after the other verified, are remembered in 5,000 bytes."""
+    """Which of ten versions, compared one after the other, are remembered in 5,000 bytes."""
     monkeypatch.setattr(checksum, "_REMEMBERED_BYTES", 5000)
-    verified = Verified()
-    versions = "0123456789"
-    for version in versions:
-        verified.add("s", Location(url), version, MD5)
-    return [verified.has("s", Location(url), version, MD5) for version in versions]
+    verdicts = Verdicts()
+    compared = [BYTES._replace(url=url, version=version) for version in "0123456789"]
+    for one in compared:
+        verdicts.add(one, is_right=False)
+    return [verdicts.is_right(one) is not None for one in compared]
 
 
-def test_what_is_verified_is_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_are_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = remembered(monkeypatch, "memory:i")
     assert 5 <= sum(kept) <= 9
     assert kept == sorted(kept)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/wire.md: the last bytes of a version leave only after it was verified."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imageapi.checksum import WRONG_SECONDS
+from imageapi.errors import BackendError, BackendUnavailable
+from imageapi.image import Location
+from tests.memory import Memory, blobs_without, close
+
+BIG = bytes(range(256)) * 40
+WRONG = b"!" + BIG[1:]
+CHUNK = 1000
+LAST = len(BIG) - 1
+
+TAILS = [f"bytes={LAST}-", "bytes=-1", f"bytes={LAST}-{LAST}", "bytes=5000-", "bytes=-9000"]
+
+
+@pytest.fixture(params=["once", "always"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Each setting of verify_checksum under which data is verified."""
+    mode: str = request.param
+    return mode
+
+
+@pytest.fixture
+def chunked(tmp_path: Path, mode: str) -> Memory:
+    """Chunks of 1000 bytes, so that BIG takes eleven."""
+    memory = Memory(tmp_path, chunk_size=CHUNK, verify_checksum=mode)
+    memory.put(BIG)
+    return memory
+
+
+def received(memory: Memory, **headers: Any) -> tuple[int, bytes]:
+    """The status of an answer, and what arrives of its data before it ends or breaks off."""
+    response = memory.request(**headers)
+    data = b""
+    if response.status_code in (200, 206):
+        try:
+            for chunk in response.app_iter:
+                data += chunk
+        except BackendError:
+            pass
+    close(response)
+    assert memory.store.open_blobs == 0
+    return response.status_code, data
+
+
+def bytes_read(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets the length of each chunk that the store reads from now on."""
+    chunk = memory.store.chunk
+    lengths: list[int] = []
+
+    def counted(data: bytes, start: int, end: int) -> bytes:
+        read = chunk(data, start, end)
+        lengths.append(len(read))
+        return read
+
+    monkeypatch.setattr(memory.store, "chunk", counted)
+    return lengths
+
+
+@pytest.mark.wire("data-parts")
+def test_part_before_the_end_is_not_verified(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunked.store.put("i", WRONG)
+    read = bytes_read(chunked, monkeypatch)
+    assert received(chunked, Range="bytes=0-99") == (206, WRONG[:100])
+    assert received(chunked, Range=f"bytes=0-{LAST - 1}") == (206, WRONG[:-1])
+    assert sum(read) == 100 + LAST
+
+
+@pytest.mark.wire("data-parts")
+@pytest.mark.parametrize("tail", TAILS)
+def test_part_with_the_end_of_wrong_data_is_never_complete(chunked: Memory, tail: str) -> None:
+    chunked.store.put("i", WRONG)
+    status, data = received(chunked, Range=tail)
+    assert status in (206, 500)
+    # All but the last chunk may have left.
+    assert data in (b"", WRONG[5000:-240], WRONG[-9000:-240])
+
+
+@pytest.mark.wire("data-parts")
+def test_no_sequence_of_requests_gets_the_last_byte_of_wrong_data(chunked: Memory) -> None:
+    chunked.store.put("i", WRONG)
+    have: set[int] = set()
+    for start in range(0, len(BIG), 100):
+        status, data = received(chunked, Range=f"bytes={start}-{start + 99}")
+        have |= set(range(start, start + len(data)))
+    status, data = received(chunked)
+    have |= set(range(len(data)))
+    for tail in TAILS:
+        status, data = received(chunked, Range=tail)
+        assert (status, data) == (500, b"")
+    assert LAST not in have
+
+
+@pytest.mark.wire("data-parts")
+@pytest.mark.parametrize("tail", TAILS)
+def test_part_with_the_end_of_right_data_is_sent(
+    chunked: Memory, tail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = bytes_read(chunked, monkeypatch)
+    response = chunked.get(Range=tail)
+    assert (response.status_code, BIG.endswith(response.body)) == (206, True)
+    assert response.headers["Content-Range"] == (
+        f"bytes {len(BIG) - len(response.body)}-{LAST}/{len(BIG)}"
+    )
+    assert sum(read) == len(BIG)
+    assert chunked.store.open_blobs == 0
+
+
+@pytest.mark.wire("data-parts")
+def test_part_of_verified_data_is_read_alone(
+    chunked: Memory, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chunked.get().body == BIG
+    read = bytes_read(chunked, monkeypatch)
+    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+    assert sum(read) == (10 if mode == "once" else len(BIG))
+
+
+@pytest.mark.wire("data-parts")
+def test_part_verifies_the_version(
+    chunked: Memory, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+    read = bytes_read(chunked, monkeypatch)
+    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+    assert sum(read) == (10 if mode == "once" else len(BIG))
+
+
+@pytest.mark.wire("data-parts")
+def test_part_without_a_version_is_verified_each_time(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs_without(monkeypatch, chunked, "version")
+    for _ in range(2):
+        read = bytes_read(chunked, monkeypatch)
+        assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+        assert sum(read) == len(BIG)
+
+
+@pytest.mark.wire("data-parts")
+@pytest.mark.parametrize("attribute", ["version", "total_size"])
+@pytest.mark.parametrize("size", [None, len(BIG)])
+def test_end_of_wrong_data_is_refused_whatever_is_unknown(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, attribute: str, size: int | None
+) -> None:
+    chunked.put(BIG, size=size)
+    chunked.store.put("i", WRONG)
+    blobs_without(monkeypatch, chunked, attribute)
+    for _ in range(2):
+        data = received(chunked, Range="bytes=-10")[1]
+        # Data of unknown size is answered with the whole.
+        assert data in (b"", WRONG[: 10 * CHUNK])
+
+
+@pytest.mark.wire("data-parts")
+def test_part_of_data_that_nothing_verifies_is_sent(chunked: Memory) -> None:
+    chunked.put(BIG, checksum=None)
+    chunked.store.put("i", WRONG)
+    assert chunked.get(Range="bytes=-10").body == WRONG[-10:]
+
+
+@pytest.mark.wire("data-parts")
+def test_part_is_resumed_while_it_is_hashed(chunked: Memory) -> None:
+    chunked.store.fail(BackendUnavailable("reset"), at=3 * CHUNK)
+    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+
+
+@pytest.mark.wire("data-parts")
+def test_data_replaced_while_its_part_is_opened_again_is_refused(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = chunked.store.open
+
+    def open_and_replace(*args: Any, **wanted: Any) -> Any:
+        try:
+            return opens(*args, **wanted)
+        finally:
+            chunked.store.put("i", BIG)
+
+    monkeypatch.setattr(chunked.store, "open", open_and_replace)
+    assert received(chunked, Range="bytes=-10") == (503, b"")
+
+
+@pytest.mark.wire("data-wrong-again")
+def test_wrong_data_is_not_read_again(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunked.store.put("i", WRONG)
+    assert received(chunked) == (200, WRONG[: 10 * CHUNK])
+    read = bytes_read(chunked, monkeypatch)
+    for headers in ({}, {"Range": "bytes=0-99"}, {"Range": "bytes=-10"}):
+        assert received(chunked, **headers) == (500, b"")
+    assert read == []
+    assert "had the wrong md5 less than 60 seconds ago" in caplog.text
+
+
+@pytest.mark.wire("data-wrong-again")
+def test_wrong_data_is_read_again_after_a_minute(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunked.store.put("i", WRONG)
+    received(chunked)
+    now = time.monotonic() + WRONG_SECONDS
+    monkeypatch.setattr("imageapi.checksum.time.monotonic", lambda: now)
+    assert received(chunked) == (200, WRONG[: 10 * CHUNK])
+
+
+@pytest.mark.wire("data-wrong-again")
+def test_data_that_replaces_wrong_data_is_served_at_once(chunked: Memory) -> None:
+    chunked.store.put("i", WRONG)
+    received(chunked)
+    chunked.store.put("i", BIG)
+    assert chunked.get().body == BIG
+
+
+@pytest.mark.wire("data-locations")
+def test_part_is_not_taken_from_a_location_after_wrong_data(chunked: Memory) -> None:
+    """A client has the first location's wrong bytes; the end of the right ones completes them."""
+    chunked.put(BIG, locations=(Location("memory:i"), Location("memory:i", "second")))
+    chunked.store.put("i", WRONG)
+    chunked.second.put("i", BIG)
+    assert received(chunked, Range="bytes=-10") == (500, b"")
+    assert received(chunked, Range="bytes=-10") == (500, b"")
+    assert received(chunked, Range="bytes=0-99") == (206, BIG[:100])
+    assert received(chunked) == (200, BIG)
