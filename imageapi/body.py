@@ -104,6 +104,11 @@ class Body:
     def __iter__(self) -> Self:
         return self
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes were handed on, so that nothing is left to read or to close."""
+        return self._complete and self._primed is None
+
     def prime(self) -> bool:
         """Read one more chunk, so that what is wrong with the first is known in time.
 

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doors: a ready application, a filter, and Paste's factories for both."""
+"""The door for WSGI: a ready application, a filter, and Paste's factories for both."""
 
-import logging
-import threading
 from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from oslo_config import cfg
-from webob import Request, exc
+from webob import Request
 
-from imageapi import refusals
+from imageapi import lazy
 from imageapi.api import ImageAPI, start
 from imageapi.config import files_from_environment, load_config, split_paths
 from imageapi.errors import ConfigurationError
 from imageapi.routes import image_id_of
-
-LOG = logging.getLogger(__name__)
 
 
 class ImageAPIMiddleware:
@@ -47,24 +43,14 @@ class _LazyApplication:
     """An `ImageAPI` that is built at the first request, after any fork."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._api: ImageAPI | None = None
+        self._api = lazy.LazyAPI()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            api = self._api or self._build()
+            api = self._api.get()
         except ConfigurationError as error:
-            for problem in error.problems:
-                LOG.error("configuration: %s", problem)
-            refusal = exc.HTTPInternalServerError("The server's configuration is refused.")
-            return start(refusals.refuse(Request(environ), refusal), start_response)
+            return start(lazy.refuse(Request(environ), error), start_response)
         return api(environ, start_response)
-
-    def _build(self) -> ImageAPI:
-        with self._lock:
-            if self._api is None:
-                self._api = ImageAPI(load_config(files_from_environment()))
-            return self._api
 
 
 #: For any WSGI server: configured by the files in IMAGEAPI_CONFIG_FILE,

@@ -11,6 +11,7 @@ import imageapi
 from imageapi.errors import BackendError
 from tests.deployment import Deployment, get
 from tests.functional.nginx import nginx
+from tests.memory import close
 
 DATA = b"x" + os.urandom(299_999)
 OTHER = bytes(reversed(DATA))
@@ -27,7 +28,7 @@ def download(api: imageapi.ImageAPI) -> bytes:
             data += chunk
     except BackendError:
         pass
-    response.app_iter.close()
+    close(response)
     return data
 
 

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an answer's steps follow each other, and how its data is closed."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from webob import Response
+
+from imageapi import flow
+from imageapi.checksum import Checksum
+from imageapi.errors import BackendError
+from imageapi.flow import Responding, Threads
+from imageapi.scope import Message
+from tests.asgi import Client
+from tests.unit.test_body import Chunks, body_of
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(2)
+    yield threads
+    threads.close()
+
+
+def answering(blob: Chunks, length: int | None, **more: Any) -> Responding:
+    """What makes the response with a Blob's data."""
+    body = body_of(blob, length, **more)
+    try:
+        while not body.prime():
+            yield
+    except BaseException:
+        body.close()
+        raise
+    return Response(headerlist=[("X-Name", "v")], app_iter=body)
+
+
+def send_all(threads: Threads, responding: Responding, client: Client | None = None) -> Any:
+    async def exchange() -> list[Message]:
+        at = client or Client()
+        await asyncio.wait_for(threads.send_answer(responding, at.receive, at.send), 60)
+        return at.sent
+
+    return asyncio.run(exchange())
+
+
+@pytest.mark.parametrize("length", [6, None])
+@pytest.mark.parametrize("quick", [True, False])
+def test_all_chunks_are_sent(
+    threads: Threads, length: int | None, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60 if quick else -1)
+    blob = Chunks(b"a", b"bc", b"d", b"e", b"f")
+    start, *parts = send_all(threads, answering(blob, length))
+    assert start == {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(b"x-name", b"v")],
+    }
+    assert [part["body"] for part in parts] == [b"a", b"bc", b"d", b"e", b"f"]
+    assert [part["more_body"] for part in parts] == [True] * 4 + [False]
+    assert blob.closed == 1
+
+
+def steps_of(threads: Threads, monkeypatch: pytest.MonkeyPatch, responding: Responding) -> int:
+    """How many steps an answer has taken."""
+    count = 0
+    submit = threads._pool.submit
+
+    def counted(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        return submit(*args)
+
+    monkeypatch.setattr(threads._pool, "submit", counted)
+    send_all(threads, responding)
+    return count
+
+
+def test_small_answer_takes_one_step(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert steps_of(threads, monkeypatch, answering(Chunks(b"data"), 4)) == 1
+
+
+def test_slow_client_gets_a_chunk_a_step(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", -1)
+    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
+
+
+def test_fast_client_gets_twice_as_many_each_step(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 5
+
+
+def test_steps_are_bounded_in_bytes(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(flow, "LARGEST_STEP", 2)
+    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 9), 9)) == 5
+
+
+@pytest.mark.parametrize("quick", [60, -1])
+@pytest.mark.parametrize("length", [4, None])
+def test_data_that_cannot_be_completed_raises(
+    threads: Threads, length: int | None, quick: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server then breaks the connection off; what was read before is sent."""
+    monkeypatch.setattr(flow, "QUICK_SECONDS", quick)
+    blob = Chunks(b"a", b"b", b"c", BackendError("torn"))
+
+    async def exchange() -> list[Message]:
+        client = Client()
+        with pytest.raises(BackendError, match="torn"):
+            await threads.send_answer(answering(blob, length), client.receive, client.send)
+        return client.sent
+
+    _, *parts = asyncio.run(exchange())
+    sent = b"".join(part["body"] for part in parts)
+    assert sent == (b"abc" if length else b"ab")
+    assert all(part["more_body"] for part in parts)
+    assert blob.closed == 1
+
+
+def test_what_respond_raises_is_raised(threads: Threads) -> None:
+    def responding() -> Responding:
+        raise ZeroDivisionError
+        yield
+
+    with pytest.raises(ZeroDivisionError):
+        send_all(threads, responding())
+
+
+def test_data_is_closed_when_the_answer_cannot_be_begun(threads: Threads) -> None:
+    blob = Chunks(b"a", b"b")
+
+    class Deaf(Client):
+        async def send(self, message: Message) -> None:
+            raise OSError("gone")
+
+    async def exchange() -> None:
+        client = Deaf()
+        await threads.send_answer(answering(blob, 2), client.receive, client.send)
+
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(exchange())
+    threads.close()  # waits for what closes it
+    assert blob.closed == 1
+
+
+class Stalled(Client):
+    """Takes nothing after the first chunk."""
+
+    def __init__(self) -> None:
+        super().__init__({"type": "http.request", "body": b"x", "more_body": True})
+        self.is_stalled = asyncio.Event()
+
+    async def send(self, message: Message) -> None:
+        if len(self.sent) == 2:
+            self.is_stalled.set()
+            await asyncio.Event().wait()
+        await super().send(message)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_data_is_closed_when_a_client_leaves_that_takes_nothing(
+    threads: Threads, cancelled: bool
+) -> None:
+    blob = Chunks(b"a", b"b", b"c", b"d")
+
+    async def exchange() -> None:
+        client = Stalled()
+        sending = asyncio.ensure_future(
+            threads.send_answer(answering(blob, 4), client.receive, client.send)
+        )
+        await asyncio.wait_for(client.is_stalled.wait(), 60)
+        assert blob.closed == 0
+        if cancelled:  # as servers do that are told to end
+            sending.cancel()
+        else:
+            client.leave()
+        await asyncio.wait([sending], timeout=60)
+        assert sending.cancelled() is cancelled
+
+    asyncio.run(exchange())
+    threads.close()
+    assert blob.closed == 1
+
+
+class Waiting(Chunks):
+    """Whose second chunk comes when a test lets it come."""
+
+    def __init__(self, *gives: bytes) -> None:
+        super().__init__(*gives)
+        self.waits = threading.Event()
+        self.goes_on = threading.Event()
+        self.read = 0
+
+    def __next__(self) -> Any:
+        self.read += 1
+        if self.read == 2:
+            self.waits.set()
+            assert self.goes_on.wait(60)
+            assert self.closed == 0, "closed in the middle of a step"
+        return super().__next__()
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+@pytest.mark.parametrize("in_respond", [True, False])
+def test_step_that_runs_ends_before_the_data_is_closed(
+    threads: Threads, cancelled: bool, in_respond: bool
+) -> None:
+    # Of unknown length: the response is there when its second chunk is.
+    blob = Waiting(b"a", b"b", b"c")
+
+    async def exchange() -> None:
+        client = Client()
+        length = None if in_respond else 3
+        sending = asyncio.ensure_future(
+            threads.send_answer(answering(blob, length), client.receive, client.send)
+        )
+        assert await asyncio.to_thread(blob.waits.wait, 60)
+        if in_respond or cancelled:
+            sending.cancel()
+        else:
+            client.leave()
+        # The loop does not wait for the step.
+        await asyncio.wait([sending], timeout=60)
+        assert sending.done()
+        assert blob.closed == 0
+        blob.goes_on.set()
+
+    asyncio.run(exchange())
+    threads.close()
+    assert blob.closed == 1
+
+
+def test_step_that_has_not_begun_is_not_run(threads: Threads) -> None:
+    """The pool is busy; the client leaves before it has a thread."""
+    release = threading.Event()
+    busy = [threads._pool.submit(release.wait, 60) for _ in range(2)]
+    calls: list[str] = []
+
+    def responding() -> Responding:
+        calls.append("respond")
+        return (yield from answering(Chunks(b"a", b"b"), 2))
+
+    async def exchange() -> None:
+        client = Client()
+        sending = asyncio.ensure_future(
+            threads.send_answer(responding(), client.receive, client.send)
+        )
+        await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.wait([sending], timeout=60)
+        assert sending.cancelled()
+
+    asyncio.run(exchange())
+    release.set()
+    threads.close()
+    assert all(future.result() for future in busy)
+    assert calls == []
+
+
+def test_data_is_closed_though_the_pool_is(threads: Threads) -> None:
+    blob = Chunks(b"a", b"b", b"c", b"d")
+
+    async def exchange() -> None:
+        client = Stalled()
+        sending = asyncio.ensure_future(
+            threads.send_answer(answering(blob, 4), client.receive, client.send)
+        )
+        await asyncio.wait_for(client.is_stalled.wait(), 60)
+        await asyncio.to_thread(threads.close)
+        client.leave()
+        await asyncio.wait_for(sending, 60)
+
+    asyncio.run(exchange())
+    assert blob.closed == 1
+
+
+def test_slow_clients_hold_no_thread(threads: Threads) -> None:
+    """Of which there are two, for ten clients that take nothing, and one that does."""
+    blobs = [Chunks(b"a", b"b", b"c", b"d") for _ in range(10)]
+
+    async def exchange() -> list[Message]:
+        stalled = [Stalled() for _ in blobs]
+        sending = [
+            asyncio.ensure_future(
+                threads.send_answer(answering(blob, 4), client.receive, client.send)
+            )
+            for blob, client in zip(blobs, stalled, strict=True)
+        ]
+        for one in stalled:
+            await asyncio.wait_for(one.is_stalled.wait(), 60)
+        other = Client()
+        respond = answering(Chunks(b"a", b"b"), 2)
+        await asyncio.wait_for(threads.send_answer(respond, other.receive, other.send), 60)
+        for one in stalled:
+            one.leave()
+        await asyncio.wait_for(asyncio.gather(*sending), 60)
+        return other.sent
+
+    assert len(asyncio.run(exchange())) == 3
+    threads.close()
+    assert [blob.closed for blob in blobs] == [1] * 10
+
+
+HASHED = Checksum("md5", hashlib.md5(b"abcdef").hexdigest())
+
+
+def hashed_part(blob: Chunks) -> Responding:
+    """What makes the response with the last byte of six, all of which are to be hashed."""
+    return answering(blob, 6, start=5, checksum=HASHED)
+
+
+def test_part_is_hashed_before_it_is_sent(threads: Threads) -> None:
+    _, part = send_all(threads, hashed_part(Chunks(b"ab", b"cd", b"ef")))
+    assert part == {"type": "http.response.body", "body": b"f", "more_body": False}
+
+
+def test_each_chunk_that_is_hashed_before_a_part_is_a_step(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = hashed_part(Chunks(b"ab", b"cd", b"ef"))
+    assert steps_of(threads, monkeypatch, answer) == 3
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_data_is_closed_when_a_client_leaves_while_it_is_hashed(
+    threads: Threads, cancelled: bool
+) -> None:
+    blob = Waiting(b"ab", b"cd", b"ef")
+
+    async def exchange() -> list[Message]:
+        client = Client()
+        sending = asyncio.ensure_future(
+            threads.send_answer(hashed_part(blob), client.receive, client.send)
+        )
+        assert await asyncio.to_thread(blob.waits.wait, 60)
+        if cancelled:
+            sending.cancel()
+        else:
+            client.leave()
+        await asyncio.wait([sending], timeout=60)
+        assert sending.done()
+        blob.goes_on.set()
+        return client.sent
+
+    assert asyncio.run(exchange()) == []
+    threads.close()
+    assert blob.closed == 1
+    assert blob.read == 2
