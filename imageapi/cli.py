@@ -30,7 +30,7 @@ from imageapi.errors import (
     only_backend_errors,
 )
 from imageapi.headers import meta_headers
-from imageapi.image import Image, is_image_id
+from imageapi.image import LONGEST_IMAGE_ID, Image, is_image_id
 from imageapi.places import NoPlace, Place, places_of
 from imageapi.text import CONTROL
 
@@ -305,7 +305,8 @@ def _image_id(text: str) -> str:
     if is_image_id(text):
         return text
     raise argparse.ArgumentTypeError(
-        f"{text!r} cannot be an image id: no slash, no control character, not 'detail'"
+        f"{text!r:.100} cannot be an image id: no slash, no control character, not 'detail',"
+        f" at most {LONGEST_IMAGE_ID} bytes of UTF-8"
     )
 
 

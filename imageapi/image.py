@@ -30,10 +30,15 @@ STATUSES = frozenset(
 # surrogates (what is not UTF-8) name no image.
 _NO_IMAGE_ID = re.compile(r"[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+#: Bytes of UTF-8; so that a long one costs no registry and no search anything.
+LONGEST_IMAGE_ID = 255
+
 
 def is_image_id(text: str) -> bool:
     """Whether an image can have this id (docs/wire.md, Routes)."""
-    return bool(text) and text != "detail" and not _NO_IMAGE_ID.search(text)
+    if not 0 < len(text) <= LONGEST_IMAGE_ID or text == "detail" or _NO_IMAGE_ID.search(text):
+        return False
+    return text.isascii() or len(text.encode()) <= LONGEST_IMAGE_ID
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import webob
+from webob import exc
 
 from imageapi.errors import BadReply
 from imageapi.image import Location
@@ -170,6 +171,129 @@ def test_bodies_are_escaped(memory: Memory) -> None:
     assert "&lt;script&gt;&amp;" in response.text
     response = memory.get("/v1/images/%22%5C", Accept="application/json")
     assert 'Image "\\ was' in json.loads(response.body)["message"]
+
+
+# Each refusal: what asks for it, and what its body says.
+REFUSALS: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
+    "no path of ours": ("/nothing", {}, "404 Not Found", "The resource could not be found.", ""),
+    "absent": (
+        "/v1/images/absent",
+        {},
+        "404 Not Found",
+        "The resource could not be found.",
+        "Image absent was not found.",
+    ),
+    "deactivated": (
+        "/v1/images/deactivated",
+        {},
+        "403 Forbidden",
+        "Access was denied to this resource.",
+        "Image deactivated is deactivated.",
+    ),
+    "condition": (
+        "/v1/images/i",
+        {"If_Match": "x"},
+        "412 Precondition Failed",
+        "Request precondition failed.",
+        "Image i is not what If-Match asks for.",
+    ),
+    "range": (
+        "/v1/images/i",
+        {"Range": "bytes=9-"},
+        "416 Request Range Not Satisfiable",
+        "The Range requested is not available.",
+        "Image i has 4 bytes.",
+    ),
+    "failure": (
+        "/v1/images/refused",
+        {},
+        "500 Internal Server Error",
+        "The server has either erred or is incapable of performing the requested operation.",
+        "Image refused cannot be served. The server's log says why.",
+    ),
+}
+
+HTML = """<html>
+ <head>
+  <title>{status}</title>
+ </head>
+ <body>
+  <h1>{status}</h1>
+  {text}
+ </body>
+</html>"""
+
+
+def refused(memory: Memory, path: str, **given: Any) -> webob.Response:
+    memory.put(id="deactivated", status="deactivated")
+    memory.put(id="refused", locations=(Location("rbd:x"),))
+    memory.put(b"data")
+    return memory.get(path, **given)
+
+
+@pytest.mark.wire("errors-bodies")
+@pytest.mark.parametrize("name", REFUSALS)
+def test_bodies_to_the_byte(memory: Memory, name: str) -> None:
+    path, headers, status, why, what = REFUSALS[name]
+    plain = refused(memory, path, **headers)
+    assert (plain.status, plain.text) == (status, f"{status}\n\n{why}\n\n {what}  ")
+    page = refused(memory, path, Accept="text/html", **headers)
+    escaped = what.replace("'", "&#x27;")
+    assert page.text == HTML.format(status=status, text=f"{why}<br /><br />\n{escaped}\n\n")
+    document = refused(memory, path, Accept="application/json", **headers)
+    title = status.partition(" ")[2]
+    message = f"{why}<br /><br />\n{what}\n\n"
+    expected = json.dumps({"message": message, "code": status, "title": title})
+    assert document.body == expected.encode()
+    for response, kind in (
+        (plain, "text/plain; charset=UTF-8"),
+        (page, "text/html; charset=UTF-8"),
+        (document, "application/json"),
+    ):
+        further = {"Content-Range"} if name == "range" else set()
+        assert set(response.headers) == {"Content-Length", "Content-Type"} | further
+        assert response.headers["Content-Type"] == kind
+
+
+@pytest.mark.wire("errors-bodies")
+def test_bodies_of_a_method_that_is_not_allowed(memory: Memory) -> None:
+    status = "405 Method Not Allowed"
+    text = "The method POST is not allowed for this resource. "
+    plain = memory.get(method="POST")
+    assert dict(plain.headers) == {
+        "Allow": "GET, HEAD",
+        "Content-Length": "77",
+        "Content-Type": "text/plain; charset=UTF-8",
+    }
+    assert plain.text == f"{status}\n\n{text}\n\n "
+    page = memory.get(method="POST", Accept="text/html")
+    assert page.text == HTML.format(status=status, text=f"{text}<br /><br />\n")
+    document = memory.get(method="POST", Accept="application/json")
+    assert document.json["message"] == f"{text}<br /><br />\n"
+
+
+@pytest.mark.wire("errors-bodies")
+@pytest.mark.parametrize("accept", ["", "text/html", "application/json"])
+def test_bodies_take_no_time_that_a_client_chooses(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    """WebOb's way takes time that grows with the square of a text of ``<``."""
+
+    def strip_tags(text: str) -> str:
+        pytest.fail("strip_tags is called")
+
+    monkeypatch.setattr(exc, "strip_tags", strip_tags)
+    assert "i" * 200 in memory.get(f"/v1/images/{'i' * 200}", Accept=accept).text
+    assert memory.get(method="<" * 1000, Accept=accept).status_code == 405
+
+
+@pytest.mark.wire("errors-bodies")
+def test_plain_bodies_show_what_came_as_it_is(memory: Memory) -> None:
+    """text/plain has no tags, so none are taken out."""
+    response = memory.get("/v1/images/%3Cb%3E&%C3%A9%3C!--")
+    assert response.headers["Content-Type"] == "text/plain; charset=UTF-8"
+    assert "Image <b>&\u00e9<!-- was not found." in response.text
+    assert "The method <b> is not" in memory.get(method="<b>").text
 
 
 @pytest.mark.wire("errors-bodies")

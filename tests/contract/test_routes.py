@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 import webob
@@ -102,6 +102,26 @@ def test_case_matters(memory: Memory) -> None:
 )
 def test_id_that_is_not_utf8_or_holds_controls(memory: Memory, path: str) -> None:
     assert memory.get(f"/v1/images/{path}").status_code == 404
+
+
+@pytest.mark.wire("routes-long-id")
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("x" * 255, 200), ("x" * 256, 404), ("%C3%A9" * 127, 200), ("%C3%A9" * 128, 404)],
+)
+def test_id_of_over_255_bytes(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, method: str, path: str, status: int
+) -> None:
+    image_id = unquote(path)
+    memory.put(b"data", id=image_id)
+    assert memory.request(f"/v1/images/{path}", method=method).status_code == (
+        405 if status == 200 and method == "POST" else status
+    )
+    if status == 404:
+        monkeypatch.setattr(memory.registry, "get", lambda *_: pytest.fail("the registry is asked"))
+        request = webob.Request.blank("/", method=method)
+        assert memory.api.respond(request, image_id).status_code == 404
 
 
 @pytest.mark.wire("routes-segments")

@@ -40,13 +40,21 @@ def test_scheme(url: str, scheme: str) -> None:
     assert Location(url).scheme == scheme
 
 
-@pytest.mark.parametrize("text", ["i", ".", "..", "a b", "\u00e9", "\U0001f600", "a" * 5000, "%2F"])
+@pytest.mark.parametrize(
+    "text",
+    ["i", ".", "..", "a b", "\u00e9", "\U0001f600", "a" * 255, "\u00e9" * 127 + "a", "%2F"],
+)
 def test_ids(text: str) -> None:
     assert is_image_id(text)
 
 
 @pytest.mark.parametrize("text", ["", "detail", "a/b", "\0", "a\n", "\x7f", "\x85", "\udcff"])
-def test_no_ids(text: str) -> None:
+def test_no_ids_of_these_characters(text: str) -> None:
+    assert not is_image_id(text)
+
+
+@pytest.mark.parametrize("text", ["a" * 256, "\u00e9" * 128, "\U0001f600" * 64, "<" * 64_000])
+def test_no_ids_of_over_255_bytes(text: str) -> None:
     assert not is_image_id(text)
 
 
