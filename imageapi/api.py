@@ -22,13 +22,14 @@ from imageapi.body import Body
 from imageapi.caller import Caller, from_environ
 from imageapi.conditions import Refusal, evaluate
 from imageapi.described import Described, Descriptions
-from imageapi.errors import BackendError, ImageNotFound, MalformedImage, unexpected
+from imageapi.errors import BackendError, BadReply, ImageNotFound, MalformedImage, unexpected
 from imageapi.headers import HeaderLine
 from imageapi.image import Image, is_image_id
 from imageapi.opening import Opener, RangeNotSatisfiable, Wanted, log_failure
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE
 from imageapi.routes import image_id_of
 from imageapi.text import header_text
+from imageapi.visibility import Visibility
 
 LOG = logging.getLogger(__name__)
 
@@ -138,32 +139,54 @@ class ImageAPI:
 
     def _find(self, image_id: str, caller: Caller, wants_data: bool) -> Described:
         """The image, if the caller may know of it; absent and unknowable look the same."""
-        described = self._look_up(image_id, caller)
-        if described is not None and self._may_know(described.image, caller):
-            return described
+        image = self._look_up(image_id, caller)
+        if image is not None and self._may_know(image, caller):
+            return self._describe(image)
         forbidden = not self._allows(GET_IMAGE, caller, _NO_IMAGE) or (
             wants_data and not self._allows(DOWNLOAD_IMAGE, caller, _NO_IMAGE)
         )
         raise refusals.forbidden(image_id) if forbidden else refusals.not_found(image_id)
 
-    def _look_up(self, image_id: str, caller: Caller) -> Described | None:
+    def _look_up(self, image_id: str, caller: Caller) -> Image | None:
+        """The image as the registry has it, or None where the caller is told of none."""
         registry = self.backends.registry
         try:
-            image = registry.backend.get(image_id, caller)
-            if not isinstance(image, Image) or image.id != image_id:
-                raise MalformedImage("the registry answered with something else")
-            return self._descriptions.of(image)
+            return _checked(registry.backend.get(image_id, caller), image_id)
         except ImageNotFound:
             return None
         except BackendError as error:
             log_failure(image_id, registry, error)
+            if self._tells_of_a_hidden_image(error, caller):
+                return None
             raise
         except Exception as error:
             foreign = unexpected(registry, error)
             LOG.error("image %r: %s", image_id, foreign, exc_info=error)
             raise foreign from None
 
-    def _may_know(self, image: Image, caller: Caller) -> bool:
+    def _describe(self, image: Image) -> Described:
+        """What follows from the record; only of an image that the caller may know of.
+
+        It takes time, which would tell an image that is hidden from one that is absent.
+        """
+        try:
+            return self._descriptions.of(image)
+        except Exception as error:
+            # The registry made the image of what no field or property can be.
+            foreign = unexpected(self.backends.registry, error)
+            LOG.error("image %r: %s", image.id, foreign, exc_info=error)
+            raise foreign from None
+
+    def _tells_of_a_hidden_image(self, error: BackendError, caller: Caller) -> bool:
+        """Whether to tell of a failure is to tell of an image that the caller may not know of."""
+        if caller.is_admin or not isinstance(error, MalformedImage | BadReply):
+            return False
+        if error.visibility is not None:
+            return not self._may_know(error.visibility, caller)
+        decided = self.backends.registry.backend.decides_visibility
+        return isinstance(error, MalformedImage) and not decided
+
+    def _may_know(self, image: Image | Visibility, caller: Caller) -> bool:
         if caller.is_admin:
             return True
         if image.is_deleted:
@@ -265,6 +288,16 @@ def _finished(steps: Generator[None, None, Response]) -> Response:
         except StopIteration as end:
             response: Response = end.value
             return response
+
+
+def _checked(image: object, image_id: str) -> Image:
+    """What a registry answered with, where it is the image that was asked for."""
+    told = "the registry answered with something else"
+    if not isinstance(image, Image):
+        raise BackendError(told)
+    if image.id != image_id:
+        raise MalformedImage(told, image.visibility)
+    return image
 
 
 def _wants_details(request: Request) -> bool:

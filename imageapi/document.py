@@ -9,14 +9,16 @@ at the top level.  docs/records.md describes both for authors.
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from imageapi.errors import MalformedImage
-from imageapi.image import STATUSES, Image, Location
+from imageapi.image import DELETED, STATUSES, Image, Location
 from imageapi.text import in_utc, text_of, without_surrogates
+from imageapi.visibility import Visibility
 
 _VISIBILITIES = ("community", "private", "public", "shared")
 
@@ -58,6 +60,20 @@ _V2_NAMES = frozenset(
 # read must be possible to write too.
 _DEEPEST = 100
 
+# Of members of objects and items of lists; Glance allows 128 properties, 128 members
+# and 10 locations by default.
+_MOST_VALUES = 3000
+
+# Each may be opened, and be an error in the log, at each request.
+_MOST_LOCATIONS = 32
+
+# As many as the largest float has. Reading and writing one takes time that grows with
+# the square of its digits.
+_MOST_DIGITS = 309
+
+# A JSON text, to its end or that of the data. The possessive quantifiers never go back.
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -68,6 +84,7 @@ def parse(data: bytes, image_id: str) -> Image:
     :param image_id: the id that was asked for; a document may leave its own out.
     :raises MalformedImage: it is not such a document; the text says what is wrong.
     """
+    _refuse_too_many_values(data)
     try:
         document = _DECODER.decode(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -76,7 +93,21 @@ def parse(data: bytes, image_id: str) -> Image:
     own_id = _text(fields, "id")
     if own_id is not None and own_id != image_id:
         raise MalformedImage(f"it is the record of another image, {own_id!r:.100}")
-    return _image(fields, image_id)
+    try:
+        return _image(fields, image_id)
+    except MalformedImage as error:
+        raise MalformedImage(str(error), _visibility(fields)) from None
+
+
+def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:
+    """What `parse` makes of a document, to be remembered.
+
+    :param where: the document's path or URL, for what is wrong with it to begin with.
+    """
+    try:
+        return parse(data, image_id)
+    except MalformedImage as error:
+        return MalformedImage(f"{where}: {error}", error.visibility)
 
 
 def details(image: Image, uri: str) -> dict[str, Any]:
@@ -157,7 +188,7 @@ def _image(fields: Mapping[str, Any], image_id: str) -> Image:
         created_at=_time(fields, "created_at"),
         updated_at=_time(fields, "updated_at"),
         deleted_at=_time(fields, "deleted_at"),
-        is_public=_is_public_v2(fields) if is_v2 else _flag(fields, "is_public"),
+        is_public=_is_public(fields, is_v2),
         protected=_flag(fields, "protected"),
         deleted=_flag(fields, "deleted"),
         min_ram=_count(fields, "min_ram") or 0,
@@ -186,6 +217,36 @@ def _unwrapped(document: Any) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise MalformedImage(f"an image must be a JSON object, not {_kind(document)}")
     return document
+
+
+def _refuse_too_many_values(data: bytes) -> None:
+    """Before they are decoded, since each costs much more than its bytes."""
+    if _structure(data) <= _MOST_VALUES:
+        return  # as in most records, commas and brackets within texts included
+    # Each value is at most two texts: itself and its name.
+    most_texts = 2 * _MOST_VALUES
+    around_texts = _TEXT.split(data, maxsplit=most_texts + 1)
+    if len(around_texts) > most_texts + 1 or _structure(b"".join(around_texts)) > _MOST_VALUES:
+        raise MalformedImage(f"it has more than {_MOST_VALUES} values")
+
+
+def _structure(data: bytes) -> int:
+    """How many values there are at the most: each follows a comma or a bracket."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
+
+
+def _visibility(fields: Mapping[str, Any]) -> Visibility:
+    """Who may know of an image whose record is malformed: nobody where that is malformed too."""
+    is_v2 = "visibility" in fields
+    try:
+        return Visibility(
+            is_public=_is_public(fields, is_v2),
+            is_deleted=_flag(fields, "deleted") or _status(fields) in DELETED,
+            owner=_text(fields, "owner") or None,
+            members=_members(fields, is_v2),
+        )
+    except MalformedImage:
+        return Visibility()
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
@@ -231,7 +292,9 @@ def _status(fields: Mapping[str, Any]) -> str:
     raise _wrong("status", f"must be one of {', '.join(sorted(STATUSES))}", value)
 
 
-def _is_public_v2(fields: Mapping[str, Any]) -> bool:
+def _is_public(fields: Mapping[str, Any], is_v2: bool) -> bool:
+    if not is_v2:
+        return _flag(fields, "is_public")
     value = fields["visibility"]
     if value in _VISIBILITIES:
         return bool(value == "public")
@@ -307,6 +370,8 @@ def _locations(fields: Mapping[str, Any]) -> Iterable[Location]:
     several = fields.get("locations")
     if several is not None and not isinstance(several, list):
         raise MalformedImage("locations must be a list")
+    if several and len(several) > _MOST_LOCATIONS:
+        raise MalformedImage(f"locations must be {_MOST_LOCATIONS} at the most")
     if several:
         return [_location(entry) for entry in several]
     one = fields.get("location")
@@ -343,6 +408,12 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
+def _whole(text: str) -> int:
+    if len(text.lstrip("-")) > _MOST_DIGITS:
+        raise ValueError(f"{text:.40} is too large a number")
+    return int(text)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
@@ -351,4 +422,4 @@ def _finite(text: str) -> float:
 
 
 # Made once: json.loads() would make one for each document.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)

@@ -28,6 +28,11 @@ token or query.
 from collections.abc import Sequence
 from types import TracebackType
 
+from imageapi.visibility import Visibility
+
+# Longer than the paths and URLs in use, with a sentence around them.
+_LONGEST_TEXT = 1000
+
 
 class ImageAPIError(Exception):
     """The root of all that this library raises."""
@@ -48,12 +53,15 @@ class ConfigurationError(ImageAPIError):
 class BackendError(ImageAPIError):
     """A backend failed.
 
-    Its text is one line that prints: a record's author, or an upstream, who
-    chose a part of it must write no lines of the operator's log.
+    Its text is one line that prints, of bounded length: a record's author, or an
+    upstream, who chose a part of it must write no lines of the operator's log, and
+    not flood it.
     """
 
     def __str__(self) -> str:
         text = super().__str__()
+        if len(text) > _LONGEST_TEXT:
+            text = f"{text[:_LONGEST_TEXT]}..."
         if text.isprintable():
             return text
         return "".join(character if character.isprintable() else " " for character in text)
@@ -72,7 +80,20 @@ class ImageNotFound(BackendError):
 
 
 class MalformedImage(BackendError):
-    """The record of an image is not what a record must be."""
+    """The record of an image is not what a record must be.
+
+    :ivar visibility: what the record says of who may know of the image; None where
+        it says nothing that can be relied on. A caller who may not know of the image
+        is answered as if it were absent.
+    """
+
+    def __init__(self, message: str, visibility: Visibility | None = None) -> None:
+        self.visibility = visibility
+        super().__init__(message)
+
+    def again(self) -> "MalformedImage":
+        """The same to be raised anew, without the traceback of the last time."""
+        return MalformedImage(self.args[0], self.visibility)
 
 
 class DataNotFound(BackendError):
@@ -124,7 +145,15 @@ class BackendUnavailable(BackendError):
 
 
 class BadReply(BackendError):
-    """An upstream answered something that makes no sense, or refused us."""
+    """An upstream answered something that makes no sense, or refused us.
+
+    :ivar visibility: as that of `MalformedImage`, where the answer is a malformed
+        record; None where it is none at all, which every caller is told.
+    """
+
+    def __init__(self, message: str, visibility: Visibility | None = None) -> None:
+        self.visibility = visibility
+        super().__init__(message)
 
 
 class only_backend_errors:  # noqa: N801 - used like a keyword, as contextlib's are

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from imageapi.errors import MalformedImage
+from imageapi.visibility import Visibility
 
 STATUSES = frozenset(
     {
@@ -25,6 +26,9 @@ STATUSES = frozenset(
         "uploading",
     }
 )
+
+#: The statuses of images that only an admin may know of.
+DELETED = frozenset({"deleted", "pending_delete"})
 
 # A slash would be a second path segment; control characters and lone
 # surrogates (what is not UTF-8) name no image.
@@ -130,7 +134,17 @@ class Image:
     @property
     def is_deleted(self) -> bool:
         """Deleted, by its flag or its status."""
-        return self.deleted or self.status in ("deleted", "pending_delete")
+        return self.deleted or self.status in DELETED
+
+    @property
+    def visibility(self) -> Visibility:
+        """What decides who may know of it."""
+        return Visibility(
+            is_public=self.is_public,
+            is_deleted=self.is_deleted,
+            owner=self.owner,
+            members=self.members,
+        )
 
     @property
     def is_active(self) -> bool:
@@ -147,7 +161,8 @@ def weight_of(value: object) -> int:
 
     Rather too many than too few: what is shared counts each time.
 
-    :param value: images, locations, texts, JSON values, and collections of them.
+    :param value: images, errors about them, locations, texts, JSON values, and
+        collections of them.
     """
     weight = 0
     waiting = [value]
@@ -166,6 +181,8 @@ def weight_of(value: object) -> int:
             waiting.extend(one.values())
         elif isinstance(one, Image):
             waiting.append(_FIELDS(one))
+        elif isinstance(one, MalformedImage):
+            waiting.append((one.args, one.visibility and one.visibility.members))
         elif isinstance(one, Location):
             waiting.append((one.url, one.store))
     return weight

@@ -47,8 +47,16 @@ _ENTRY_BYTES = 600
 
 
 class _Remembered(NamedTuple):
+    """What a file's content was found to be, as long as the file is the same."""
+
     identity: Identity
-    image: Image
+    found: Image | MalformedImage
+
+    def image(self) -> Image:
+        """The image; raises what is wrong with the record."""
+        if isinstance(self.found, Image):
+            return self.found
+        raise self.found.again()
 
 
 class FileRegistry(RegistryBackend):
@@ -68,7 +76,7 @@ class FileRegistry(RegistryBackend):
         self.directory = _directory(conf, group)
         self._lock = threading.Lock()
         self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda entry: _ENTRY_BYTES + weight_of(entry.image)
+            _REMEMBERED_BYTES, getsizeof=lambda entry: _ENTRY_BYTES + weight_of(entry.found)
         )
 
     def get(self, image_id: str, caller: Caller) -> Image:
@@ -78,7 +86,7 @@ class FileRegistry(RegistryBackend):
             with self._lock:
                 known = self._remembered[path]
             if known.identity.is_of(status):
-                return known.image
+                return known.image()
         except KeyError:
             pass
         except OSError as error:
@@ -100,30 +108,33 @@ class FileRegistry(RegistryBackend):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise MalformedImage(f"{path}: not a regular file")
-            if status.st_size > _LARGEST_RECORD:
-                raise MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
             identity = Identity.of(status)
             is_settled = identity.is_settled()
-            data = os.read(descriptor, status.st_size)
+            found = _Remembered(identity, _found(descriptor, status, path, image_id))
         finally:
             os.close(descriptor)
-        try:
-            image = document.parse(data, image_id)
-        except MalformedImage as error:
-            raise MalformedImage(f"{path}: {error}") from None
         if is_settled:
             # ValueError: it is too large to be remembered.
             with self._lock, contextlib.suppress(ValueError):
-                self._remembered[path] = _Remembered(identity, image)
-        return image
+                self._remembered[path] = found
+        return found.image()
 
     def _refuse(self, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
             raise ImageNotFound("no record") from None
         # A folder that is not mounted must not look as if no image existed.
         raise BackendUnavailable(f"{error.filename}: {error.strerror}") from None
+
+
+def _found(
+    descriptor: int, status: os.stat_result, path: str, image_id: str
+) -> Image | MalformedImage:
+    """The image of an open record, or what is wrong with the record."""
+    if not stat.S_ISREG(status.st_mode):
+        return MalformedImage(f"{path}: not a regular file")
+    if status.st_size > _LARGEST_RECORD:
+        return MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
+    return document.found(os.read(descriptor, status.st_size), image_id, path)
 
 
 class FileStore(StoreBackend):

@@ -70,13 +70,13 @@ class HTTPRegistry(RegistryBackend):
             headers["If-None-Match"] = known.etag
         response, data = self._upstream.get_small(url, headers, _LARGEST_RECORD)
         if response.status == 304 and known is not None:
-            return known.image
+            return _image(known.found)
         if response.status != 200:
             self._refuse(response, url)
-        image = _record(data, image_id, url)
+        found = document.found(data, image_id, url.shown)
         etag = response.headers.get("ETag", "").strip()
-        self._remembered.replace(key, etag if is_settled(response) else "", image)
-        return image
+        self._remembered.replace(key, etag if is_settled(response) else "", found)
+        return _image(found)
 
     def check(self) -> str:
         url = Url.parse(self._text("imageapi-check"))
@@ -99,8 +99,7 @@ class HTTPRegistry(RegistryBackend):
         refuse_status(response, url)
 
 
-def _record(data: bytes, image_id: str, url: Url) -> Image:
-    try:
-        return document.parse(data, image_id)
-    except MalformedImage as error:
-        raise BadReply(f"{url.shown}: {error}") from None
+def _image(found: Image | MalformedImage) -> Image:
+    if isinstance(found, MalformedImage):
+        raise BadReply(found.args[0], found.visibility)
+    return found

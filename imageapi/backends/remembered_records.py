@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cachetools import FIFOCache
 
+from imageapi.errors import MalformedImage
 from imageapi.image import Image, weight_of
 
 # By a count of the bytes that they take.
@@ -15,10 +16,10 @@ _REMEMBERED_BYTES = 8 * 1024 * 1024
 
 
 class RememberedRecord(NamedTuple):
-    """A record, and the ETag that it came with."""
+    """What a record was found to be, and the ETag that it came with."""
 
     etag: str
-    image: Image
+    found: Image | MalformedImage
     weight: int
 
 
@@ -36,8 +37,8 @@ class RememberedRecords:
         with self._lock:
             return self._known.get(key)
 
-    def replace(self, key: Hashable, etag: str, image: Image) -> None:
-        """Remember a record in place of what there was.
+    def replace(self, key: Hashable, etag: str, found: Image | MalformedImage) -> None:
+        """Remember a record, or what is wrong with it, in place of what there was.
 
         :param etag: empty where the record cannot be asked for by it; then it
             is not remembered.
@@ -47,5 +48,5 @@ class RememberedRecords:
             if etag:
                 # ValueError: it is too large to be remembered.
                 with contextlib.suppress(ValueError):
-                    weight = weight_of((key, etag, image))
-                    self._known[key] = RememberedRecord(etag, image, weight)
+                    weight = weight_of((key, etag, found))
+                    self._known[key] = RememberedRecord(etag, found, weight)

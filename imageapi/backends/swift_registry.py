@@ -62,17 +62,14 @@ class SwiftRegistry(RegistryBackend):
         # Of any status, so that the connection can be kept.
         data = read_small(response, url, _LARGEST_RECORD)
         if response.status == 304 and known is not None:
-            return known.image
+            return _image(known.found)
         if response.status in (*ABSENT, NO_NAME):
             raise ImageNotFound("no record")
         if response.status != 200:
             refuse_status(response, url)
-        try:
-            image = document.parse(data, image_id)
-        except MalformedImage as error:
-            raise MalformedImage(f"{url.shown}: {error}") from None
-        self._remembered.replace(image_id, response.headers.get("ETag", "").strip(), image)
-        return image
+        found = document.found(data, image_id, url.shown)
+        self._remembered.replace(image_id, response.headers.get("ETag", "").strip(), found)
+        return _image(found)
 
     def path(self, image_id: str) -> str:
         """What follows the account's URL, for the record of an image.
@@ -86,3 +83,9 @@ class SwiftRegistry(RegistryBackend):
 
     def close(self) -> None:
         self.account.close()
+
+
+def _image(found: Image | MalformedImage) -> Image:
+    if isinstance(found, MalformedImage):
+        raise found.again()
+    return found

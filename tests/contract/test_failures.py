@@ -4,6 +4,7 @@
 import errno
 import gc
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from webob import exc
 
 from imageapi import Caller, ImageAPIMiddleware, refusals
+from imageapi.caller import ANONYMOUS
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -28,9 +30,10 @@ from imageapi.errors import (
     MalformedImage,
 )
 from imageapi.image import Image, Location
+from imageapi.visibility import Visibility
 from tests.deployment import Deployment
 from tests.deployment import get as get_file
-from tests.memory import Memory, blobs_without, close
+from tests.memory import ADMIN, MEMBER, OTHER, Memory, blobs_without, close
 
 BIG = bytes(range(256)) * 40
 CHUNK = 1000
@@ -118,9 +121,122 @@ def test_malformed_record(
     deployment.record_path("i").write_text(record)
     api = deployment.api()
     for method in ("GET", "HEAD"):
-        assert get_file(api, "/v1/images/i", method=method).status_code == 500
+        assert asked(api, method=method, caller=ADMIN).status_code == 500
     assert str(deployment.record_path("i")) in caplog.text
     assert get_file(api, "/v1/images/good").status_code == 200
+
+
+def asked(
+    api: Any, path: str = "/v1/images/i", method: str = "GET", caller: Caller = ANONYMOUS
+) -> webob.Response:
+    request = webob.Request.blank(path, method=method)
+    request.environ["imageapi.caller"] = caller
+    return request.send(api)
+
+
+PRIVATE = {"is_public": False, "owner": "p1", "members": ["p2"]}
+THIRD = Caller(user_id="u3", project_id="p3")
+
+
+@pytest.mark.wire("registry-malformed-hidden")
+@pytest.mark.parametrize(
+    ("record", "knowing"),
+    [
+        ({"is_public": True}, [ANONYMOUS, MEMBER, OTHER, THIRD]),
+        ({"visibility": "public"}, [ANONYMOUS, MEMBER, OTHER, THIRD]),
+        (PRIVATE, [MEMBER, OTHER]),
+        ({"visibility": "shared", "owner": "p1", "members": ["p2"]}, [MEMBER, OTHER]),
+        ({}, []),
+        ({"is_public": True, "deleted": True}, []),
+        ({"is_public": True, "status": "pending_delete"}, []),
+        # Where it does not say for certain, it says no.
+        ({"is_public": True, "status": "activ"}, []),
+        ({"is_public": True, "status": None}, []),
+        ({"is_public": "true"}, []),
+        ({"visibility": "publik"}, []),
+        ({"is_public": True, "deleted": "no"}, []),
+        ({**PRIVATE, "members": "p2"}, []),
+        ({**PRIVATE, "owner": 1}, []),
+        ({"is_public": True, "id": "another"}, []),
+    ],
+)
+@pytest.mark.parametrize("caller", [ANONYMOUS, MEMBER, OTHER, THIRD, ADMIN])
+def test_malformed_record_is_a_secret_as_others_are(
+    deployment: Deployment,
+    caplog: pytest.LogCaptureFixture,
+    record: dict[str, Any],
+    knowing: list[Caller],
+    caller: Caller,
+) -> None:
+    record = {"status": "active", "size": -1, **record}
+    deployment.record_path("i").write_text(json.dumps(record))
+    api = deployment.api()
+    for method, query in [("GET", ""), ("HEAD", ""), ("GET", "?format=json")]:
+        answer = asked(api, f"/v1/images/i{query}", method, caller)
+        if caller is ADMIN or caller in knowing:
+            assert answer.status_code == 500
+        else:
+            absent = asked(api, f"/v1/images/j{query}", method, caller)
+            assert (answer.status, answer.headerlist) == (absent.status, absent.headerlist)
+            assert answer.body.replace(b"Image i ", b"Image j ") == absent.body
+    # The operator is told, whoever asks.
+    lines = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(lines) == 3
+    assert str(deployment.record_path("i")) in caplog.text
+
+
+@pytest.mark.wire("registry-malformed-hidden")
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": []}', "[" * 5000, " " * 2**20 + "{}"])
+@pytest.mark.parametrize(("caller", "status"), [(ANONYMOUS, 403), (ADMIN, 500)])
+def test_record_that_cannot_be_read_is_nobodys(
+    deployment: Deployment, tmp_path: Path, text: str, caller: Caller, status: int
+) -> None:
+    (tmp_path / "policy.yaml").write_text('"get_image": "project_id:%(owner)s"')
+    deployment.configure(more=f"[imageapi_policy_rules]\npolicy_file = {tmp_path}/policy.yaml")
+    deployment.record_path("i").write_text(text)
+    api = deployment.api()
+    assert asked(api, caller=caller).status_code == status
+    assert asked(api, "/v1/images/absent").status_code == 403
+
+
+@pytest.mark.wire("registry-malformed-hidden")
+@pytest.mark.parametrize(
+    ("error", "decides", "status"),
+    [
+        (MalformedImage("x"), False, 404),
+        (MalformedImage("x"), True, 500),
+        (MalformedImage("x", Visibility()), False, 404),
+        (MalformedImage("x", Visibility()), True, 500),
+        (MalformedImage("x", Visibility(is_deleted=True)), True, 404),
+        (MalformedImage("x", Visibility(is_public=True)), False, 500),
+        (BadReply("x"), False, 502),
+        (BadReply("x", Visibility()), False, 404),
+        (BadReply("x", Visibility()), True, 502),
+        (BadReply("x", Visibility(is_public=True)), False, 502),
+        (BackendError("x"), False, 500),
+    ],
+)
+def test_failure_of_a_registry_is_a_secret_where_it_tells_of_a_record(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    decides: bool,
+    status: int,
+) -> None:
+    monkeypatch.setattr(memory.registry, "get", raising(error))
+    monkeypatch.setattr(memory.registry, "decides_visibility", decides)
+    assert memory.get().status_code == status
+    assert memory.get(caller=ADMIN).status_code in (500, 502)
+
+
+@pytest.mark.wire("registry-malformed-hidden")
+def test_other_image_of_a_registry_is_a_secret_too(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image(id="x", status="active", owner="p1")
+    monkeypatch.setattr(memory.registry, "get", lambda *args: image)
+    statuses = [memory.get(caller=who).status_code for who in (ANONYMOUS, MEMBER, OTHER, ADMIN)]
+    assert statuses == [404, 500, 404, 500]
 
 
 @pytest.mark.wire("registry-malformed")

@@ -8,6 +8,7 @@ import pytest
 import webob
 
 from imageapi import Caller
+from imageapi.described import Descriptions
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
 
 NOBODY = Caller()
@@ -51,6 +52,21 @@ def test_policy_is_asked_for_this_caller_about_nothing(
 
 
 @pytest.mark.wire("who-absent")
+@pytest.mark.wire("who-same-bytes")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_nothing_is_made_of_an_image_that_the_caller_may_not_know_of(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """It would take time, and tell that there is one."""
+
+    def describe(*args: object) -> None:
+        pytest.fail("the image is described")
+
+    memory.put(is_public=False)
+    monkeypatch.setattr(Descriptions, "of", describe)
+    assert memory.request(method=method).status_code == 404
+
+
 @pytest.mark.wire("who-same-bytes")
 @pytest.mark.parametrize("rules", ["{}", '"get_image": "!"', '"download_image": "role:x"'])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

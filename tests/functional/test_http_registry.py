@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from imageapi import document
+from imageapi.backends import remembered_records
 from imageapi.backends.http_registry import HTTPRegistry
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import BackendUnavailable, BadReply, ConfigurationError, ImageNotFound
+from imageapi.image import Image
 from imageapi.testing.suite import build
+from imageapi.visibility import Visibility
 from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
 
 ALICE = Caller(project_id="p1", token="alice")
@@ -158,6 +162,48 @@ def test_bad_replies(make: Make, answer: Answer) -> None:
     registry, _ = make(answer)
     with pytest.raises(BadReply, match="/records/i"):
         registry.get("i", ANONYMOUS)
+
+
+@pytest.mark.parametrize(
+    ("body", "visibility"),
+    [
+        (b"{", None),
+        ({**SEED, "id": "other"}, None),
+        ({**SEED, "size": -1}, Visibility(is_public=True)),
+        ({**SEED, "size": -1, "is_public": False, "owner": "p1"}, Visibility(owner="p1")),
+        ({**SEED, "status": "activ"}, Visibility()),
+    ],
+)
+def test_malformed_record_is_parsed_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch, body: Any, visibility: Visibility | None
+) -> None:
+    """It is asked for again by its ETag, and tells who may know of the image."""
+    statuses = []
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        statuses.append(304 if request.headers.get("if-none-match") == '"x"' else 200)
+        if statuses[-1] == 304:
+            connection.sendall(b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n')
+            return True
+        return bool(answering(body, ETag='"x"')(request, connection))
+
+    parsed = []
+    parse = document.parse
+
+    def counted(data: bytes, image_id: str) -> Image:
+        parsed.append(image_id)
+        return parse(data, image_id)
+
+    monkeypatch.setattr(document, "parse", counted)
+    registry, _ = make(answer)
+    errors = []
+    for _ in range(3):
+        with pytest.raises(BadReply, match="/records/i: ") as caught:
+            registry.get("i", ANONYMOUS)
+        errors.append((str(caught.value), caught.value.visibility))
+    assert errors == [(errors[0][0], visibility)] * 3
+    assert len(parsed) == 1
+    assert statuses == [200, 304, 304]
 
 
 def times_out(registry: HTTPRegistry) -> None:
@@ -342,9 +388,11 @@ def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
     assert answer.statuses == [200, 200]
 
 
-def test_record_that_is_too_large_to_be_remembered(make: Make) -> None:
-    """A MiB of small values takes much more in memory."""
-    properties: Any = {"x": [{} for _ in range(250_000)]}
+def test_record_that_is_too_large_to_be_remembered(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered_records, "_REMEMBERED_BYTES", 50_000)
+    properties: Any = {"x": [{} for _ in range(1000)]}
     registry, server = make(
         answering({"status": "active", "properties": properties}, ETag='"e"'), read_timeout=20
     )

@@ -64,7 +64,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     deployment.add("good", BIG)
     for number in range(8):
         deployment.add(f"corrupt-{number}", BIG, checksum="0" * 32)
-        deployment.record(f"malformed-{number}", status="unheard-of")
+        deployment.record(f"malformed-{number}", min_ram="much")
     command = examples.copy("oslo", folder / "example")
     deployment.config_file.rename(folder / "example" / "imageapi.conf")
     (folder / "nginx").mkdir()
@@ -83,7 +83,7 @@ def id_of(response: http.client.HTTPResponse) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "status", "told"),
-    [("malformed", 500, "status"), ("corrupt", 200, "broken off after 3000000 bytes")],
+    [("malformed", 500, "min_ram"), ("corrupt", 200, "broken off after 3000000 bytes")],
 )
 def test_request_id_is_in_our_lines(service: Service, kind: str, status: int, told: str) -> None:
     """Of each of several requests at once, before its answer and in the middle of its body."""

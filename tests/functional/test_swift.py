@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import swiftclient
+import webob
 
 import imageapi
 from imageapi.backends.swift_registry import SwiftRegistry
 from imageapi.backends.swift_store import SwiftStore
-from imageapi.caller import ANONYMOUS
+from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import BackendError, ImageNotFound, MalformedImage
 from imageapi.image import Location
 from imageapi.testing.suite import build
@@ -263,7 +264,10 @@ def test_malformed_records(
     api = serve()
     with pytest.raises(MalformedImage, match=r"records/malformed.json: "):
         api.backends.registry.backend.get("malformed", ANONYMOUS)
-    assert get(api, "/v1/images/malformed").status_code == 500
+    assert get(api, "/v1/images/malformed").status_code == 404
+    request = webob.Request.blank("/v1/images/malformed")
+    request.environ["imageapi.caller"] = Caller(is_admin=True)
+    assert request.send(api).status_code == 500
 
 
 # Logging in.

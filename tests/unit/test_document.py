@@ -164,6 +164,53 @@ def test_malformed(fields: dict[str, Any], reason: str) -> None:
         parse(**fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"properties": {str(number): "" for number in range(3000)}}, "more than 3000 values"),
+        ({"members": [""] * 3000}, "more than 3000 values"),
+        ({"ignored": [1] * 3000}, "more than 3000 values"),
+        ({"properties": {"a": [[]] * 1500}}, "more than 3000 values"),
+        ({"properties": {"a": [{"": {}}] * 1000}}, "more than 3000 values"),
+        ({"locations": ["x:"] * 33}, "locations must be 32 at the most"),
+    ],
+)
+def test_too_many_values(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MalformedImage, match=reason):
+        parse(**fields)
+
+
+def test_key_that_is_there_too_often() -> None:
+    with pytest.raises(MalformedImage, match="more than 3000 values"):
+        document.parse(b'{"status": "active"' + b', "a": 1' * 3000 + b"}", "i")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"properties": {str(number): "" for number in range(2900)}},
+        {"members": [""] * 2900},
+        {"name": ',[{"' * 100_000},
+        {"name": "\\" * 100_000 + "," * 3000},
+        {"properties": {'"' + ",[{" * 1000: ",\n" * 1500}},
+        {"locations": ["x:"] * 32},
+    ],
+)
+def test_values_that_are_few_enough(fields: dict[str, Any]) -> None:
+    """However many commas and brackets its texts hold."""
+    document.details(parse(**fields), "")
+
+
+@pytest.mark.parametrize("digits", [309, 310])
+def test_digits_of_a_whole_number(digits: int) -> None:
+    data = b'{"status": "active", "properties": {"a": -%s}}' % (b"9" * digits)
+    if digits == 309:
+        assert document.parse(data, "i").properties["a"] == 1 - 10**309
+        return
+    with pytest.raises(MalformedImage, match=r"not JSON: -9{39} is too large a number"):
+        document.parse(data, "i")
+
+
 def test_nesting_that_is_deep_enough() -> None:
     image = parse(properties={"a": nested(100), "b": {"c": nested(99)}})
     (details,) = document.details(image, "")["images"]
@@ -178,8 +225,9 @@ def test_nesting_that_is_deep_enough() -> None:
         b"\xff",
         b'{"status": NaN}',
         b'{"size": 1e999}',
-        b"[" * 100_000,
+        b"[" * 2900,
         b'{"size": ' + b"9" * 5000,
+        b'{"a": "' + b'\\"' * 400_000,  # no end: each quote would be searched from
     ],
 )
 def test_not_json(data: bytes) -> None:
@@ -237,7 +285,7 @@ def test_any_bytes_are_an_image_or_malformed(data: bytes) -> None:
             st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))
         ),
         locations=st.lists(
-            st.builds(Location, st.just("file:///x"), st.none() | st.just("second"))
+            st.builds(Location, st.just("file:///x"), st.none() | st.just("second")), max_size=32
         ).map(tuple),
         members=st.frozensets(st.text(st.characters(codec="utf-8"))),
     )

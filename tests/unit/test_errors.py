@@ -5,6 +5,7 @@ from imageapi.errors import (
     BackendUnavailable,
     ConfigurationError,
     ForeignError,
+    MalformedImage,
     bug_in,
     only_backend_errors,
 )
@@ -12,6 +13,13 @@ from imageapi.errors import (
 
 def test_one_problem_is_no_list_of_characters() -> None:
     assert ConfigurationError("password: too short").problems == ("password: too short",)
+
+
+def test_texts_are_short_lines() -> None:
+    """A record's author chooses parts of them, and any client can have them logged again."""
+    text = str(MalformedImage("size\n" * 1_000_000))
+    assert text == "size " * 200 + "..."
+    assert str(MalformedImage("x" * 1000)) == "x" * 1000
 
 
 def test_foreign_exception_is_a_bug() -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 import os
 import socket
@@ -149,7 +150,8 @@ class TestRegistry:
             {"properties": {"p": [[[[[[[]]]]]]] * 60}},
             {"properties": {f"p{number}": "" for number in range(300)}},
             {"members": [f"p{number}" for number in range(300)]},
-            {"locations": ["x:"] * 300},
+            {"locations": ["x:"] * 32},
+            {"size": "x" * 5000, "members": [f"p{number}" for number in range(300)]},
             {"name": "\U0001f600" + "x" * 5000},
         ],
     )
@@ -169,7 +171,8 @@ class TestRegistry:
         tracemalloc.start()
         try:
             for image_id in ids:
-                registry.get(image_id, ANONYMOUS)
+                with contextlib.suppress(MalformedImage):
+                    registry.get(image_id, ANONYMOUS)
             assert tracemalloc.get_traced_memory()[0] < 250_000
         finally:
             tracemalloc.stop()
@@ -191,9 +194,11 @@ class TestRegistry:
         assert all(one is other for one, other in zip(first, again, strict=True))
 
     def test_record_too_large_to_be_remembered(
-        self, deployment: Deployment, registry: FileRegistry, settled: None
+        self, deployment: Deployment, settled: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        deployment.record("i", properties={"p": [{}] * 250_000})
+        monkeypatch.setattr(file, "_REMEMBERED_BYTES", 5000)
+        registry = build(FileRegistry, directory=str(deployment.registry))
+        deployment.record("i", properties={"p": "x" * 5000})
         assert registry.get("i", ANONYMOUS) is not registry.get("i", ANONYMOUS)
 
     def test_too_large(self, deployment: Deployment, registry: FileRegistry) -> None:
@@ -204,6 +209,31 @@ class TestRegistry:
         deployment.record_path("i").write_text(json.dumps({**largest, "name": "x" * (room + 1)}))
         with pytest.raises(MalformedImage, match="larger than 1048576 bytes"):
             registry.get("i", ANONYMOUS)
+
+    @pytest.mark.parametrize("text", ["{", "[" * 100_000, " " * 2**20 + "{}", '{"status": 1}'])
+    def test_malformed_record_is_read_once(
+        self,
+        deployment: Deployment,
+        registry: FileRegistry,
+        settled: None,
+        monkeypatch: pytest.MonkeyPatch,
+        text: str,
+    ) -> None:
+        path = deployment.record_path("i")
+        path.write_text(text)
+        with pytest.raises(MalformedImage) as first:
+            registry.get("i", ANONYMOUS)
+        monkeypatch.setattr(os, "open", lambda *args: pytest.fail("it is read again"))
+        for _ in range(3):
+            with pytest.raises(MalformedImage) as again:
+                registry.get("i", ANONYMOUS)
+            assert str(again.value) == str(first.value)
+            assert again.value.visibility == first.value.visibility
+        # An error that is raised again and again would keep the frames of each time.
+        assert len(again.traceback) == len(first.traceback) - 1
+        monkeypatch.undo()
+        path.write_text('{"status": "active"}')
+        assert registry.get("i", ANONYMOUS).status == "active"
 
     def test_is_no_file(self, deployment: Deployment, registry: FileRegistry) -> None:
         deployment.record_path("folder").mkdir()

@@ -22,7 +22,7 @@ def test_a_record_is_remembered_with_its_etag_until_another_takes_its_place() ->
     remembered.replace("key", "second", image(2))
     known = remembered.get("key")
     assert known is not None
-    assert (known.etag, known.image) == ("second", image(2))
+    assert (known.etag, known.found) == ("second", image(2))
     assert remembered.get("other") is None
 
 
