@@ -9,22 +9,29 @@ Images are at /glance/v1/images/{image_id} and at /v1/images/{image_id}: keep th
 way that you need.
 """
 
-from a2wsgi import WSGIMiddleware
+import contextlib
+
 from fastapi import FastAPI
 
-import imageapi
+import imageapi.asgi
 
-images = imageapi.ImageAPI(imageapi.load_config(["imageapi.conf"]))
+images = imageapi.asgi.Application(imageapi.load_config(["imageapi.conf"]))
 
 
-def identified(environ, start_response):
+async def identified(scope, receive, send):
     # From Starlette's AuthenticationMiddleware; None where nobody is logged in.
-    user = getattr(environ["asgi.scope"].get("user"), "username", None)
-    environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
-    return images(environ, start_response)
+    user = getattr(scope.get("user"), "username", None)
+    scope["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
+    await images(scope, receive, send)
 
 
-app = FastAPI()
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    yield
+    images.close()
+
+
+app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/")
@@ -32,7 +39,5 @@ def site():
     return "the site"
 
 
-# As many downloads run at once as there are workers.
-wsgi = WSGIMiddleware(identified, workers=8)
-app.mount("/glance", wsgi)
-app.mount("/v1", wsgi)
+app.mount("/glance", identified)
+app.mount("/v1", identified)

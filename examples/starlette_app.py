@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""imageapi with Starlette: under a prefix, and at /v1.
+"""imageapi with Starlette: under a prefix, and in front of the application.
 
 In a folder with an imageapi.conf:
 
@@ -9,27 +9,34 @@ Images are at /glance/v1/images/{image_id} and at /v1/images/{image_id}: keep th
 way that you need.
 """
 
-from a2wsgi import WSGIMiddleware
+import contextlib
+
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-import imageapi
+import imageapi.asgi
 
-images = imageapi.ImageAPI(imageapi.load_config(["imageapi.conf"]))
-
-
-def identified(environ, start_response):
-    # From Starlette's AuthenticationMiddleware; None where nobody is logged in.
-    user = getattr(environ["asgi.scope"].get("user"), "username", None)
-    environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
-    return images(environ, start_response)
+conf = imageapi.load_config(["imageapi.conf"])
+images = imageapi.asgi.Application(conf)
 
 
 async def site(request):
     return PlainTextResponse("the site")
 
 
-# As many downloads run at once as there are workers.
-wsgi = WSGIMiddleware(identified, workers=8)
-app = Starlette(routes=[Route("/", site), Mount("/glance", wsgi), Mount("/v1", wsgi)])
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    yield
+    images.close()
+
+
+routes = [Route("/", site), Mount("/glance", images)]
+in_front = imageapi.asgi.Middleware(Starlette(routes=routes, lifespan=lifespan), conf)
+
+
+async def app(scope, receive, send):
+    # From Starlette's AuthenticationMiddleware; None where nobody is logged in.
+    user = getattr(scope.get("user"), "username", None)
+    scope["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
+    await in_front(scope, receive, send)

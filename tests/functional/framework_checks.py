@@ -122,7 +122,10 @@ def _leaves(bench: Bench, served: Served, row: Row) -> None:
 
 def _broken_off(bench: Bench, served: Served, row: Row) -> None:
     """Corrupt and truncated data: fewer bytes than were announced, then the end."""
-    with served.asking(row.path + "corrupt") as response:
+    # Each row has its own: what was found wrong is refused for a minute.
+    image_id = f"corrupt-{ROWS.index(row)}"
+    bench.deployment.add(image_id, GIVEN, checksum="0" * 32)
+    with served.asking(row.path + image_id) as response:
         _is_broken(response, len(GIVEN))
     image_id = f"shrinks-{ROWS.index(row)}"
     bench.add_zeros(image_id)

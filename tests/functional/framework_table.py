@@ -17,7 +17,7 @@ from tests.functional.frameworks import ROWS, Bench, Row
 
 PAGE = ROOT / "docs" / "frameworks.md"
 
-SERVERS = ("gunicorn", "uvicorn", "a2wsgi")
+SERVERS = ("gunicorn", "uvicorn")
 
 
 class Outcomes:

@@ -59,16 +59,23 @@ WRONG = {
     ),
     ("FastAPI, under a prefix", "GET"): Change(
         "fastapi_app.py",
-        "WSGIMiddleware(identified, workers=8)",
-        '__import__("starlette.middleware.wsgi").middleware.wsgi.WSGIMiddleware(images)',
+        'app.mount("/glance", identified)',
+        """
+from starlette.middleware.wsgi import WSGIMiddleware
+
+app.mount("/glance", WSGIMiddleware(images.api))
+""",
+    ),
+    ("FastAPI, under a prefix", "caller"): Change(
+        "fastapi_app.py", 'app.mount("/glance", identified)', 'app.mount("/glance", images)'
     ),
     ("FastAPI, at /v1", "GET"): Change(
         "fastapi_app.py",
-        "app = FastAPI()",
+        "app = FastAPI(lifespan=lifespan)",
         """
 from starlette.middleware.gzip import GZipMiddleware
 
-app = FastAPI()
+app = FastAPI(lifespan=lifespan)
 app.add_middleware(GZipMiddleware)
 """,
     ),

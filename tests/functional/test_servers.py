@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every download on every WSGI server, and the page that tells how they went."""
+"""Every download on every server, and the page that tells how they went."""
 
 from collections.abc import Iterator
 

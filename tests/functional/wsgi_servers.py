@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WSGI servers that are tried, each started as its users would start it."""
+"""The servers that are tried, each started as its users would start it."""
 
 import os
 import shutil
@@ -20,6 +20,7 @@ from tests.functional.servers import BIN, free_port, running
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 APPLICATION = "imageapi.wsgi:application"
+ASGI_APPLICATION = "imageapi.asgi:application"
 
 WSGIREF = """\
 import sys
@@ -217,10 +218,29 @@ SERVERS = {
         by_command("cheroot", "--bind=127.0.0.1:PORT", "--threads=8", "--timeout=60", APPLICATION),
     ),
     "granian": Server(
-        f"granian {version('granian')}",
+        f"granian {version('granian')}, WSGI",
         by_command(
             *("granian", "--interface=wsgi", "--port=PORT", "--blocking-threads=8", APPLICATION)
         ),
+    ),
+    "gunicorn-asgi": Server(
+        f"{_GUNICORN}, `asgi`",
+        by_command(
+            *("gunicorn", "--bind=127.0.0.1:PORT", "--worker-class=asgi", _KEEP),
+            *("--no-control-socket", ASGI_APPLICATION),
+        ),
+    ),
+    "uvicorn": Server(
+        f"uvicorn {version('uvicorn')}",
+        by_command("uvicorn", "--port=PORT", "--timeout-keep-alive=60", ASGI_APPLICATION),
+    ),
+    "hypercorn": Server(
+        f"Hypercorn {version('hypercorn')}",
+        by_command("hypercorn", "--bind=127.0.0.1:PORT", _KEEP, ASGI_APPLICATION),
+    ),
+    "granian-asgi": Server(
+        f"granian {version('granian')}, ASGI",
+        by_command("granian", "--interface=asgi", "--port=PORT", ASGI_APPLICATION),
     ),
     "wsgiref": Server("wsgiref", by_command(sys.executable, "-c", WSGIREF, "PORT")),
     "nginx-gunicorn": Server(
