@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 # Of the descriptions; their images are the registry's to remember.
 _REMEMBERED_BYTES = 6 * 1024 * 1024
 
+# Versions of records whose notes were logged; each takes some 200 bytes.
+_MOST_NOTED = 10_000
+
 # What a header line takes besides its value's characters.
 _LINE_BYTES = 130
 
@@ -69,18 +72,28 @@ class Descriptions:
         self._known: FIFOCache[str, _Remembered] = FIFOCache(
             _REMEMBERED_BYTES, getsizeof=lambda remembered: remembered.weight
         )
+        # By their hashes: it outlasts what was made of the records by far.
+        self._noted: FIFOCache[int, None] = FIFOCache(_MOST_NOTED)
 
     def of(self, image: Image) -> Described:
         """The description of an image; what cannot be sent of it is logged, once."""
         with self._lock:
             known = self._known.get(image.id)
         if known is None or known.image() is not image:
-            known = self._new(image, known)
+            known = self._new(image)
         return Described(image, known.headers, Target(image), known.places)
 
-    def _new(self, image: Image, before: _Remembered | None) -> _Remembered:
+    def _is_new(self, image_id: str, lines: tuple[HeaderLine, ...]) -> bool:
+        """Whether what is noted of this version of a record has not been logged yet."""
+        version = hash((image_id, lines))
+        with self._lock:
+            is_new = version not in self._noted
+            self._noted[version] = None
+        return is_new
+
+    def _new(self, image: Image) -> _Remembered:
         headers = meta_headers(image, self._max_property_headers)
-        if before is None or before.headers != headers.lines:
+        if headers.notes and self._is_new(image.id, headers.lines):
             for note in headers.notes:
                 LOG.warning("image %r: %s", image.id, note)
         made = _Remembered(weakref.ref(image), headers.lines, places_of(image, self._stores))

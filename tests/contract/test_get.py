@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from imageapi.headers import meta_headers
 from imageapi.image import Image, Location
+from tests.deployment import Deployment, get
 from tests.memory import ADMIN, Memory, blobs_without, close
 
 FULL: dict[str, Any] = {
@@ -343,6 +344,30 @@ def test_property_that_is_too_long_is_left_out() -> None:
 
 
 @pytest.mark.wire("get-left-out")
+@pytest.mark.parametrize("field", ["name", "disk_format", "container_format", "owner"])
+def test_field_that_is_too_long_is_left_out(memory: Memory, field: str) -> None:
+    name = f"X-Image-Meta-{field.capitalize()}"
+    fields: dict[str, Any]
+    for text, length in [("x" * 8000, 8000), ("\u00e9" * 4000, 8000), ("x" * 8001, None)]:
+        fields = {field: text}
+        memory.put(b"data", **fields)
+        response = memory.get()
+        assert (response.status_code, response.body) == (200, b"data")
+        sent = response.headers.get(name)
+        assert (None if sent is None else len(sent)) == length
+    fields = {field: "\u00e9" * 4001}
+    memory.put(**fields)
+    assert name not in memory.get().headers
+    details = memory.get("/v1/images/i?format=json").json["images"][0]
+    assert details[field] == "\u00e9" * 4001
+
+
+@pytest.mark.wire("get-left-out")
+def test_property_whose_key_is_too_long_is_left_out() -> None:
+    assert property_lines(**{"k" * 255: "x", "l" * 256: "y"}) == [("K" + "k" * 254, "x")]
+
+
+@pytest.mark.wire("get-left-out")
 def test_of_keys_that_differ_by_case_the_first_by_code_point_is_sent() -> None:
     assert property_lines(key="lower", Key="title", KEY="upper") == [("Key", "upper")]
     assert property_lines(key="lower", KEY="x" * 8001) == []
@@ -381,6 +406,47 @@ def test_it_is_logged_once_an_image_and_version(
 
 
 @pytest.mark.wire("get-left-out")
+def test_ten_notes_are_logged_and_the_rest_counted(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may ask for an image has its notes written."""
+    memory.put(properties={f"{'k' * 300}{number:04} ": "x\n" * 1000 for number in range(2900)})
+    memory.get()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 11
+    assert lines[-1] == "image 'i': and 2890 more of this kind"
+    assert max(map(len, lines)) < 500
+
+
+@pytest.mark.wire("get-left-out")
+@pytest.mark.parametrize("count", [9, 10, 11])
+def test_no_note_is_lost(count: int) -> None:
+    image = Image(id="i", status="active", properties={f"k {n}": "" for n in range(count)})
+    notes = meta_headers(image, 70).notes
+    assert len(notes) == count
+    assert ("and 1 more of this kind" in notes) == (count == 11)
+
+
+@pytest.mark.wire("get-left-out")
+def test_notes_are_not_written_again_when_the_record_is_read_again(
+    deployment: Deployment, settled: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More records than are remembered, as often as somebody likes."""
+    large = {f"k{number:02}": "x" * 7500 for number in range(69)}
+    for number in range(20):
+        deployment.record(f"i{number}", name="\n", properties=large)
+    api = deployment.api()
+    for _ in range(3):
+        for number in range(20):
+            get(api, f"/v1/images/i{number}", method="HEAD")
+    assert len(caplog.records) == 20
+    caplog.clear()
+    deployment.record("i0", name="\n", properties={**large, "new": "x"})
+    get(api, "/v1/images/i0", method="HEAD")
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.wire("get-left-out")
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
@@ -404,6 +470,14 @@ def test_it_is_logged_once_an_image_and_version(
         (
             {"properties": {"k": "x" * 8001}},
             "property 'k' is left out: its value is over 8000 bytes",
+        ),
+        (
+            {"name": "x" * 8001},
+            "X-Image-Meta-Name is left out: its value is over 8000 bytes",
+        ),
+        (
+            {"properties": {"k" * 256: "x"}},
+            f"property '{'k' * 99} is left out: its key is over 255 characters",
         ),
         (
             {"properties": {"k": "x", "K": "y"}},

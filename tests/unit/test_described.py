@@ -75,6 +75,19 @@ def test_descriptions_are_remembered_in_bounded_memory(
     assert 1 <= sum(kept) <= 3
 
 
+def test_what_was_logged_is_remembered_in_bounded_memory(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(described, "_MOST_NOTED", 3)
+    few = Descriptions(memory.api.backends.stores, 70)
+    for number in (0, 1, 2, 0, 1, 2):
+        few.of(image(f"i{number}", name="\n"))
+    assert len(caplog.records) == 3
+    few.of(image("i3", name="\n"))
+    few.of(image("i0", name="\n"))
+    assert len(caplog.records) == 5
+
+
 def test_an_image_is_not_kept_from_going(descriptions: Descriptions) -> None:
     one = image("i")
     gone = weakref.ref(one)
@@ -86,6 +99,6 @@ def test_an_image_is_not_kept_from_going(descriptions: Descriptions) -> None:
 def test_an_image_too_large_to_be_remembered_is_described_all_the_same(
     descriptions: Descriptions,
 ) -> None:
-    one = image("i", name="x" * 30_000)
+    one = image("i", locations=(Location("memory:" + "x" * 30_000),))
     assert descriptions.of(one).image is one
     assert descriptions.of(one).headers is not descriptions.of(one).headers
