@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Download programs of others, as their users start them, and what they leave behind."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+from glanceclient import exc as glance_errors
+from glanceclient.v1.client import Client as GlanceClient
+
+# Where scripts/setup-clients puts what the machine itself lacks.
+FOLDER = Path(__file__).parents[2] / ".clients"
+
+# Longer than anything here takes, even on a busy machine.
+_TIMEOUT = 100
+
+# How often a client is started again that keeps what it has.
+_RESTARTS = 3
+
+
+class Left(NamedTuple):
+    """What a client left behind.
+
+    :ivar succeeded: whether it ended with status 0 in the end.
+    :ivar data: the file; None without one.
+    :ivar is_begun_only: whether the client itself says that the file is incomplete.
+    :ivar output: of the client, for the message of a failure.
+    """
+
+    succeeded: bool
+    data: bytes | None
+    is_begun_only: bool
+    output: str
+
+
+#: Downloads a URL to a file and comes back when the client has succeeded or given up.
+Download = Callable[[str, Path], Left]
+
+
+def program(name: str) -> str:
+    """The path of a program.
+
+    :raises RuntimeError: it is missing.
+    """
+    found = shutil.which(name, path=f"{FOLDER}/usr/bin:{os.environ['PATH']}")
+    if found is None:
+        raise RuntimeError(f"{name} is missing: run scripts/setup-clients")
+    return found
+
+
+def environ(folder: Path) -> Mapping[str, str]:
+    """Without this user's settings and proxies, and with the libraries from Debian's packages."""
+    libraries = [str(path) for path in (*FOLDER.glob("usr/lib/*-linux-gnu*"), FOLDER / "usr/lib")]
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LC_ALL": "C",
+        "LD_LIBRARY_PATH": ":".join(libraries),
+    }
+
+
+@contextmanager
+def started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A client that runs; killed where the block ends before it."""
+    process = subprocess.Popen(
+        [program(command[0]), *command[1:]],
+        cwd=folder,
+        env=environ(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(command: Sequence[str], folder: Path) -> tuple[int, str]:
+    """Run a client to its end; its exit status and what it printed."""
+    with started(command, folder) as process:
+        output, _ = process.communicate(timeout=_TIMEOUT)
+        return process.returncode, f"{' '.join(command)}\n{output[-2000:]}"
+
+
+# The commands; {url} and {name} stand for what is downloaded, and to which file.
+
+_CURL: tuple[str, ...] = ("curl", "--fail", "--silent", "--show-error", "--output", "{name}")
+_ARIA2: tuple[str, ...] = (
+    "aria2c",
+    "--no-conf",
+    "-x4",
+    "-s4",
+    "-k1M",
+    "--max-tries=3",
+    "--out={name}",
+)
+_ARIA2 += ("--summary-interval=0", "--console-log-level=warn")
+
+
+class Commands(NamedTuple):
+    """How a client is started at first, and how again where that ended with another status."""
+
+    first: Sequence[str]
+    again: Sequence[str] | None
+
+    @property
+    def resumed(self) -> "Commands":
+        """How it goes on with what it has."""
+        return Commands(self.again or self.first, self.again)
+
+    def lines(self, url: str, name: str) -> Iterator[list[str]]:
+        """One after the other, until one succeeds."""
+        again = [self.again] * _RESTARTS if self.again else []
+        for command in (self.first, *again):
+            yield [word.format(url=url, name=name) for word in command]
+
+
+COMMANDS: Mapping[str, Commands] = {
+    # It asks for the rest by itself, up to 20 times, here without a pause.
+    "wget": Commands(("wget", "--waitretry=0", "{url}"), None),
+    "wget -c": Commands(("wget", "--tries=1", "{url}"), ("wget", "-c", "--tries=1", "{url}")),
+    "curl -C -": Commands((*_CURL, "{url}"), (*_CURL, "-C", "-", "{url}")),
+    "curl --retry": Commands(
+        (*_CURL, "--retry", "2", "--retry-all-errors", "--retry-delay", "1", "{url}"), None
+    ),
+    "curl --retry -C -": Commands(
+        (*_CURL, "--retry", "2", "--retry-all-errors", "--retry-delay", "1", "-C", "-", "{url}"),
+        None,
+    ),
+    "aria2c": Commands((*_ARIA2, "{url}"), (*_ARIA2, "--continue=true", "{url}")),
+}
+
+
+def with_commands(commands: Commands, url: str, target: Path) -> Left:
+    """Start a client, and again while it fails and can go on."""
+    output = []
+    status = None
+    for line in commands.lines(url, target.name):
+        status, said = run(line, target.parent)
+        output.append(said)
+        if status == 0:
+            break
+    return left_of(target, status == 0, "\n".join(output))
+
+
+def left_of(target: Path, succeeded: bool, output: str) -> Left:
+    # aria2 makes the file as long as it will be, and notes beside it what is still missing.
+    is_begun_only = target.with_name(f"{target.name}.aria2").exists()
+    data = target.read_bytes() if target.exists() else None
+    return Left(succeeded, data, is_begun_only, output)
+
+
+def with_qemu_img(url: str, target: Path) -> Left:
+    """Copy a raw disk with ``qemu-img convert``."""
+    status, output = run(
+        ["qemu-img", "convert", "-f", "raw", "-O", "raw", url, target.name], target.parent
+    )
+    # The file is as long as the disk from the first.
+    left = left_of(target, status == 0, output)
+    return left._replace(is_begun_only=status != 0)
+
+
+def with_glanceclient(url: str, target: Path) -> Left:
+    """Download as glanceclient's users do, who write what its iterator gives."""
+    endpoint, _, image_id = url.partition("/v1/images/")
+    client = GlanceClient(endpoint, token="t")
+    try:
+        with target.open("wb") as file:
+            for chunk in client.images.data(image_id):
+                file.write(chunk)
+    except (requests.exceptions.RequestException, glance_errors.HTTPException, OSError) as error:
+        return left_of(target, False, repr(error))
+    return left_of(target, True, "")
+
+
+def downloads() -> Mapping[str, Download]:
+    """By the name of each client."""
+
+    def of(commands: Commands) -> Download:
+        return lambda url, target: with_commands(commands, url, target)
+
+    by_command = {name: of(commands) for name, commands in COMMANDS.items()}
+    return {**by_command, "qemu-img": with_qemu_img, "glanceclient": with_glanceclient}
