@@ -31,7 +31,8 @@ def add_image(
 ) -> Image:
     """Add an image.
 
-    :param image: its details; size, hashes and times are filled in.
+    :param image: its details; size, hashes and times are filled in. Files of one that is
+        not public can be read by their owner and group only.
     :param new: the data, read to its end.
     :returns: the image as it was recorded.
     :raises AddError: the id exists, a folder cannot be written to, or the data not be read.
@@ -41,7 +42,8 @@ def add_image(
         if os.path.lexists(path):
             raise AddError(f"image {image.id} exists already: {path}")
     try:
-        with _NewFile(data_path) as data, _NewFile(record_path) as record:
+        mode = 0o666 if image.is_public else 0o640
+        with _NewFile(data_path, mode) as data, _NewFile(record_path, mode) as record:
             while chunk := new.read(_CHUNK_SIZE):
                 data.write(chunk)
             image = new.complete(image)
@@ -63,8 +65,13 @@ class _NewFile:
     Once placed, it stays if it is kept, or the ``with`` block ends without an exception.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mode: int) -> None:
+        """Make the file.
+
+        :param mode: its permissions, of which the umask takes some away.
+        """
         self._path = path
+        self._mode = mode
         self._temporary: str | None = None
         self._is_kept = False
         self._folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -119,11 +126,11 @@ class _NewFile:
     def _open(self) -> int:
         folder = os.path.dirname(self._path)
         try:
-            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, self._mode)
         except OSError as error:
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
         # No image's file name holds a plus sign: it would be percent-encoded.
         self._temporary = os.path.join(folder, f".add+{secrets.token_hex(8)}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return os.open(self._temporary, flags, 0o666)
+        return os.open(self._temporary, flags, self._mode)

@@ -32,7 +32,7 @@ from imageapi.errors import (
 from imageapi.headers import meta_headers
 from imageapi.image import LONGEST_IMAGE_ID, Image, is_image_id
 from imageapi.places import NoPlace, Place, places_of
-from imageapi.text import CONTROL
+from imageapi.text import CONTROL, SURROGATE
 
 LOG = logging.getLogger(__name__)
 
@@ -83,13 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("add", help="add an image to folders, or to Swift")
     add.add_argument("file", metavar="FILE", help="the data; - for standard input")
     add.add_argument("--id", type=_image_id, help="default: a new UUID")
-    add.add_argument("--name")
-    add.add_argument("--disk-format", metavar="F", help="such as raw or qcow2")
-    add.add_argument("--container-format", metavar="F", help="such as bare or ovf")
+    add.add_argument("--name", type=_utf8)
+    add.add_argument("--disk-format", metavar="F", type=_utf8, help="such as raw or qcow2")
+    add.add_argument("--container-format", metavar="F", type=_utf8, help="such as bare or ovf")
     add.add_argument("--min-disk", metavar="G", type=_count, default=0, help="GiB")
     add.add_argument("--min-ram", metavar="M", type=_count, default=0, help="MiB")
-    add.add_argument("--private", action="store_true", help="not for everybody")
-    add.add_argument("--owner", metavar="P", help="the owning project's id")
+    add.add_argument("--private", action="store_true", help="not for everybody, nor its files")
+    add.add_argument("--owner", metavar="P", type=_utf8, help="the owning project's id")
     add.add_argument("--property", metavar="K=V", type=_property, action="append", default=[])
     add.set_defaults(run=_add)
 
@@ -310,8 +310,15 @@ def _image_id(text: str) -> str:
     )
 
 
+def _utf8(text: str) -> str:
+    """What no record could hold is refused; Python has such bytes as lone surrogates."""
+    if SURROGATE.search(text):
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is not UTF-8")
+    return text
+
+
 def _property(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
+    key, equals, value = _utf8(text).partition("=")
     if key and equals:
         return key, value
     raise argparse.ArgumentTypeError(f"{text!r} is not K=V")

@@ -20,7 +20,7 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
 
     :param files: paths; what a later file says holds.  None for oslo.config's
         usual places, such as /etc/imageapi/imageapi.conf, where a file need
-        not exist.
+        not exist. Options do not come from the environment (``OS_IMAGEAPI__...``).
     :raises ConfigurationError: a file cannot be read or parsed.
     """
     if isinstance(files, str):
@@ -32,7 +32,8 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
         where["default_config_dirs"] = []
     try:
         # The program's name would be that of whatever runs us.
-        conf([], project=PROJECT, prog=PROJECT, **where)
+        # From the environment, options would override these files without a word.
+        conf([], project=PROJECT, prog=PROJECT, use_env=False, **where)
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         told = told_by(error)
         raise ConfigurationError([f"the configuration cannot be read: {told}"]) from None

@@ -34,6 +34,8 @@ DELETED = frozenset({"deleted", "pending_delete"})
 # surrogates (what is not UTF-8) name no image.
 _NO_IMAGE_ID = re.compile(r"[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_HASH_NAME = re.compile(r"[\x20-\x7e]{0,100}")
+
 #: Bytes of UTF-8; so that a long one costs no registry and no search anything.
 LONGEST_IMAGE_ID = 255
 
@@ -128,8 +130,17 @@ class Image:
             raise MalformedImage("members must be a frozenset of project ids")
         if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
             raise MalformedImage("size must be a whole number, 0 or more, or None")
+        self._refuse_hashes()
         if self.status not in STATUSES:
             raise MalformedImage(f"status must be one of {', '.join(sorted(STATUSES))}")
+
+    def _refuse_hashes(self) -> None:
+        if not isinstance(self.checksum, str | None) or len(self.checksum or "") > 128:
+            raise MalformedImage("checksum must be a text of up to 128 characters, or None")
+        name = self.os_hash_algo
+        # Python's hashlib raises other errors for these than for a name that it does not know.
+        if name is not None and not (isinstance(name, str) and _HASH_NAME.fullmatch(name)):
+            raise MalformedImage("os_hash_algo must be the name of a hash, or None")
 
     @property
     def is_deleted(self) -> bool:

@@ -3,6 +3,7 @@
 
 import contextlib
 import importlib.metadata
+import itertools
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -48,8 +49,17 @@ class Loaded(Generic[B]):
     distribution: str
     backend: B
 
+    @property
+    def section(self) -> str:
+        """The section of its options."""
+        return _section(self.kind, self.name)
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
+
+
+def _section(kind: str, name: str) -> str:
+    return f"{opts.GROUP}_{kind}_{name}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
         stores = loader.load_all(_STORE, core.stores)
         policies = loader.load_all(_POLICY, [core.policy])
         _check_public_endpoint(core.public_endpoint, sections)
+        _check_that_records_stay_hidden(registries, stores, sections)
     sections.refuse_unknown_options()
     if sections.problems:
         _close([*registries, *stores, *policies])
@@ -138,6 +149,19 @@ def _check_public_endpoint(url: str, sections: Sections) -> None:
     except ValueError as error:
         problem = "public_endpoint: must be a URL such as https://images.example.com"
         sections.add_problem(opts.GROUP, f"{problem}: {error}")
+
+
+def _check_that_records_stay_hidden(
+    registries: Iterable[Loaded[RegistryBackend]],
+    stores: Iterable[Loaded[StoreBackend]],
+    sections: Sections,
+) -> None:
+    """No store may serve a registry's records as data: they may hold credentials."""
+    for registry, store in itertools.product(registries, stores):
+        cause = store.backend.exposes(registry.backend)
+        if cause:
+            told = f"the records of [{registry.section}] could be downloaded; separate the two"
+            sections.add_problem(store.section, f"{cause}, so {told}")
 
 
 class _Loader:
@@ -170,7 +194,7 @@ class _Loader:
         return None
 
     def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
-        group = f"{opts.GROUP}_{kind.name}_{spec.name}"
+        group = _section(kind.name, spec.name)
         self._sections.expect(group)
         found = self._find(kind, spec.driver)
         if found is None:

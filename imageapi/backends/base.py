@@ -137,6 +137,16 @@ class StoreBackend(Backend):
     #: RangeNotSupported for any other start or stop than the defaults.
     ranges: ClassVar[bool] = True
 
+    def exposes(self, registry: RegistryBackend) -> str:
+        """Whether the registry's records could be downloaded from this store as data.
+
+        Such a configuration is refused at start, since records hold what clients must
+        not see.
+
+        :returns: why, beginning with the option to change; empty where they cannot.
+        """
+        return ""
+
     @abstractmethod
     def locate(self, image_id: str) -> Location:
         """Where the data lies of a record that names no location.  No I/O."""

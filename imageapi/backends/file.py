@@ -2,7 +2,6 @@
 """Records and data in folders of this machine, or of a mounted file system."""
 
 import contextlib
-import errno
 import os
 import stat
 import threading
@@ -16,6 +15,7 @@ from oslo_config import cfg
 from imageapi import document
 from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
 from imageapi.backends.folder import (
+    NO_FILE,
     NOTHING_THERE,
     Identity,
     check_folder,
@@ -90,11 +90,13 @@ class FileRegistry(RegistryBackend):
         except KeyError:
             pass
         except OSError as error:
-            self._refuse(error)
+            self._refuse(path, error)
         try:
             return self._read(path, image_id)
+        except LocationRefused as error:
+            raise MalformedImage(str(error)) from None
         except OSError as error:
-            self._refuse(error)
+            self._refuse(path, error)
 
     def path(self, image_id: str) -> str:
         """Where the record of an image lies."""
@@ -105,7 +107,8 @@ class FileRegistry(RegistryBackend):
         return f"directory {self.directory}"
 
     def _read(self, path: str, image_id: str) -> Image:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # What os.stat() has said of a link that leads out is not believed, but asked anew.
+        descriptor = open_below(self.directory, path)
         try:
             status = os.fstat(descriptor)
             identity = Identity.of(status)
@@ -119,11 +122,13 @@ class FileRegistry(RegistryBackend):
                 self._remembered[path] = found
         return found.image()
 
-    def _refuse(self, error: OSError) -> NoReturn:
+    def _refuse(self, path: str, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
             raise ImageNotFound("no record") from None
+        if error.errno in NO_FILE:
+            raise MalformedImage(f"{path}: not a regular file") from None
         # A folder that is not mounted must not look as if no image existed.
-        raise BackendUnavailable(f"{error.filename}: {error.strerror}") from None
+        raise BackendUnavailable(f"{path}: {error.strerror}") from None
 
 
 def _found(
@@ -165,6 +170,14 @@ class FileStore(StoreBackend):
         self._chunk_size: int = conf.imageapi.chunk_size
         self._trusts_times: bool = conf[group].trust_times
         self._small_files = SmallFiles()
+
+    def exposes(self, registry: RegistryBackend) -> str:
+        if not isinstance(registry, FileRegistry):
+            return ""
+        store = os.path.realpath(self.directory)
+        if os.path.commonpath([store, os.path.realpath(registry.directory)]) != store:
+            return ""
+        return f"directory: the registry's folder {registry.directory} lies in {self.directory}"
 
     def path(self, image_id: str) -> str:
         """Where the data lies of an image whose record names no location."""
@@ -226,7 +239,7 @@ class FileStore(StoreBackend):
                 # The same answer as where something lies there.
                 raise LocationRefused(f"{path} is not below {self.directory}") from None
             raise DataNotFound(f"{path}: {error.strerror}") from None
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
+        if error.errno in NO_FILE:
             raise LocationRefused(f"{path}: not a regular file") from None
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
 

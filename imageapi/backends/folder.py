@@ -21,6 +21,9 @@ SETTLED_NS = 2_000_000_000
 # How a system says that there is no such file.
 NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
+# How it says that what is there cannot be opened as a file: a link to itself, a socket.
+NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
+
 # Names and paths in use are shorter; clients make up ids of any length.
 _LONGEST_REMEMBERED = 200
 

@@ -843,6 +843,14 @@ def test_image_of_wrong_types_cannot_be_made(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.wire("data-checksum")
+@pytest.mark.wire("registry-malformed")
+@pytest.mark.parametrize("name", ["md5\0", "\0", "\ud800", "md5\n", "\u00e9", "", "no-hash", "-"])
+def test_name_of_a_hash_that_there_cannot_be(deployment: Deployment, name: str) -> None:
+    deployment.add("i", b"data", os_hash_algo=name, os_hash_value="00")
+    assert asked(deployment.api()).status_code == 500
+
+
+@pytest.mark.wire("data-checksum")
 def test_half_an_os_hash_is_none(memory: Memory) -> None:
     memory.put(b"data", os_hash_algo="sha512")
     assert memory.get().body == b"data"

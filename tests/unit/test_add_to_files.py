@@ -3,6 +3,7 @@ import errno
 import hashlib
 import io
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def put(deployment: Deployment, source: Any, image_id: str = "i", **fields: Any)
     registry, store = api.backends.registry.backend, api.backends.stores[0].backend
     assert isinstance(registry, FileRegistry)
     assert isinstance(store, FileStore)
-    image = Image(id=image_id, status="queued", is_public=True, **fields)
+    image = Image(id=image_id, status="queued", **{"is_public": True, **fields})
     counted: list[int] = []
     added = add_image(registry, store, image, NewData(source, counted.append))
     assert sum(counted) == added.size
@@ -49,6 +50,25 @@ def files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
         monkeypatch.setattr(os, "open", open_without_tmpfile)
     return str(request.param)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("is_public", "umask", "mode"),
+    [(True, 0o022, 0o644), (True, 0, 0o666), (False, 0o022, 0o640), (False, 0, 0o640)],
+)
+@pytest.mark.parametrize("folder_mode", [0o755, 0o777])
+def test_private_images_are_not_for_everybody_on_the_machine(
+    deployment: Deployment, is_public: bool, umask: int, mode: int, folder_mode: int
+) -> None:
+    deployment.images.chmod(folder_mode)
+    before = os.umask(umask)
+    try:
+        put(deployment, io.BytesIO(DATA), is_public=is_public)
+    finally:
+        os.umask(before)
+    for path in (deployment.data_path("i"), deployment.record_path("i")):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 @pytest.mark.usefixtures("files")

@@ -3,6 +3,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -118,6 +119,14 @@ class TestAdd:
         [
             ["--id", "a/b"],
             ["--id", "detail"],
+            ["--id", "x" * 256],
+            ["--id", "\udcff"],
+            ["--name", "\udcff"],
+            ["--owner", "\udcff"],
+            ["--disk-format", "\udcff"],
+            ["--container-format", "\udcff"],
+            ["--property", "a=\udcff"],
+            ["--property", "\udcff=a"],
             ["--property", "a"],
             ["--property", "=b"],
             ["--min-ram", "-1"],
@@ -130,7 +139,19 @@ class TestAdd:
         with pytest.raises(SystemExit) as caught:
             run("add", os.devnull, *words)
         assert caught.value.code == 2
-        assert f"argument {words[0]}" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert f"argument {words[0]}" in told
+        assert ("is not UTF-8" in told) == ("\udcff" in words[1] and words[0] != "--id")
+
+    @pytest.mark.parametrize(("private", "mode"), [([], 0o644), (["--private"], 0o640)])
+    def test_modes(self, deployment: Deployment, run: Any, private: list[str], mode: int) -> None:
+        before = os.umask(0o022)
+        try:
+            assert run("add", os.devnull, "--id", "i", *private) == 0
+        finally:
+            os.umask(before)
+        for path in (deployment.data_path("i"), deployment.record_path("i")):
+            assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 class TestShow:
@@ -199,13 +220,13 @@ class TestCheck:
     ) -> None:
         deployment.configure(
             core="stores = fast:file, file",
-            more=f"[imageapi_store_fast]\ndirectory = {deployment.folder}",
+            more=f"[imageapi_store_fast]\ndirectory = {deployment.images}",
         )
         assert run("check") == 0
         of_ours = f"of imageapi {importlib.metadata.version('imageapi')}): ok"
         assert capsys.readouterr().out.splitlines() == [
             f"registry 'file' (driver 'file' {of_ours}, directory {deployment.registry}",
-            f"store 'fast' (driver 'file' {of_ours}, directory {deployment.folder}",
+            f"store 'fast' (driver 'file' {of_ours}, directory {deployment.images}",
             f"store 'file' (driver 'file' {of_ours}, directory {deployment.images}",
             f"policy 'rules' (driver 'rules' {of_ours}, the rules that are the defaults",
         ]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from imageapi import load_config
+from imageapi import load_config, opts
 from imageapi.errors import ConfigurationError
 
 
@@ -25,6 +25,19 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | str 
         load_config([path])
     # What is not UTF-8 is told without its file.
     assert str(path) in str(caught.value) or content == b"\xff"
+
+
+def test_no_option_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oslo.config would have it override the files, without a word."""
+    monkeypatch.setenv("OS_IMAGEAPI__VERIFY_CHECKSUM", "never")
+    path = tmp_path / "imageapi.conf"
+    path.write_text("[imageapi]\nverify_checksum = always\n")
+    for files in ([path], None):
+        conf = load_config(files)
+        conf.register_opts(opts.CORE, opts.GROUP)
+        assert conf.imageapi.verify_checksum == ("always" if files else "once")
 
 
 def test_one_path_instead_of_a_list() -> None:

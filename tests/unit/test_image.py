@@ -2,9 +2,11 @@
 import json
 import tracemalloc
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
+from imageapi.errors import MalformedImage
 from imageapi.image import Image, Location, is_image_id, weight_of
 
 SECRET_URL = "swift+https://acct:us%65r:pa/ss@host:8080/v1/c/o?temp_url_sig=s1g#frag"
@@ -56,6 +58,22 @@ def test_no_ids_of_these_characters(text: str) -> None:
 @pytest.mark.parametrize("text", ["a" * 256, "\u00e9" * 128, "\U0001f600" * 64, "<" * 64_000])
 def test_no_ids_of_over_255_bytes(text: str) -> None:
     assert not is_image_id(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"os_hash_algo": "sha\x00512"}, "os_hash_algo"),
+        ({"os_hash_algo": "\ud800"}, "os_hash_algo"),
+        ({"os_hash_algo": "sha512\n"}, "os_hash_algo"),
+        ({"os_hash_algo": b"sha512"}, "os_hash_algo"),
+        ({"checksum": "x" * 129}, "checksum"),
+        ({"checksum": b"x"}, "checksum"),
+    ],
+)
+def test_hash_that_is_none(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MalformedImage, match=f"^{reason} must be"):
+        Image(id="i", status="active", **fields)
 
 
 @pytest.mark.parametrize(

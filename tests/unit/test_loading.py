@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib
 import itertools
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -518,3 +519,63 @@ def test_close_goes_on_when_one_fails(
     backends.close()
     assert closed == [1]
     assert "registry 'file': closing it failed" in caplog.text
+
+
+FOLDERS = """
+[imageapi]
+registry = records:file
+stores = memory, first:file, data:file
+policy = visible
+[imageapi_registry_records]
+directory = {registry}
+[imageapi_store_first]
+directory = {folder}/first
+[imageapi_store_data]
+directory = {store}
+"""
+
+
+@pytest.mark.parametrize(
+    ("registry", "store", "is_refused"),
+    [
+        ("registry", "images", False),
+        ("images-of-another-name", "images", False),
+        ("images", "images", True),
+        ("images/", "images", True),
+        ("images/registry", "images", True),
+        ("images/a/../b/c", "images", True),
+        ("registry/../images/x", "images", True),
+        ("link", "images", True),
+        ("link/deeper", "images", True),
+        ("images/registry", "link-to-images", True),
+        ("images/out", "images", False),
+        ("registry", "registry/images", False),
+        ("registry", "/", True),
+    ],
+)
+def test_records_that_a_store_could_read_are_refused(
+    tmp_path: Path, registry: str, store: str, is_refused: bool
+) -> None:
+    """They hold the locations, and these may hold passwords."""
+    (tmp_path / "images" / "real").mkdir(parents=True)
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "link").symlink_to("images/real")
+    (tmp_path / "link-to-images").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "out").symlink_to(tmp_path / "registry")
+    text = FOLDERS.format(folder=tmp_path, registry=tmp_path / registry, store=tmp_path / store)
+    if not is_refused:
+        load(tmp_path, text).close()
+        return
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith("[imageapi_store_data] directory: ")
+    assert "[imageapi_registry_records]" in problem
+    assert os.path.abspath(tmp_path / registry) in problem
+
+
+def test_each_store_that_could_read_the_records_is_named(tmp_path: Path) -> None:
+    text = FOLDERS.format(folder=tmp_path, registry=f"{tmp_path}/first", store=tmp_path)
+    problems = problems_of(tmp_path, text)
+    assert [problem.partition(" ")[0] for problem in problems] == [
+        "[imageapi_store_first]",
+        "[imageapi_store_data]",
+    ]

@@ -235,10 +235,83 @@ class TestRegistry:
         path.write_text('{"status": "active"}')
         assert registry.get("i", ANONYMOUS).status == "active"
 
+    def test_links_within_its_folder(
+        self, deployment: Deployment, registry: FileRegistry, settled: None
+    ) -> None:
+        """As Kubernetes lays out a ConfigMap, whose change is that of one link."""
+        for number in ("1", "2"):
+            inner = deployment.registry / f"..{number}"
+            inner.mkdir()
+            (inner / "i.json").write_text(f'{{"status": "active", "name": "{number}"}}')
+        data = deployment.registry / "..data"
+        data.symlink_to("..1")
+        deployment.record_path("i").symlink_to("..data/i.json")
+        assert registry.get("i", ANONYMOUS).name == "1"
+        assert registry.get("i", ANONYMOUS) is registry.get("i", ANONYMOUS)
+        new = deployment.registry / "..new"
+        new.symlink_to("..2")
+        new.rename(data)
+        assert registry.get("i", ANONYMOUS).name == "2"
+
+    def test_its_folder_may_be_a_link(self, deployment: Deployment, registry: FileRegistry) -> None:
+        deployment.registry.rename(deployment.folder / "real")
+        deployment.registry.symlink_to("real")
+        deployment.record("i", name="found")
+        deployment.record_path("j").symlink_to("i.json")
+        for image_id in "ij":
+            assert registry.get(image_id, ANONYMOUS).name == "found"
+
+    @pytest.mark.parametrize("is_folder", [True, False])
+    def test_follows_no_link_out_of_its_folder(
+        self,
+        deployment: Deployment,
+        registry: FileRegistry,
+        settled: None,
+        is_folder: bool,
+    ) -> None:
+        outside = deployment.folder / "outside"
+        outside.mkdir()
+        (outside / "i.json").write_text('{"status": "active"}')
+        path = deployment.record_path("i")
+        if is_folder:
+            (deployment.registry / "..data").symlink_to(outside)
+            path.symlink_to("..data/i.json")
+        else:
+            path.symlink_to(outside / "i.json")
+        for _ in range(2):
+            with pytest.raises(MalformedImage, match="is not below") as caught:
+                registry.get("i", ANONYMOUS)
+            assert caught.value.visibility is None
+
+    def test_link_to_a_remembered_record_that_is_led_out_later(
+        self, deployment: Deployment, registry: FileRegistry, settled: None
+    ) -> None:
+        deployment.record("real", name="inside")
+        path = deployment.record_path("i")
+        path.symlink_to("real.json")
+        assert registry.get("i", ANONYMOUS).name == "inside"
+        outside = deployment.folder / "outside.json"
+        outside.write_text(deployment.record_path("real").read_text())
+        path.unlink()
+        path.symlink_to(outside)
+        with pytest.raises(MalformedImage, match="is not below"):
+            registry.get("i", ANONYMOUS)
+
+    def test_links_that_lead_nowhere(self, deployment: Deployment, registry: FileRegistry) -> None:
+        deployment.record_path("self").symlink_to("self.json")
+        with pytest.raises(MalformedImage, match="not a regular file"):
+            registry.get("self", ANONYMOUS)
+        deployment.record_path("nowhere").symlink_to("nothing.json")
+        with pytest.raises(ImageNotFound):
+            registry.get("nowhere", ANONYMOUS)
+
     def test_is_no_file(self, deployment: Deployment, registry: FileRegistry) -> None:
         deployment.record_path("folder").mkdir()
         os.mkfifo(deployment.record_path("fifo"))
-        for image_id in ("folder", "fifo"):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(deployment.record_path("socket")))
+        listener.close()
+        for image_id in ("folder", "fifo", "socket"):
             with pytest.raises(MalformedImage, match="not a regular file"):
                 registry.get(image_id, ANONYMOUS)
 
