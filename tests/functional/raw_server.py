@@ -60,7 +60,7 @@ class RawServer:
         """What an answer does that hangs; cut short when the server is stopped."""
         self._stopping.wait(seconds)
 
-    def has_connections(self, count: int, within: float = 5) -> bool:
+    def has_connections(self, count: int, within: float = 60) -> bool:
         """Whether so many connections are open, or will be soon."""
         deadline = time.monotonic() + within
         with self._changed:

@@ -4,7 +4,6 @@
 import contextlib
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,6 @@ def make() -> Iterator[Make]:
     def make(answer: Answer, **options: Any) -> tuple[HTTPRegistry, RawServer]:
         server = RawServer(answer)
         server.__enter__()
-        options = {"read_timeout": 0.3, "connect_timeout": 0.3, **options}
         made.append((build(HTTPRegistry, endpoint=f"{server.url}/records", **options), server))
         return made[-1]
 
@@ -206,21 +204,23 @@ def test_malformed_record_is_parsed_once(
     assert statuses == [200, 304, 304]
 
 
+# Whatever is late on a busy machine ends in the same way.
+SHORT = 0.3
+
+
 def times_out(registry: HTTPRegistry) -> None:
-    """Ask; the answer must not come in time, nor keep us much longer."""
-    began = time.monotonic()
+    """Ask; the answer does not come in time, and its server does not end it."""
     with pytest.raises(BackendUnavailable, match="in time"):
         registry.get("i", ANONYMOUS)
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("length", [10**6, 10**12])
 def test_body_that_does_not_come(make: Make, length: int) -> None:
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode())
-        return closed_by_client(connection, 30) and False
+        return closed_by_client(connection, 60) and False
 
-    registry, _ = make(answer)
+    registry, _ = make(answer, read_timeout=SHORT)
     times_out(registry)
 
 
@@ -231,10 +231,10 @@ def test_body_that_drips(make: Make) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _ in range(1000):
             connection.sendall(b" ")
-            server.waits(0.02)
+            server.waits(0.05)
         return False
 
-    registry, server = make(answer)
+    registry, server = make(answer, read_timeout=SHORT)
     times_out(registry)
 
 
@@ -248,12 +248,11 @@ def test_answer_that_drips_where_nobody_looks(make: Make, framing: str) -> None:
             body = json.dumps(SEED).encode()
             sent += b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
         connection.sendall(sent)
-        for _ in range(200):
+        while True:
             connection.sendall(b"X: y\r\n")
             server.waits(0.05)
-        return False
 
-    registry, server = make(answer)
+    registry, server = make(answer, read_timeout=SHORT)
     times_out(registry)
 
 
@@ -393,9 +392,7 @@ def test_record_that_is_too_large_to_be_remembered(
 ) -> None:
     monkeypatch.setattr(remembered_records, "_REMEMBERED_BYTES", 50_000)
     properties: Any = {"x": [{} for _ in range(1000)]}
-    registry, server = make(
-        answering({"status": "active", "properties": properties}, ETag='"e"'), read_timeout=20
-    )
+    registry, server = make(answering({"status": "active", "properties": properties}, ETag='"e"'))
     for _ in range(2):
         assert registry.get("i", ANONYMOUS).status == "active"
     assert "if-none-match" not in server.requests[1].headers
