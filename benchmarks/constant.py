@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A WSGI application that always gives the same answer: what imageapi is held against.
+"""Applications that always give the same answer: what imageapi is held against.
 
-``python -m benchmarks.constant PORT THREADS`` serves it with gunicorn, run
-just as imageapi runs it.  uWSGI calls `application` itself.
+``python -m benchmarks.constant PORT`` serves the one for ASGI with gunicorn, run
+just as ``imageapi serve`` runs imageapi.  uWSGI calls `application`, for WSGI.
 """
 
 import json
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from imageapi import ImageAPI
+from imageapi.asgi import Application
+from imageapi.scope import Receive, Scope, Send
 from imageapi.serve import Server, settings_for
 
 #: The environment variable that names the file of the answer.
@@ -37,15 +38,42 @@ def write_answer(file: Path, headers: list[tuple[str, str]], body: bytes) -> Non
 
 def application() -> WSGIApplication:
     """The application with the answer of the file that the environment names."""
+    return constant(*_answer())
+
+
+def _answer() -> tuple[list[tuple[str, str]], bytes]:
     answer = json.loads(Path(os.environ[ANSWER]).read_text())
     headers = [(name, value) for name, value in answer["headers"]]
-    return constant(headers, answer["body"].encode("latin-1"))
+    return headers, answer["body"].encode("latin-1")
 
 
-def _serve(port: str, threads: str) -> None:
+class ConstantASGI:
+    """The same answer as an ASGI application, without a thread."""
+
+    def __init__(self) -> None:
+        headers, self._body = _answer()
+        self._headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            for event in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{event}.complete"})
+            return
+        body = b"" if scope["method"] == "HEAD" else self._body
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def close(self) -> None:
+        """It has nothing to close; the server asks for it."""
+
+
+def _serve(port: str) -> None:
     # The server is typed for the one application that it has; it takes any.
-    build = cast(Callable[[], ImageAPI], application)
-    Server(build, settings_for("127.0.0.1", int(port), 1, int(threads))).run()
+    build = cast(Callable[[], Application], ConstantASGI)
+    Server(build, settings_for("127.0.0.1", int(port), 1)).run()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ _PATIENCE = 60.0
 _BUFFER_SIZE = 1024 * 1024
 
 _OK = b"HTTP/1.1 200 "
-_LENGTH = b"\r\nContent-Length: "
+_LENGTH = b"\r\ncontent-length: "  # as names of headers go, in any case
 _BLANK_LINE = b"\r\n\r\n"
 
 
@@ -200,7 +200,7 @@ def _receive_head(sock: socket.socket, size: int) -> int:
 
 def _checked_length(answer: bytes, size: int | None) -> int:
     """The Content-Length of an answer that begins as it should."""
-    start = answer.find(_LENGTH) + len(_LENGTH)
+    start = answer.lower().find(_LENGTH) + len(_LENGTH)
     length = answer[start : answer.find(b"\r\n", start)]
     if not answer.startswith(_OK) or not length.isdigit() or size not in (None, int(length)):
         raise WrongAnswer(f"the server answered {answer[:80]!r}")

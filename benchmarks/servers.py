@@ -13,12 +13,10 @@ from benchmarks.constant import ANSWER, write_answer
 from imageapi.config import ENVIRONMENT_VARIABLE
 from tests.functional.servers import BIN, connection, free_port, running
 
-#: gunicorn with threads, as ``imageapi serve`` runs it.
+#: gunicorn with its ``asgi`` worker, as ``imageapi serve`` runs it.
 GUNICORN = "gunicorn"
 #: uWSGI with threads and kept-alive connections.
 UWSGI = "uwsgi"
-
-_GUNICORN_THREADS = 8
 
 # uWSGI keeps a thread busy with a kept-alive connection, so there must be as
 # many as there are connections.
@@ -67,13 +65,12 @@ class Served(NamedTuple):
 def imageapi(server: str, config_file: Path) -> Iterator[Served]:
     """imageapi over a configuration.
 
-    :param server: the WSGI server, by its name here.
+    :param server: by its name here.
     """
     port = free_port()
     environ = {ENVIRONMENT_VARIABLE: str(config_file)}
     if server == GUNICORN:
-        command = [str(BIN / "imageapi"), "serve"]
-        command += ["--port", str(port), "--threads", str(_GUNICORN_THREADS)]
+        command = [str(BIN / "imageapi"), "serve", "--port", str(port)]
     else:
         command = _uwsgi(port, "imageapi.wsgi:application")
     with running(command, port, config_file.parent / "server.log", environ) as process:
@@ -82,7 +79,7 @@ def imageapi(server: str, config_file: Path) -> Iterator[Served]:
 
 @contextmanager
 def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Served]:
-    """The answer that another server gives, as a constant, in the same WSGI server.
+    """The answer that another server gives, as a constant, in the same server.
 
     :param model: the server whose answer it is.
     :param path: what it is asked for.
@@ -93,7 +90,7 @@ def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Se
     port = free_port()
     environ = {ANSWER: str(answer), "PYTHONPATH": str(_ROOT)}
     if server == GUNICORN:
-        command = [sys.executable, "-m", "benchmarks.constant", str(port), str(_GUNICORN_THREADS)]
+        command = [sys.executable, "-m", "benchmarks.constant", str(port)]
     else:
         command = _uwsgi(port, "benchmarks.constant:application()")
     with running(command, port, folder / "constant.log", environ) as process:

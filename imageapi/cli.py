@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from imageapi import add_to_files, demo, loading
 from imageapi.adding import AddError, NewData
-from imageapi.api import ImageAPI
+from imageapi.asgi import THREADS, Application
 from imageapi.backends.file import FileRegistry, FileStore
 from imageapi.caller import Caller
 from imageapi.config import ENVIRONMENT_VARIABLE, files_from_environment, load_config
@@ -77,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=_port, default=9292, help="default: %(default)s")
     serve.add_argument("--workers", type=_positive, default=1, help="processes (%(default)s)")
-    serve.add_argument("--threads", type=_positive, default=8, help="of each (%(default)s)")
+    serve.add_argument(
+        "--threads",
+        type=_positive,
+        default=THREADS,
+        help="of each, that read data; a client that reads slowly holds none (%(default)s)",
+    )
     serve.set_defaults(run=_serve)
 
     add = commands.add_parser("add", help="add an image to folders, or to Swift")
@@ -115,10 +120,10 @@ def _serve(options: argparse.Namespace) -> int:
     except ImportError:
         raise ImageAPIError("serve needs gunicorn: pip install 'imageapi[server]'") from None
 
-    def build() -> ImageAPI:
-        return ImageAPI(_load_config(options))
+    def build() -> Application:
+        return Application(_load_config(options), threads=options.threads)
 
-    Server(build, settings_for(options.host, options.port, options.workers, options.threads)).run()
+    Server(build, settings_for(options.host, options.port, options.workers)).run()
     return 0
 
 

@@ -45,9 +45,7 @@ DATA = {"large": os.urandom(1_000_000), "small": os.urandom(300_000)}
 
 #: As docs/production.md has them for so many clients.
 SERVERS: dict[str, Callable[[Deployment], AbstractContextManager[Running]]] = {
-    "serve": by_command(
-        *("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT", "--threads=2100")
-    ),
+    "serve": by_command(*("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT")),
     "gevent": gunicorn("--worker-class=gevent", "--workers=1", "--worker-connections=3000"),
 }
 
@@ -147,7 +145,8 @@ class Client:
         if not end:
             return b""
         lines = self._head.split(b"\r\n")
-        if lines[0] != b"HTTP/1.1 200 OK" or b"Content-Length: %d" % len(self._data) not in lines:
+        length = b"content-length: %d" % len(self._data)
+        if lines[0] != b"HTTP/1.1 200 OK" or length not in map(bytes.lower, lines):
             raise self._broken(f"answered with {self._head!r}")
         self._head, self._position = b"", 0
         return body

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import BinaryIO, NamedTuple
 
+from urllib3 import HTTPHeaderDict
+
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2}) ([\x20-\x7e]+)\r\n")
 _HEADER_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ((?:\S(?:.*\S)?)?)\r\n")
 _LENGTH = re.compile(r"0|[1-9][0-9]*", re.ASCII)
@@ -18,7 +20,8 @@ _TIMEOUT = 60
 class Answer(NamedTuple):
     """What came over the connection.
 
-    :ivar headers: in the order they came, as names that come once only.
+    :ivar headers: in the order they came, as names that come once only; found by
+        their names in any case.
     :ivar connection: ``open`` when a next request on it was answered, right
         after the end of this answer; else ``closed``.
     """
@@ -57,12 +60,12 @@ def _read_head(stream: BinaryIO) -> tuple[int, Mapping[str, str]]:
     line = stream.readline().decode("ascii")
     status = _STATUS_LINE.fullmatch(line)
     assert status is not None, f"no status line: {line!r}"
-    headers: dict[str, str] = {}
+    headers = HTTPHeaderDict()
     while (line := stream.readline().decode("utf-8")) != "\r\n":
         header = _HEADER_LINE.fullmatch(line)
         assert header is not None, f"no header line: {line!r}"
         name, value = header.groups()
-        assert name.lower() not in map(str.lower, headers), f"{name} came twice"
+        assert name not in headers, f"{name} came twice"
         headers[name] = value
     return int(status[1]), headers
 

@@ -7,8 +7,10 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from tests.deployment import Deployment
@@ -42,21 +44,19 @@ def test_a_client_does_not_choose_where_it_is_mounted(deployment: Deployment, na
 
 IMPATIENT = """
 import sys
-from imageapi import cli, serve
-serve.HEAD_SECONDS = 0.5
+from imageapi import cli, worker
+worker.HEAD_SECONDS = 0.5
 sys.exit(cli.main(sys.argv[1:]))
 """
 
 
 @contextlib.contextmanager
-def impatient(
-    deployment: Deployment, threads: int, clients: int
-) -> Iterator[tuple[int, list[socket.socket]]]:
+def impatient(deployment: Deployment, clients: int) -> Iterator[tuple[int, list[socket.socket]]]:
     """A server with an image that waits half a second for heads, and connections to it."""
     deployment.add("i", b"data")
     port = free_port()
     command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
-    command += ["serve", "--threads", str(threads), "--port", str(port)]
+    command += ["serve", "--threads", "1", "--port", str(port)]
     log = deployment.folder / "server.log"
     with running(command, port, log), contextlib.ExitStack() as open_sockets:
         yield (
@@ -70,9 +70,9 @@ def impatient(
 
 
 @pytest.mark.parametrize("drips", [False, True])
-def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> None:
+def test_half_a_request_is_closed(deployment: Deployment, drips: bool) -> None:
     """Such as that of a scanner, which speaks TLS to every port and waits."""
-    with impatient(deployment, threads=2, clients=4) as (port, halves):
+    with impatient(deployment, clients=4) as (port, halves):
         for half in halves:
             half.sendall(b"\x16\x03\x01\x02\x00" if not drips else b"GET /")
         stop = threading.Event()
@@ -88,9 +88,8 @@ def test_half_a_request_holds_no_thread(deployment: Deployment, drips: bool) -> 
             dripping.join()
 
 
-def test_silent_clients_hold_no_thread(deployment: Deployment) -> None:
-    """Of which each would hold one for gunicorn's five seconds, and the next ones after it."""
-    with impatient(deployment, threads=1, clients=20) as (port, silent):
+def test_silent_clients_are_closed(deployment: Deployment) -> None:
+    with impatient(deployment, clients=20) as (port, silent):
         with connection(port) as client:
             client.request("GET", "/v1/images/i")
             assert client.getresponse().read() == b"data"
@@ -99,8 +98,8 @@ def test_silent_clients_hold_no_thread(deployment: Deployment) -> None:
 
 PATIENT = """
 import sys
-from imageapi import cli, serve
-serve.HEAD_SECONDS = serve.STOP_SECONDS = 3600
+from imageapi import cli, serve, worker
+worker.HEAD_SECONDS = serve.STOP_SECONDS = 3600
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -123,32 +122,104 @@ def test_a_silent_client_keeps_no_worker_from_leaving(deployment: Deployment) ->
 
 
 def test_more_clients_than_open_files(deployment: Deployment) -> None:
-    """Of which gunicorn's worker would die, and break off all that it sends."""
+    """By default, where the limit may be raised."""
     deployment.add("i", b"data")
-    port = free_port()
-    serve = f"{BIN}/imageapi --config-file {deployment.config_file} serve --port {port}"
-    command = ["sh", "-c", f"ulimit -Sn 100; exec {serve}"]
-    log = deployment.folder / "server.log"
-    with running(command, port, log), contextlib.ExitStack() as open_sockets:
+    with limited(deployment, "ulimit -Sn 100") as port, contextlib.ExitStack() as open_sockets:
         for _ in range(200):
             open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
-        with connection(port) as client:
-            client.request("GET", "/v1/images/i")
-            assert client.getresponse().read() == b"data"
-    assert "Too many open files" not in log.read_text()
+        assert get(port) == (200, b"data")
+
+
+@contextlib.contextmanager
+def limited(deployment: Deployment, limit: str) -> Iterator[int]:
+    """A server with a limit of open files, which it must not meet; yields its port."""
+    port = free_port()
+    serve = f"{BIN}/imageapi --config-file {deployment.config_file} serve --port {port}"
+    log = deployment.folder / "server.log"
+    with running(["sh", "-c", f"{limit}; exec {serve}"], port, log):
+        yield port
+    for word in ("Too many open files", "out of system resource", "Traceback", "Booting worker"):
+        assert log.read_text().count(word) == (word == "Booting worker")
+
+
+def get(port: int, image_id: str = "i") -> tuple[int, bytes]:
+    with connection(port) as client:
+        client.request("GET", f"/v1/images/{image_id}")
+        response = client.getresponse()
+        return response.status, response.read()
+
+
+def test_silent_clients_make_room_where_the_limit_is_low(deployment: Deployment) -> None:
+    """It may not be raised: those that wait longest are closed."""
+    deployment.add("i", b"data")
+    with limited(deployment, "ulimit -n 128") as port, contextlib.ExitStack() as open_sockets:
+        silent = [
+            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(100)
+        ]
+        assert get(port) == (200, b"data")
+        assert silent[0].recv(1) == b""
+    assert "may open 128 files" in (deployment.folder / "server.log").read_text()
+
+
+def test_too_many_downloads_are_answered_with_503(deployment: Deployment) -> None:
+    deployment.add("i", b"data")
+    deployment.add("big", DATA * 10)
+    with limited(deployment, "ulimit -n 128") as port, contextlib.ExitStack() as open_sockets:
+        downloads = []
+        for _ in range(40):
+            client = open_sockets.enter_context(connection(port))
+            client.connect()
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.request("GET", "/v1/images/big")
+            try:
+                downloads.append(client.getresponse())
+            except ConnectionError:  # the answer can be lost, since the request was not read
+                break
+            if downloads[-1].status == 503:
+                break
+        *begun, refused = downloads
+        assert {response.status for response in begun} == {200}
+        assert len(begun) >= 10
+        assert refused.status == 503
+        assert refused.getheader("Retry-After") == "30"
+        # Those that run are not touched, and one that ends makes room.
+        assert begun[0].read() == DATA * 10
+        assert get(port) == (200, b"data")
+        assert begun[1].read() == DATA * 10
 
 
 def test_too_few_open_files(deployment: Deployment) -> None:
+    with limited(deployment, "ulimit -n 90") as port:
+        assert get(port, "absent")[0] == 404
+    assert "holds 3 connections instead of" in (deployment.folder / "server.log").read_text()
+
+
+def test_answers_that_nobody_reads_are_not_piled_up(deployment: Deployment) -> None:
+    """Requests are read no faster than their answers, also where those have no body."""
+    deployment.add("i", b"data", properties={"long": "x" * 4000})
+    # The answers to all of them would be 200 MiB and more.
+    heads = b"HEAD /v1/images/i HTTP/1.1\r\nHost: h\r\n\r\n" * 50_000
     port = free_port()
-    serve = f"{BIN}/imageapi --config-file {deployment.config_file} serve --port {port}"
-    log = deployment.folder / "server.log"
-    with (
-        running(["sh", "-c", f"ulimit -n 100; exec {serve}"], port, log),
-        connection(port) as client,
-    ):
-        client.request("GET", "/v1/images/absent")
-        assert client.getresponse().status == 404
-    assert "may open 100 files" in log.read_text()
+    command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file)]
+    command += ["serve", "--port", str(port)]
+    with running(command, port, deployment.folder / "server.log") as process:
+        assert get(port) == (200, b"data")
+        (worker,) = psutil.Process(process.pid).children()
+        before = worker.memory_info().rss
+        with socket.create_connection(("127.0.0.1", port), 5) as sock:
+            with contextlib.suppress(TimeoutError):
+                sock.sendall(heads)
+            _wait_until_idle(worker)
+            assert worker.memory_info().rss < before + 50 * 2**20
+            assert get(port) == (200, b"data")
+
+
+def _wait_until_idle(process: psutil.Process) -> None:
+    used, before = process.cpu_times().user, -1.0
+    while used - before > 0.1:
+        time.sleep(1)
+        before, used = used, process.cpu_times().user
 
 
 def _drip(halves: list[socket.socket], stop: threading.Event) -> None:

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process that serves: gunicorn's ``asgi`` worker, and the bounds that it lacks.
+
+All that overrides gunicorn's worker is here.  The first process, which starts and
+replaces workers, is in `serve`.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers.gasgi import ASGIWorker
+
+#: In seconds: how long a client may take until its whole head is there; and how long
+#: it may still begin with a request once the worker ends.
+HEAD_SECONDS = 20.0
+LINGER_SECONDS = 2.0
+
+#: How many connections are accepted before the loop counts them.
+ACCEPTED_AT_ONCE = 8
+
+# How often a worker that ends shows the first process that it lives, in seconds.
+_BEAT_SECONDS = 1.0
+
+# By which a worker is told to end.
+ENDS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
+
+
+class Worker(ASGIWorker):
+    """Holds no more connections than ``worker_connections``, and ends in peace."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Those that are open, the oldest first.
+        self._connections: dict[Connection, None] = {}
+
+    def _setup_event_loop(self) -> None:
+        self.loop = _Loop(lambda: Connection(self), self.cfg.backlog)
+        asyncio.set_event_loop(self.loop)
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+
+    def admit(self, connection: "Connection") -> None:
+        """Count a new connection; one that waits makes room where they are too many."""
+        self._connections[connection] = None
+        if len(self._connections) > self.cfg.worker_connections:
+            waiting = next((one for one in self._connections if one.is_waiting), None)
+            if waiting is not None:
+                waiting.end()
+            else:
+                connection.refuse()
+
+    def forget(self, connection: "Connection") -> None:
+        """Count a connection no longer."""
+        self._connections.pop(connection, None)
+
+    async def _shutdown(self) -> None:
+        # gunicorn waits for all connections, also for those without a request; and
+        # meanwhile shows no sign of life, for which the first process kills.
+        self.loop.call_later(LINGER_SECONDS, self._end_waiting)
+        beating = self.loop.create_task(self._beat())
+        try:
+            await super()._shutdown()  # type: ignore[misc]  # not in the stubs
+        finally:
+            beating.cancel()
+
+    def _end_waiting(self) -> None:
+        for connection in list(self._connections):
+            if connection.is_waiting:
+                connection.end()
+
+    async def _beat(self) -> None:
+        while True:
+            self.notify()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+
+class Connection(ASGIProtocol):
+    """gunicorn's, but its first head is waited for no longer than `HEAD_SECONDS`."""
+
+    worker: Worker
+
+    # What is gunicorn's own, and in no stubs.
+    _awaiting_request: bool
+    _closed: bool
+    _flow_control: Any
+    _keepalive_timeout: Callable[[], None]
+    _send_error_response: Callable[[int, str, tuple[tuple[str, str], ...]], None]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is being answered, nor is one there to be."""
+        return self._awaiting_request and not self._closed
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # gunicorn cancels it when a head is there, and sets it again after the answer,
+        # to its ``keepalive``.
+        self._keepalive_handle = self.worker.loop.call_later(HEAD_SECONDS, self.end)
+        self.worker.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.worker.forget(self)
+        super().connection_lost(exc)
+
+    async def _serve_http_request(self, *args: Any) -> Any:
+        keepalive = await super()._serve_http_request(*args)  # type: ignore[misc]  # not in the stubs
+        # Where an answer has no body gunicorn does not wait until it is sent: a client
+        # that asks on and reads nothing would have it remember them all.
+        if self._flow_control.write_paused:
+            await self._flow_control.drain()
+        return keepalive
+
+    def end(self) -> None:
+        """Close it, as it waits for nothing that is worth it."""
+        self.worker.forget(self)
+        self._keepalive_timeout()
+
+    def refuse(self) -> None:
+        """Answer that there are too many, and close it."""
+        self._send_error_response(503, "Too many connections.", (("Retry-After", "30"),))
+        self.end()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Makes the server that gunicorn asks for with our connections, a few at a time."""
+
+    def __init__(self, connect: Callable[[], Connection], backlog: int) -> None:
+        super().__init__()
+        self._connect = connect
+        self._listen_backlog = backlog
+
+    async def create_server(self, *_: Any, **given: Any) -> Any:
+        server = await super().create_server(self._connect, backlog=ACCEPTED_AT_ONCE, **given)
+        # asyncio has one number for how many it accepts at once and how many the
+        # system may keep for it.
+        given["sock"].listen(self._listen_backlog)
+        return server
