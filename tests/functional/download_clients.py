@@ -19,6 +19,9 @@ FOLDER = Path(__file__).parents[2] / ".clients"
 # Longer than anything here takes, even on a busy machine.
 _TIMEOUT = 100
 
+# Now and then qemu-img waits for ever after a read that failed: then it is killed.
+_QEMU_TIMEOUT = 40
+
 # How often a client is started again that keeps what it has.
 _RESTARTS = 3
 
@@ -84,10 +87,10 @@ def started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[
         process.communicate()
 
 
-def run(command: Sequence[str], folder: Path) -> tuple[int, str]:
+def run(command: Sequence[str], folder: Path, timeout: float = _TIMEOUT) -> tuple[int, str]:
     """Run a client to its end; its exit status and what it printed."""
     with started(command, folder) as process:
-        output, _ = process.communicate(timeout=_TIMEOUT)
+        output, _ = process.communicate(timeout=timeout)
         return process.returncode, f"{' '.join(command)}\n{output[-2000:]}"
 
 
@@ -161,12 +164,13 @@ def left_of(target: Path, succeeded: bool, output: str) -> Left:
 
 def with_qemu_img(url: str, target: Path) -> Left:
     """Copy a raw disk with ``qemu-img convert``."""
-    status, output = run(
-        ["qemu-img", "convert", "-f", "raw", "-O", "raw", url, target.name], target.parent
-    )
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "raw", url, target.name]
+    try:
+        status, output = run(command, target.parent, _QEMU_TIMEOUT)
+    except subprocess.TimeoutExpired as hanging:
+        status, output = None, str(hanging)
     # The file is as long as the disk from the first.
-    left = left_of(target, status == 0, output)
-    return left._replace(is_begun_only=status != 0)
+    return left_of(target, status == 0, output)._replace(is_begun_only=status != 0)
 
 
 def with_glanceclient(url: str, target: Path) -> Left:
