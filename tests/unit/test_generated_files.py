@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/generate makes is what the repository has."""
+"""What scripts/generate makes is what the repository has, and bounds have reasons."""
 
+import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +25,17 @@ def test_is_fresh(tmp_path: Path, generator: str, name: str) -> None:
     command = [str(BIN / generator), "--namespace", "imageapi", "--output-file", str(made)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert made.read_text() == (ROOT / "etc" / name).read_text(), "run scripts/generate"
+
+
+def test_each_lower_bound_has_a_reason() -> None:
+    """In CONTRIBUTING.md, Pins: by name and number, so that a raised one is explained anew."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    lines.append(re.findall('requires = \\["(.*)"\\]', (ROOT / "pyproject.toml").read_text())[0])
+    bounds = [re.fullmatch("(.+)>=(.+)", bound) for text in lines for bound in text.split()]
+    pins = (ROOT / "CONTRIBUTING.md").read_text().partition("## Pins")[2]
+    reasons = "\n".join(re.findall(r"^\| (.+?) \|", pins, re.MULTILINE))
+    told = dict(re.findall(r"([A-Za-z0-9.-]+) ([0-9.]+)", reasons))
+    assert told == {bound[1]: bound[2] for bound in bounds if bound}
+    assert None not in bounds
