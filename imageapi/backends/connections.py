@@ -14,6 +14,7 @@ import io
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
@@ -132,7 +133,9 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._received = _Received(sock)
+        self._lock = threading.Lock()
         self._is_being_read = False
+        self._is_to_close = False
         super().__init__(cast(socket.socket, self._received), *args, **kwargs)
 
     def read(self, amt: int | None = None) -> bytes:
@@ -155,11 +158,13 @@ class _Response(http.client.HTTPResponse):
         return data
 
     def close(self) -> None:
-        if self._is_being_read:
-            # Another thread waits for data: it is woken, and closes this.
-            self._received.shut()
-        else:
-            super().close()
+        with self._lock:
+            if self._is_being_read:
+                # Another thread waits for data: it is woken, and closes this.
+                self._is_to_close = True
+                self._received.shut()
+                return
+        super().close()
 
     def begin(self) -> None:
         try:
@@ -179,11 +184,16 @@ class _Response(http.client.HTTPResponse):
 
     @contextlib.contextmanager
     def _being_read(self) -> Iterator[None]:
-        self._is_being_read = True
+        with self._lock:
+            self._is_being_read = True
         try:
             yield
         finally:
-            self._is_being_read = False
+            with self._lock:
+                self._is_being_read = False
+            if self._is_to_close:
+                # Even where the data came just then, and the thread asks for no more.
+                super().close()
 
     def _refuse_malformed(self) -> None:
         """urllib3 would log it, with the URL, and go on."""

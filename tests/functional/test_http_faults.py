@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import webob
 
@@ -1052,6 +1053,45 @@ def test_blob_that_another_thread_closes(front: Any) -> None:
     assert isinstance(ended[0], BackendError | StopIteration)
     with pytest.raises((BackendError, StopIteration)):
         next(blob)
+
+
+def test_blob_that_another_thread_closes_as_data_comes(
+    front: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that reads gets its data, and reads no more; the socket is closed all the same."""
+    one = front(sending(WHOLE_HEAD + DATA[:CHUNK]))
+    store = one.api.backends.stores[0].backend
+    blob = store.open(store.locate("i"), caller=MEMBER)
+    received, closed = threading.Event(), threading.Event()
+    receive = connections._Received._receive_into
+
+    def receive_and_wait(self: Any, buffer: Any) -> int:
+        count = receive(self, buffer)
+        received.set()
+        assert closed.wait(TIMEOUT)
+        return count
+
+    monkeypatch.setattr(connections._Received, "_receive_into", receive_and_wait)
+    chunks: list[bytes] = []
+    thread = threading.Thread(target=lambda: chunks.append(next(blob)))
+    thread.start()
+    assert received.wait(TIMEOUT)
+    blob.close()
+    closed.set()
+    thread.join(TIMEOUT)
+    assert DATA.startswith(chunks[0])
+    own = psutil.Process().net_connections("tcp")
+    assert not [to for to in own if to.raddr and to.raddr.port == one.server.port]
+
+
+def sending(data: bytes) -> Answer:
+    """Sends this, and waits for the client to leave."""
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        connection.sendall(data)
+        return closed_by_client(connection, TIMEOUT) and False
+
+    return answer
 
 
 def receives(thread: threading.Thread) -> bool:
