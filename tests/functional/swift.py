@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Swift: a proxy, and an account, a container and an object server, on one device."""
 
-import gc
 import getpass
 import hashlib
 import json
@@ -137,11 +136,12 @@ class Swift:
             "SWIFT_TEST_TOKENS_REVOKED": str(self.folder / "revoked"),
             "EVENTLET_NO_GREENDNS": "yes",
         }
-        stack = self._running[kind] = ExitStack()
+        stack = ExitStack()
         log = self.folder / f"{kind}.log"
         self.processes[kind] = stack.enter_context(
             running([*command, "--verbose"], self.ports[kind], log, environ, self.folder)
         )
+        self._running[kind] = stack
 
     def stop(self, kind: str) -> None:
         """Kill one server, as it is; all its connections break."""
@@ -216,8 +216,6 @@ def running_swift(folder: Path, keystone: str = "") -> Iterator[Swift]:
         yield swift
     finally:
         swift.close()
-        # What swiftclient leaves open must not be missed by a later test that counts.
-        gc.collect()
 
 
 def upload_slo(
