@@ -30,4 +30,4 @@ class Effort:
 
 
 FULL = Effort(rounds=7, restarts=3, seconds=1.5, calls=4000, records=100_000, size_mib=1024)
-QUICK = Effort(rounds=2, restarts=1, seconds=0.2, calls=200, records=500, size_mib=32)
+QUICK = Effort(rounds=1, restarts=1, seconds=0.05, calls=50, records=500, size_mib=32)
