@@ -2,7 +2,7 @@
 """Other servers with the same two images: imageapi is held against them, and asks them."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,16 +96,15 @@ def _made(folder: Path) -> Path:
 
 
 def _upload_to_swift(swift: Swift, deployment: Deployment) -> None:
-    client = swift.client()
-    for container in ("records", "images"):
-        # Everybody may read it, so that what asks straight needs no token.
-        client.put_container(container, headers={"X-Container-Read": ".r:*"})
-    for image_id in (SMALL_ID, LARGE_ID):
-        record = deployment.record_path(image_id).read_text()
-        client.put_object("records", f"{image_id}.json", record)
-        with deployment.data_path(image_id).open("rb") as data:
-            client.put_object("images", image_id, data)
-    client.close()
+    with closing(swift.client()) as client:
+        for container in ("records", "images"):
+            # Everybody may read it, so that what asks straight needs no token.
+            client.put_container(container, headers={"X-Container-Read": ".r:*"})
+        for image_id in (SMALL_ID, LARGE_ID):
+            record = deployment.record_path(image_id).read_text()
+            client.put_object("records", f"{image_id}.json", record)
+            with deployment.data_path(image_id).open("rb") as data:
+                client.put_object("images", image_id, data)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,11 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
 @pytest.fixture
 def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
     """Writes a configuration, and empties Swift before."""
-    client = swift.client()
-    for container in ("records", "images", "images_segments"):
-        client.put_container(container)
-        for entry in client.get_container(container)[1]:
-            client.delete_object(container, entry["name"])
-    client.close()
+    with closing(swift.client()) as client:
+        for container in ("records", "images", "images_segments"):
+            client.put_container(container)
+            for entry in client.get_container(container)[1]:
+                client.delete_object(container, entry["name"])
 
     def write(segment_size: int = MIB, **cloud: Any) -> Path:
         path = tmp_path / "imageapi.conf"
@@ -57,14 +57,12 @@ def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
 
 def objects(swift: Swift) -> list[str]:
     """The paths of all there are."""
-    client = swift.client()
-    found = [
-        f"{container}/{entry['name']}"
-        for container in ("records", "images", "images_segments")
-        for entry in client.get_container(container)[1]
-    ]
-    client.close()
-    return found
+    with closing(swift.client()) as client:
+        return [
+            f"{container}/{entry['name']}"
+            for container in ("records", "images", "images_segments")
+            for entry in client.get_container(container)[1]
+        ]
 
 
 def command(config: Path, *words: str, **how: Any) -> "subprocess.Popen[bytes]":
@@ -116,10 +114,9 @@ def test_pipe(swift: Swift, configured: Any, data: bytes) -> None:
     with_show = [str(BIN / "imageapi"), "--config-file", str(config), "show", "i"]
     shown = subprocess.run(with_show, check=True, capture_output=True, text=True, timeout=60)
     assert f"{len(data)} bytes" in shown.stdout
-    client = swift.client()
-    assert client.get_object("images", data_name(swift))[1] == data
-    record = json.loads(client.get_object("records", "i.json")[1])
-    client.close()
+    with closing(swift.client()) as client:
+        assert client.get_object("images", data_name(swift))[1] == data
+        record = json.loads(client.get_object("records", "i.json")[1])
     assert record["images"][0]["checksum"] == hashlib.md5(data).hexdigest()
 
 
@@ -136,27 +133,25 @@ def data_name(swift: Swift) -> str:
 
 def test_id_that_exists(swift: Swift, configured: Any, tmp_path: Path) -> None:
     config = configured()
-    client = swift.client()
-    client.put_object("records", "i.json", b"other")
-    (tmp_path / "disk.raw").write_bytes(DATA)
-    status, said = finish(command(config, str(tmp_path / "disk.raw")))
-    assert (status, "exists already" in said) == (1, True)
-    assert objects(swift) == ["records/i.json"]
-    assert client.get_object("records", "i.json")[1] == b"other"
-    client.close()
+    with closing(swift.client()) as client:
+        client.put_object("records", "i.json", b"other")
+        (tmp_path / "disk.raw").write_bytes(DATA)
+        status, said = finish(command(config, str(tmp_path / "disk.raw")))
+        assert (status, "exists already" in said) == (1, True)
+        assert objects(swift) == ["records/i.json"]
+        assert client.get_object("records", "i.json")[1] == b"other"
 
 
 def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any) -> None:
     """Nothing of the other's is overwritten, or taken away."""
     process = begun(configured(), 3 * MIB)
     wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
-    client = swift.client()
-    client.put_object("records", "i.json", b"other")
-    status, said = finish(process, b"end")
-    assert (status, "exists already" in said) == (1, True)
-    assert objects(swift) == ["records/i.json"]
-    assert client.get_object("records", "i.json")[1] == b"other"
-    client.close()
+    with closing(swift.client()) as client:
+        client.put_object("records", "i.json", b"other")
+        status, said = finish(process, b"end")
+        assert (status, "exists already" in said) == (1, True)
+        assert objects(swift) == ["records/i.json"]
+        assert client.get_object("records", "i.json")[1] == b"other"
 
 
 @pytest.mark.parametrize("segment_size", [4 * MIB, MIB], ids=["plain", "large"])
@@ -187,24 +182,23 @@ def test_an_answer_to_the_record_that_does_not_come(
 ) -> None:
     """It may be there all the same, and is ours; or somebody else's is there."""
     api, registry, store = backends(configured())
-    client = swift.client()
-    real = registry.account.request
+    with closing(swift.client()) as client:
+        real = registry.account.request
 
-    def lose(method: str, path: str, headers: Any, body: Any = None, query: str = "") -> Any:
-        if method != "PUT":
-            return real(method, path, headers, body, query)
-        if others:
-            client.put_object("records", "i.json", others)
-        else:
-            real(method, path, headers, body, query)
-        raise BackendUnavailable("no answer")
+        def lose(method: str, path: str, headers: Any, body: Any = None, query: str = "") -> Any:
+            if method != "PUT":
+                return real(method, path, headers, body, query)
+            if others:
+                client.put_object("records", "i.json", others)
+            else:
+                real(method, path, headers, body, query)[0].close()
+            raise BackendUnavailable("no answer")
 
-    monkeypatch.setattr(registry.account, "request", lose)
-    new = NewData(io.BytesIO(b"data"), lambda _: None)
-    with pytest.raises(AddError, match="image i: no answer"):
-        add_image(registry, store, Image(id="i", status="queued"), new)
-    assert objects(swift) == left
-    client.close()
+        monkeypatch.setattr(registry.account, "request", lose)
+        new = NewData(io.BytesIO(b"data"), lambda _: None)
+        with pytest.raises(AddError, match="image i: no answer"):
+            add_image(registry, store, Image(id="i", status="queued"), new)
+        assert objects(swift) == left
     api.close()
 
 
@@ -313,11 +307,10 @@ def test_who_may_not(swift: Swift, configured: Any, cloud: dict[str, str], told:
 
 def test_a_writer_who_may_not_make_containers(swift: Swift, configured: Any) -> None:
     """ACLs of three containers are enough."""
-    client = swift.client()
-    for container in ("records", "images", "images_segments"):
-        acl = {"X-Container-Read": "acme:writer", "X-Container-Write": "acme:writer"}
-        client.post_container(container, acl)
-    client.close()
+    with closing(swift.client()) as client:
+        for container in ("records", "images", "images_segments"):
+            acl = {"X-Container-Read": "acme:writer", "X-Container-Write": "acme:writer"}
+            client.post_container(container, acl)
     config = configured(username="acme:writer")
     assert finish(command(config, "-", stdin=subprocess.PIPE), b"data") == (0, "")
     assert len(objects(swift)) == 3

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,11 +83,11 @@ def upload(identity: Keystone, url: str) -> None:
     )
     record = {"status": "active", "is_public": True, "size": len(DATA)}
     record["checksum"] = hashlib.md5(DATA).hexdigest()
-    for container in ("records", "images"):
-        client.put_container(container)
-    client.put_object("records", "i.json", json.dumps(record))
-    client.put_object("images", "i", DATA)
-    client.close()
+    with closing(client):
+        for container in ("records", "images"):
+            client.put_container(container)
+        client.put_object("records", "i.json", json.dumps(record))
+        client.put_object("images", "i", DATA)
 
 
 class Served(NamedTuple):

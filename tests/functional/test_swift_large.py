@@ -4,6 +4,7 @@
 import hashlib
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,17 +33,16 @@ def data() -> Iterator[bytes]:
 def test_large_image(tmp_path: Path) -> None:
     (tmp_path / "swift").mkdir()
     with running_swift(tmp_path / "swift") as swift:
-        client = swift.client()
-        for container in ("records", "images"):
-            client.put_container(container)
-        config = tmp_path / "imageapi.conf"
-        config.write_text(configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
-        md5 = add(config)
-        (data,) = client.get_container("images")[1]
-        head = client.head_object("images", data["name"])
-        assert head["x-static-large-object"] == "True"
-        assert len(client.get_container("images_segments")[1]) == 4
-        client.close()
+        with closing(swift.client()) as client:
+            for container in ("records", "images"):
+                client.put_container(container)
+            config = tmp_path / "imageapi.conf"
+            config.write_text(configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
+            md5 = add(config)
+            (data,) = client.get_container("images")[1]
+            head = client.head_object("images", data["name"])
+            assert head["x-static-large-object"] == "True"
+            assert len(client.get_container("images_segments")[1]) == 4
         with serving(config) as port:
             image = Client(f"http://127.0.0.1:{port}", token="t").images.get("large")
             assert (image.size, image.checksum) == (SIZE, md5)

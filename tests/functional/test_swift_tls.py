@@ -2,6 +2,7 @@
 """A real Swift behind TLS: the login and the data trust the same certificates."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +42,8 @@ class Tls(NamedTuple):
             given = {"endpoint_override": given["endpoint_override"], **options}
         store = build(SwiftStore, container="images", **given)
         try:
-            return b"".join(store.open(store.locate("i"), caller=ANONYMOUS))
+            with closing(store.open(store.locate("i"), caller=ANONYMOUS)) as blob:
+                return b"".join(blob)
         finally:
             store.close()
 
@@ -55,10 +57,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
     state = tmp_path_factory.mktemp("nginx")
     with running_swift(tmp_path_factory.mktemp("swift")) as swift:
-        client = swift.client()
-        client.put_container("images")
-        client.put_object("images", "i", DATA)
-        client.close()
+        with closing(swift.client()) as client:
+            client.put_container("images")
+            client.put_object("images", "i", DATA)
         server = SERVER.format(certificate=certificate, swift=swift.url)
         with nginx(folder, state, server=server, tls=True) as port:
             url = f"https://localhost:{port}"

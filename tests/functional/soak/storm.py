@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,10 +164,9 @@ class World:
         self.nginx.start()
         for kind in ("account", "container", "object", "proxy"):
             self.swift.start(kind)
-        client = self.swift.client()
-        for container in ("records", "images"):
-            client.put_container(container)
-        client.close()
+        with closing(self.swift.client()) as client:
+            for container in ("records", "images"):
+                client.put_container(container)
 
     def close(self) -> None:
         self.nginx.close()
