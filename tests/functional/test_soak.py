@@ -22,3 +22,4 @@ def test_no_complete_wrong_body(tmp_path: Path) -> None:
     assert outcomes["complete"] > 50
     for outcome in ("broken off", "refused", "left", "part", "resumed", "head", "not modified"):
         assert outcomes[outcome], outcome
+    assert outcomes["put together"] > 20

@@ -8,12 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import NamedTuple
 
 from tests.functional.soak.history import Fact, History
 from tests.functional.soak.images import SIZES, Changing
-from tests.functional.soak.judge import Answer, Asked, Wrong, judge, version_of
+from tests.functional.soak.judge import Answer, Asked, Wrong, judge, judge_file, version_of
 
 # No answer takes that long, whatever is tried again meanwhile.
 _TIMEOUT = 60
@@ -51,6 +52,32 @@ class Begun(NamedTuple):
         return self.hasher.hexdigest()
 
 
+class Pieces:
+    """A file that a client appends to, as wget does.
+
+    :ivar answers: of which it has bytes, or the one that says that it has all.
+    :ivar is_complete: whether the client takes it for the image.
+    """
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.answers: list[Answer] = []
+        self.is_complete = False
+
+    def take(self, asked: Asked, answer: Answer) -> None:
+        """Append what is new in an answer."""
+        if answer.status == 416:
+            self.is_complete = True
+        elif answer.status in (200, 206):
+            # Where the range was ignored, wget passes over what it has.
+            known = 0 if answer.status == 206 else len(self.body)
+            self.body += answer.body[known:]
+            self.is_complete = answer.is_complete
+        else:
+            return
+        self.answers.append(answer)
+
+
 class Report:
     """What came of it all; safe in threads."""
 
@@ -77,6 +104,10 @@ class Report:
         for (_, outcome), count in self.answers.items():
             total[outcome] += count
         return total
+
+
+#: Does something with an answer, as the facts are.
+Keep = Callable[[Changing, Asked, Answer, frozenset[Fact]], None]
 
 
 class Client:
@@ -137,6 +168,52 @@ class Client:
         stop = self._random.choice([None, start + self._random.randrange(1, SIZES[-1])])
         self._ask(image, Asked(start=start, stop=stop), Pace(pause=self._pause()))
 
+    def as_wget_does(self, image: Changing) -> None:
+        """Download, and ask for the rest, without If-Range, as often as that ends early."""
+        file = Pieces()
+        for _ in range(self._random.randrange(2, 7)):
+            leaves = self._random.choice([None, None, self._random.randrange(SIZES[-1])])
+            asked = Asked(start=len(file.body)) if file.body else Asked()
+            file.take(asked, self._answer(image, asked, Pace(leaves, self._pause())))
+            if file.is_complete:
+                self._judge_file(image, bytes(file.body), file.answers)
+                return
+
+    def as_aria2_does(self, image: Changing) -> None:
+        """Ask for several parts at once, again for those that fail, and put them together."""
+        size = image.version.size
+        count = self._random.randrange(2, 6)
+        step = size // count + 1
+        left = [Asked(start=at, stop=min(at + step, size)) for at in range(0, size, step)]
+        parts: dict[int, Answer] = {}
+        for _ in range(3):
+            with ThreadPoolExecutor(len(left)) as pool:
+                answers = list(pool.map(lambda asked: self._answer(image, asked, Pace()), left))
+            for asked, answer in zip(left, answers, strict=True):
+                if answer.is_complete and answer.size_of_all == size:
+                    parts[asked.start or 0] = answer
+            left = [asked for asked in left if asked.start not in parts]
+            if not left:
+                body = b"".join(parts[start].body for start in sorted(parts))
+                self._judge_file(image, body, list(parts.values()))
+                return
+
+    def _judge_file(self, image: Changing, file: bytes, answers: Sequence[Answer]) -> None:
+        since = min(answer.since for answer in answers)
+        until = max(answer.until for answer in answers)
+        facts = image.history.between(since, until)
+        try:
+            outcome = judge_file(file, answers, facts)
+        except Wrong as error:
+            told = f"{error}\n  image: {image.id}, {len(file)} bytes, {since:.3f} to {until:.3f}"
+            told += "".join(
+                f"\n  {one.status} {one.headers.get('etag')}"
+                f" {one.headers.get('content-range')}: {len(one.body)} bytes, {one.since:.3f}"
+                for one in answers
+            )
+            raise Wrong(f"{told}\n  facts: {sorted(map(str, facts))}") from None
+        self._report.answered(image.kind, outcome, None)
+
     def its_head(self, image: Changing) -> None:
         self._ask(image, Asked("HEAD"), Pace())
 
@@ -150,18 +227,26 @@ class Client:
     # One request.
 
     def _ask(self, image: Changing, asked: Asked, pace: Pace) -> None:
+        """Ask, and keep what came, to go on with it."""
+        self._answer(image, asked, pace, self._keep)
+
+    def _answer(
+        self, image: Changing, asked: Asked, pace: Pace, keep: Keep | None = None
+    ) -> Answer:
+        """Ask, and judge the answer."""
         with image.being_read():
             answer = fetch(self._port, image.id, asked, pace)
         facts = self._facts(image, answer)
         try:
             outcome = judge(asked, answer, facts)
-            if answer.status in (200, 206) and asked.method == "GET":
-                self._keep(image, asked, answer, facts)
+            if keep is not None and answer.status in (200, 206) and asked.method == "GET":
+                keep(image, asked, answer, facts)
         except Wrong as error:
             raise Wrong(_told(error, image, asked, answer, facts)) from None
         self._report.answered(image.kind, outcome, answer.status)
         if outcome == "refused":
             time.sleep(self._random.uniform(0, 0.3))
+        return answer
 
     def _facts(self, image: Changing, answer: Answer) -> frozenset[Fact]:
         histories = [image.history, *(self._servers[name] for name in image.servers)]
@@ -192,8 +277,10 @@ _WAYS: Sequence[Callable[[Client, Changing], None]] = (
     Client.a_part,
     Client.its_head,
     Client.if_it_is_another,
+    Client.as_wget_does,
+    Client.as_aria2_does,
 )
-_WEIGHTS = (6, 2, 3, 3, 1, 1)
+_WEIGHTS = (6, 2, 3, 3, 1, 1, 4, 2)
 
 
 def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Answer:

@@ -49,6 +49,10 @@ def _digest(version: Version, algorithm: str) -> str:
 #: status, ``broken``, or ``blurred``, where parts may be of other bytes.
 Fact = Version | str
 
+#: That data becomes other data at the same name: a client that asks before and after it
+#: may hold bytes of both.
+CHANGED = "changed"
+
 
 @dataclass(eq=False)
 class Span:

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from random import Random
 
-from tests.functional.soak.history import Fact, History, Span, Version
+from tests.functional.soak.history import CHANGED, Fact, History, Span, Version
 from tests.functional.soak.keepers import Container, Folder, Keeper
 
 # The largest is larger than all that lies between a server's disk and its client.
@@ -240,8 +240,15 @@ class Untidy(Changing):
         self._around.records.remove(f"{self.id}.json")
         self._data.remove(self.id)
 
+    @contextmanager
+    def _changing_data(self) -> Iterator[None]:
+        """The bytes at its name become others until the block ends."""
+        with self.history.during(CHANGED):
+            yield
+
     def _put(self, version: Version) -> None:
-        self._data.put(self.id, version.data)
+        with self._changing_data():
+            self._data.put(self.id, version.data)
 
     def _locations(self, version: Version) -> list[str]:
         return [self._data.location(self.id)]
@@ -262,7 +269,8 @@ class Untidy(Changing):
 
     def _remove_data(self) -> None:
         with self.history.during(*DAMAGED):
-            self._data.remove(self.id)
+            with self._changing_data():
+                self._data.remove(self.id)
             self._dwell()
             self._put(self.version)
 
@@ -308,9 +316,13 @@ class UntidyFile(Untidy):
     def _truncate(self) -> None:
         self._settle()
         with self.history.during(*DAMAGED):
-            os.truncate(self._path, self._random.randrange(self.version.size))
+            self._cut()
             self._dwell()
             self._put(self.version)
+
+    def _cut(self) -> None:
+        with self._changing_data():
+            os.truncate(self._path, self._random.randrange(self.version.size))
 
     def _truncate_and_replace(self) -> None:
         """Put other data of the same size there, while the truncated file is still read."""
@@ -318,14 +330,14 @@ class UntidyFile(Untidy):
         self._number += 1
         version = Version(self.id, self._number, self.version.size)
         with self.history.during(*DAMAGED):
-            os.truncate(self._path, self._random.randrange(self.version.size))
+            self._cut()
             self._put(version)
             self._show(version)
 
     def _append(self) -> None:
         self._settle()
         with self.history.during(*DAMAGED):
-            with self._path.open("ab") as file:
+            with self._changing_data(), self._path.open("ab") as file:
                 file.write(b"more")
             self._dwell()
             self._put(self.version)
@@ -349,7 +361,10 @@ class UntidyFile(Untidy):
             self._write_over(self._other())
             self._dwell()
             self._write_over(self.version)
+            self._dwell()
             self._outlast_readers()
+            # Where a version is made of that time alone, it is still known as a wrong one.
+            self._put(self.version)
 
     def _outlast_readers(self) -> None:
         """Leave the name to a file whose time was set back, as long as it is being read.
@@ -367,7 +382,7 @@ class UntidyFile(Untidy):
         """In some pieces, so that readers see some of them."""
         before = self._path.stat()
         piece = version.size // 8 + 1
-        with self._path.open("r+b", buffering=0) as file:
+        with self._changing_data(), self._path.open("r+b", buffering=0) as file:
             for start in range(0, version.size, piece):
                 file.write(version.data[start : start + piece])
                 time.sleep(self._random.uniform(0, 0.02))
@@ -390,11 +405,14 @@ class UntidyDynamic(Untidy):
 
     def _segments_first(self) -> None:
         self._settle()
-        self._data_first()
+        # Swift may take a while to list new segments.
+        with self._changing_data():
+            self._data_first()
 
     def _segments_last(self) -> None:
         self._settle()
-        self._record_first()
+        with self._changing_data():
+            self._record_first()
 
     def create(self) -> None:
         super().create()

@@ -2,10 +2,10 @@
 """Whether an answer is one that there may be, by what was so while it was asked for."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.functional.soak.history import Fact, Version
+from tests.functional.soak.history import CHANGED, Fact, Version
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -58,6 +58,12 @@ class Answer:
     since: float
     until: float
 
+    @property
+    def size_of_all(self) -> int | None:
+        """How long the image is of which this is a part; None where it is no part."""
+        match = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
+        return int(match[3]) if self.status == 206 and match else None
+
 
 Facts = frozenset[Fact]
 
@@ -86,6 +92,28 @@ def version_of(answer: Answer, facts: Facts) -> Version:
     size = answer.headers.get("x-image-meta-size", str(version.size))
     _demand(size == str(version.size), "X-Image-Meta-Size is of another version")
     return version
+
+
+def judge_file(file: bytes, answers: Sequence[Answer], facts: Facts) -> str:
+    """Call a file by a word that a client has put together and takes for complete.
+
+    Where neither record nor data changed meanwhile it must be a version that was right.  Where
+    one did, the file may begin with bytes of one version and end with those of another: the
+    client sends no If-Range and compares no checksum, so no server can prevent that.
+
+    :param answers: all whose bytes it has, and a 416 that said that it has all.
+    :param facts: all that was so from the first request to the end of the last answer.
+    :raises Wrong: there may be no such file.
+    """
+    versions = {fact for fact in facts if isinstance(fact, Version)}
+    if any(file == version.data for version in versions):
+        return "put together"
+    tags = {answer.headers["etag"] for answer in answers if answer.status != 416}
+    # A 416 has no Etag: it can be of any record that there was.
+    says_only_416 = any(answer.status == 416 for answer in answers) and len(versions) > 1
+    is_changed = len(tags) > 1 or says_only_416 or CHANGED in facts
+    _demand(is_changed, "A WRONG FILE of several answers, though neither record nor data changed")
+    return "of two versions"
 
 
 def _whole(asked: Asked, answer: Answer, facts: Facts) -> str:
