@@ -204,8 +204,7 @@ class Body:
             if not is_right:
                 raise WrongHash(
                     f"the data's {self._checksum.algorithm} is {digest},"
-                    f" not {self._checksum.digest} as its record says",
-                    is_part=self._start > 0,
+                    f" not {self._checksum.digest} as its record says"
                 )
         self._complete = True
         self.close()

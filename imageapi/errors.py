@@ -113,15 +113,7 @@ class DataMismatch(BackendError):
 
 
 class WrongHash(DataMismatch):
-    """The data does not have the hash that the image's record gives.
-
-    :ivar is_part: whether the request asks for a part that does not begin at the first
-        byte.  Such a client may hold earlier bytes of this very data.
-    """
-
-    def __init__(self, message: str, *, is_part: bool) -> None:
-        self.is_part = is_part
-        super().__init__(message)
+    """The data does not have the hash that the image's record gives."""
 
 
 class LocationRefused(BackendError):

@@ -7,6 +7,7 @@ breaks off, are decided here.
 """
 
 import logging
+import re
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ from imageapi.places import NoPlace, Place
 
 LOG = logging.getLogger(__name__)
 
+_FROM_FIRST_BYTE = re.compile(r"[ \t]*bytes=0+-", re.ASCII | re.IGNORECASE)
+
 
 class RangeNotSatisfiable(Exception):
     """The range that is wanted has no byte of the data.
@@ -49,6 +52,15 @@ class Wanted(NamedTuple):
     if_range: str | None
     caller: Caller
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the client may hold bytes already, to which it adds those that it asks for.
+
+        It asks for a range that does not begin at the first byte.  It goes on even where the
+        answer is the whole: wget passes over what it has.
+        """
+        return self.range is not None and not _FROM_FIRST_BYTE.match(self.range)
+
     def span_in(self, place: Place, size: int | None) -> Span | None:
         """The part; None for the whole, also where there is nothing to choose.
 
@@ -60,6 +72,25 @@ class Wanted(NamedTuple):
         if isinstance(span, Refusal):
             raise RangeNotSatisfiable(size)
         return span
+
+
+class _WrongSize(DataMismatch):
+    """The data is larger or smaller than the record says."""
+
+
+class _Found(NamedTuple):
+    """Data that is open, and not read yet.
+
+    :ivar span: the part that the blob is; None for the whole.
+    :ivar size: of the whole, in bytes; None where nobody knows.
+    :ivar past_end: the size as the store alone knows it, where the range asks for no byte
+        of so many; else None.
+    """
+
+    blob: Blob
+    span: Span | None
+    size: int | None
+    past_end: int | None = None
 
 
 class Opened(NamedTuple):
@@ -89,8 +120,8 @@ class Opener:
     ) -> Generator[None, None, Opened]:
         """Open the first place that works.
 
-        A part is not taken from a place after one whose data has the wrong hash: the
-        client may have earlier bytes of that data.
+        A client that may go on with earlier bytes gets none from a place after one whose data
+        is wrong or ends early: it may hold bytes of that data.
 
         :returns: in steps, a body that the caller owns, and closes.
         :raises BackendError: none does; the error is that of the first.
@@ -98,14 +129,16 @@ class Opener:
         """
         first_error: BackendError | None = None
         for place in places:
+            found = None
             try:
                 if isinstance(place, NoPlace):
                     raise LocationRefused(place.reason)
-                return (yield from self._open_at(place, wanted))
+                found = _open_wanted(place, wanted)
+                return (yield from self._prime(place, found, wanted))
             except BackendError as error:
                 log_failure(wanted.image.id, place, error)
                 first_error = first_error or error
-                if isinstance(error, WrongHash) and error.is_part:
+                if found is not None and wanted.may_go_on and _may_be_held(error, place, wanted):
                     break
         try:
             raise first_error or DataNotFound("no place")
@@ -113,20 +146,26 @@ class Opener:
             # Its traceback holds this frame: together they would be a cycle.
             del first_error
 
-    def _open_at(self, place: Place, wanted: Wanted) -> Generator[None, None, Opened]:
-        blob, span = _open_wanted(place, wanted)
+    def _prime(self, place: Place, found: _Found, wanted: Wanted) -> Generator[None, None, Opened]:
+        """Read until the first chunk to send is there."""
+        blob, span, size, past_end = found
         try:
-            size = _size(wanted.image, blob)
             _check_size(blob, size)
-            checksum = self._checksum_to_verify(place, blob, span, size, wanted.image)
+            checksum = self._checksum_to_verify(place, found, wanted.image)
+            if past_end is not None and checksum is None:
+                raise RangeNotSatisfiable(past_end)
         except BaseException:
             close_blob(blob, wanted.image.id, place)
             raise
         if checksum is not None and span is not None and span.start > 0:
             blob = _open_from_first_byte(place, blob, size, wanted)
-        body = self._body(place, blob, span or (0, size), checksum, wanted)
+        # There is nothing to send of it, but that this is its end has to be verified.
+        part = (0, size) if past_end is None else (past_end, past_end)
+        body = self._body(place, blob, span or part, checksum, wanted)
         try:
             while not body.prime():
+                if past_end is not None and body.is_complete:
+                    raise RangeNotSatisfiable(past_end)
                 yield
         except BaseException:
             body.close()
@@ -168,15 +207,14 @@ class Opener:
             close_blob(blob, wanted.image.id, place)
             raise
 
-    def _checksum_to_verify(
-        self, place: Place, blob: Blob, span: Span | None, size: int | None, image: Image
-    ) -> Checksum | None:
+    def _checksum_to_verify(self, place: Place, found: _Found, image: Image) -> Checksum | None:
         """What all the bytes are to be compared with before the last ones are sent.
 
         :returns: None where a comparison is not asked for, or was made before, or the last
             bytes are not wanted.
         :raises WrongHash: the last comparison showed that the bytes are wrong.
         """
+        blob, span, size, _ = found
         checksum = None if self._verify_checksum == "never" else checksum_of(image)
         if checksum is None:
             return None
@@ -187,8 +225,7 @@ class Opener:
         if is_right is False:
             raise WrongHash(
                 f"the data had the wrong {checksum.algorithm} less than"
-                f" {WRONG_SECONDS:.0f} seconds ago, and is not read again yet",
-                is_part=span is not None and span.start > 0,
+                f" {WRONG_SECONDS:.0f} seconds ago, and is not read again yet"
             )
         if span is not None and span.stop != size:
             return None
@@ -202,7 +239,7 @@ def _check_size(blob: Blob, size: int | None) -> None:
     :raises DataMismatch: it has another size.
     """
     if blob.total_size not in (None, size):
-        raise DataMismatch(f"the data is {blob.total_size} bytes, not {size} as its record says")
+        raise _WrongSize(f"the data is {blob.total_size} bytes, not {size} as its record says")
 
 
 def _open_from_first_byte(place: Place, blob: Blob, size: int | None, wanted: Wanted) -> Blob:
@@ -217,22 +254,37 @@ def _open_from_first_byte(place: Place, blob: Blob, size: int | None, wanted: Wa
     return whole
 
 
-def _open_wanted(place: Place, wanted: Wanted) -> tuple[Blob, Span | None]:
+def _may_be_held(error: BackendError, place: Place | NoPlace, wanted: Wanted) -> bool:
+    """Whether earlier answers may have given bytes of data that cannot be used.
+
+    No answer did where the whole, too, is at once seen to be of another size.
+    """
+    if not isinstance(error, _WrongSize) or isinstance(place, NoPlace):
+        return True
+    try:
+        whole = place.open(0, None, None, wanted.caller)
+    except BackendError:
+        return True
+    close_blob(whole, wanted.image.id, place)
+    return whole.total_size is None
+
+
+def _open_wanted(place: Place, wanted: Wanted) -> _Found:
     """Open the part that is wanted, or the whole."""
     image, caller = wanted.image, wanted.caller
     blob, span = _open_span(place, wanted.span_in(place, image.size), None, caller)
-    if image.size is not None or span is not None:
-        return blob, span
+    if image.size is not None:
+        return _Found(blob, span, image.size)
     # Only now is it known which bytes a range means.
+    size = blob.total_size
     try:
-        span = wanted.span_in(place, blob.total_size)
+        span = wanted.span_in(place, size)
     except RangeNotSatisfiable:
-        close_blob(blob, image.id, place)
-        raise
+        return _Found(blob, None, size, past_end=size)
     if span is None:
-        return blob, None
+        return _Found(blob, None, size)
     close_blob(blob, image.id, place)
-    return _open_span(place, span, blob.version, caller)
+    return _Found(*_open_span(place, span, blob.version, caller), size)
 
 
 def _open_span(
@@ -245,10 +297,6 @@ def _open_span(
         except RangeNotSupported:
             LOG.debug("%s answers a range with the whole", place)
     return place.open(0, None, version, caller), None
-
-
-def _size(image: Image, blob: Blob) -> int | None:
-    return blob.total_size if image.size is None else image.size
 
 
 def log_failure(image_id: str, where: object, error: BackendError) -> None:
