@@ -33,13 +33,8 @@ MD5 = hashlib.md5(RIGHT).hexdigest()
 SHA512 = hashlib.sha512(RIGHT).hexdigest()
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-
-# The ranges that ask for the whole.
-_ALL = {
-    "bytes=0-",
-    *(f"bytes=0-{last}" for last in range(SIZE - 1, SIZE + 1)),
-    *(f"bytes=-{count}" for count in range(SIZE, SIZE + 1)),
-}
+# Ranges that begin at the first byte: an answer to one may be the whole, in their place.
+_FROM_FIRST_BYTE = re.compile(f"bytes=(0-.*|-{SIZE})")
 _ids = map(str, itertools.count())
 
 
@@ -169,7 +164,7 @@ class Client:
     """Puts a file together of what it is answered."""
 
     def __init__(self, workers: Workers, image_id: str, *, is_patient: bool) -> None:
-        """:param is_patient: it joins no ranges to an answer that was asked for as the whole."""
+        """:param is_patient: it joins no part to an answer that begins at the first byte."""
         self._workers = workers
         self._path = f"/v1/images/{image_id}"
         self._is_patient = is_patient
@@ -184,7 +179,9 @@ class Client:
     def ask(self, ask: Ask) -> None:
         """Ask, and read a part of the answer."""
         headers = self._headers(ask)
-        is_whole = not headers or (self._is_patient and headers["Range"] in _ALL)
+        is_whole = not headers or (
+            self._is_patient and _FROM_FIRST_BYTE.fullmatch(headers["Range"]) is not None
+        )
         if is_whole:
             # It begins anew.
             self.finish()

@@ -448,7 +448,7 @@ def refuse_log(text: str) -> None:
     matches = list(_TRACEBACK.finditer(text))
     assert len(matches) == text.count("Traceback"), "tracebacks of another look"
     for match in matches:
-        is_gunicorns = match["before"].endswith("Error handling request")
+        is_gunicorns = match["before"].endswith("Error in ASGI application")
         assert is_gunicorns, match[0]
         assert _BROKEN_OFF.match(match["error"]), match[0]
 
