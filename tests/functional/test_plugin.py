@@ -55,6 +55,8 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
         "IMAGEAPI": str(wheel.build(tmp_path_factory.mktemp("wheel"))),
         "PIP_CONSTRAINT": str(ROOT / "requirements-test.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        # What is imported is compiled then: it is a small part.
+        "PIP_NO_COMPILE": "1",
     }
     said = []
     for path, language, text in BLOCK.findall(PAGE):

@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +46,16 @@ SMALL = DATA[:100_000]
 @pytest.fixture(scope="module")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
     with running_swift(tmp_path_factory.mktemp("swift")) as server:
-        client = server.client()
-        for container in ("records", "images", "images_segments", "other"):
-            client.put_container(container)
-        client.close()
+        with closing(server.client()) as client:
+            for container in ("records", "images", "images_segments", "other"):
+                client.put_container(container)
         yield server
 
 
 @pytest.fixture
 def client(swift: Swift) -> Iterator[swiftclient.Connection]:
-    client = swift.client()
-    yield client
-    client.close()
+    with closing(swift.client()) as client:
+        yield client
 
 
 class Images:
@@ -327,7 +326,8 @@ def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None
                 file.write(b"damage")
             else:
                 file.truncate(0 if fault == "emptied" else path.stat().st_size - 1)
-    answers = [download(images.configure(), image_id) for _ in range(2)]
+    with serving(images.configure()) as port:
+        answers = [exchange(port, request(image_id)) for _ in range(2)]
     for answer in answers:
         assert answer.status in (200, 404)
         assert len(answer.body) < len(DATA)
