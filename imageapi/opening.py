@@ -257,16 +257,23 @@ def _open_from_first_byte(place: Place, blob: Blob, size: int | None, wanted: Wa
 def _may_be_held(error: BackendError, place: Place | NoPlace, wanted: Wanted) -> bool:
     """Whether earlier answers may have given bytes of data that cannot be used.
 
-    No answer did where the whole, too, is at once seen to be of another size.
+    No answer did where the whole and a part alike are at once seen to be of another size.
     """
     if not isinstance(error, _WrongSize) or isinstance(place, NoPlace):
         return True
     try:
-        whole = place.open(0, None, None, wanted.caller)
+        # Of size 1, since HTTP cannot ask for an empty part.
+        return not all(_tells_size(place, stop, wanted) for stop in (None, 1))
+    except RangeNotSupported:
+        return False
     except BackendError:
         return True
-    close_blob(whole, wanted.image.id, place)
-    return whole.total_size is None
+
+
+def _tells_size(place: Place, stop: int | None, wanted: Wanted) -> bool:
+    blob = place.open(0, stop, None, wanted.caller)
+    close_blob(blob, wanted.image.id, place)
+    return blob.total_size is not None
 
 
 def _open_wanted(place: Place, wanted: Wanted) -> _Found:

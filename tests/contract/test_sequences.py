@@ -145,6 +145,7 @@ class Answer:
         #: How long the client now believes the file to be.
         self.size: int | None = int(part[3]) if part else response.content_length
         self.is_broken = False
+        self.has_ended = False
 
     def read(self, chunks: int | None = None) -> None:
         """Read so many chunks, or all; what the client has already it keeps."""
@@ -153,6 +154,7 @@ class Answer:
                 for byte in chunk:
                     self._file.setdefault(self._position, byte)
                     self._position += 1
+            self.has_ended |= chunks is None and not self.is_broken
             if chunks is None and self.size is None and not self.is_broken:
                 # The end of the connection's last chunk is the end of the file.
                 self.size = self._position
@@ -226,7 +228,10 @@ class Client:
 
     def _look(self) -> None:
         """It has the image, as it thinks, once it has as much as the last answer told it."""
-        size = self._last.size if isinstance(self._last, Answer) else self._last
+        last = self._last
+        if isinstance(last, Answer) and last.response.status_code == 200 and not last.has_ended:
+            return
+        size = last.size if isinstance(last, Answer) else last
         if size and size <= self._held():
             self.complete_files.add(bytes(self._file[position] for position in range(size)))
 
@@ -416,6 +421,13 @@ def test_size_that_only_the_whole_tells(workers: Workers) -> None:
     assert not played(workers, Record((copy(WRONG, "whole"),), False, False), asks).complete_files
     right = Record((copy(RIGHT, "whole"),), False, False)
     assert played(workers, right, asks).complete_files == {RIGHT}
+
+
+@pytest.mark.wire("data-locations")
+def test_part_of_data_whose_size_only_the_whole_tells(workers: Workers) -> None:
+    record = Record((copy(WRONG[:14], "whole"), copy(RIGHT)), True, False)
+    sequence = [Ask(0, "part", 0, 9, 9), REST]
+    assert not played(workers, record, sequence).complete_files
 
 
 @pytest.mark.wire("data-locations")
