@@ -7,6 +7,7 @@ holds none.  No two steps of one answer ever run at once.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +19,22 @@ from imageapi.body import Body
 from imageapi.errors import BackendError
 from imageapi.scope import Receive, Send
 
-# A step reads twice as many chunks as the one before while the server takes all of
-# them within so many seconds; else it reads a single one.
+LOG = logging.getLogger(__name__)
+
+# A client is fast when it takes a step's chunks within so many seconds, so often in a
+# row: a slow one first fills what the system holds for it.  For a fast one a step reads
+# twice as many chunks as the step before, up to so many bytes.
 QUICK_SECONDS = 0.02
-LARGEST_STEP = 1024 * 1024
+QUICK_STEPS = 8
+LARGEST_STEP = 512 * 1024
 
 
 #: The steps up to a response; each runs in a thread.
 Responding = Generator[None, None, Response]
+
+
+class ThreadsClosed(Exception):
+    """No step is run any more."""
 
 
 class Part(NamedTuple):
@@ -130,6 +139,9 @@ class Threads:
                 await sending
             else:
                 await _until_client_leaves(receive, sending)
+        except ThreadsClosed:
+            # The server breaks off what is not complete when its application returns.
+            LOG.warning("an answer is broken off, since the server ends")
         finally:
             steps.close()
 
@@ -151,7 +163,10 @@ class _Steps:
         self._is_complete = False
 
     async def run(self, step: Callable[[], _Result]) -> _Result:
-        future = self._step = self._pool.submit(step)
+        try:
+            future = self._step = self._pool.submit(step)
+        except RuntimeError:
+            raise ThreadsClosed from None
         part: _Result = await asyncio.wrap_future(future)
         self._is_complete = part is not None and part.is_last
         return part
@@ -174,14 +189,17 @@ async def _send_all(answer: Answer, steps: _Steps, part: Part | None, send: Send
         part = await steps.run(answer.begin)
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
-    count = 1
+    quick_steps, count = 0, 1
     while True:
         began = time.monotonic()
         await _send_part(part, send)
         if part.is_last:
             return
-        is_quick = time.monotonic() - began < QUICK_SECONDS
-        count = 2 * count if is_quick else 1
+        if time.monotonic() - began < QUICK_SECONDS:
+            quick_steps += 1
+            count = 2 * count if quick_steps > QUICK_STEPS else 1
+        else:
+            quick_steps, count = 0, 1
         part = await steps.run(lambda: answer.read(count))  # noqa: B023  # it is awaited here
 
 

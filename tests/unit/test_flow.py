@@ -89,15 +89,18 @@ def test_slow_client_gets_a_chunk_a_step(threads: Threads, monkeypatch: pytest.M
     assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
 
 
-def test_fast_client_gets_twice_as_many_each_step(
+def test_client_that_is_fast_for_long_gets_twice_as_many_each_step(
     threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
-    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 5
+    monkeypatch.setattr(flow, "QUICK_STEPS", 2)
+    # One to begin with, two more of them, then two, four, eight, and so on.
+    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 32), 32)) == 7
 
 
 def test_steps_are_bounded_in_bytes(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(flow, "QUICK_STEPS", 0)
     monkeypatch.setattr(flow, "LARGEST_STEP", 2)
     assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 9), 9)) == 5
 
@@ -262,6 +265,25 @@ def test_step_that_has_not_begun_is_not_run(threads: Threads) -> None:
     threads.close()
     assert all(future.result() for future in busy)
     assert calls == []
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_answer_of_closed_threads_is_left_incomplete(
+    threads: Threads, chunks: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no traceback is logged for each of a thousand downloads."""
+    blob = Chunks(*[b"x"] * chunks)
+
+    class Closing(Client):
+        async def send(self, message: Message) -> None:
+            await asyncio.to_thread(threads.close)
+            await super().send(message)
+
+    client = Closing()
+    send_all(threads, answering(blob, chunks), client)
+    assert [part["more_body"] for part in client.sent[1:]] == [chunks > 1]
+    assert caplog.text.count("broken off, since the server ends") == (chunks > 1)
+    assert blob.closed == 1
 
 
 def test_data_is_closed_though_the_pool_is(threads: Threads) -> None:

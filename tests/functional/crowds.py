@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Crowds of clients of ``imageapi serve``, and what another client meets beside them.
+
+``python -m tests.functional.crowds`` prints the figures of docs/production.md.
+"""
+
+import argparse
+import contextlib
+import os
+import selectors
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from tests.deployment import Deployment
+from tests.functional.load import descriptors
+from tests.functional.servers import BIN, connection, free_port, running
+
+SLOW = 1000
+
+# In all a slow client takes 1 MB a second, in so many mouthfuls.
+RATE = 1_000_000
+MOUTHFUL = 65_536
+
+PATIENCE = 120
+
+_GET = b"GET /v1/images/large HTTP/1.1\r\nHost: x\r\n\r\n"
+_HEAD = b"HEAD /v1/images/small HTTP/1.1\r\nHost: x\r\n"
+
+
+class Server(NamedTuple):
+    """``imageapi serve`` with one worker and nothing configured but its folders."""
+
+    port: int
+    worker: psutil.Process
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """A server with a small image, and one of 100 MB."""
+    deployment = Deployment(folder)
+    deployment.add("small", b"data")
+    deployment.add("large", os.urandom(1_000_000) * 100)
+    port = free_port()
+    command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file)]
+    command += ["serve", "--port", str(port)]
+    log = folder / "server.log"
+    with descriptors(4 * SLOW), running(command, port, log) as process:
+        time_of(port, "HEAD")
+        (worker,) = psutil.Process(process.pid).children()
+        yield Server(port, worker)
+        assert worker.is_running(), "the worker has died"
+    assert log.read_text().count("Booting worker") == 1
+    assert "Traceback" not in log.read_text()
+
+
+def time_of(port: int, method: str) -> float:
+    """How many seconds the small image's answer takes, on a connection of its own."""
+    began = time.monotonic()
+    with connection(port) as client:
+        client.request(method, "/v1/images/small")
+        response = client.getresponse()
+        assert response.status == 200
+        assert response.read() == (b"data" if method == "GET" else b"")
+    return time.monotonic() - began
+
+
+class Downloads(NamedTuple):
+    """What came of many slow downloads at once.
+
+    :ivar began: after how many seconds all of them had their first bytes.
+    :ivar heads: how many seconds each HEAD of another image took meanwhile.
+    :ivar memory: the worker's resident bytes at most.
+    """
+
+    began: float
+    heads: list[float]
+    memory: int
+
+
+def downloads(server: Server, seconds: float) -> Downloads:
+    """Begin all downloads, and let them go on for some seconds."""
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        start = time.monotonic()
+        clients = []
+        for _ in range(SLOW):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MOUTHFUL)
+            client.settimeout(PATIENCE)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(_GET)
+            client.setblocking(False)
+            selector.register(client, selectors.EVENT_READ, client)
+            clients.append(client)
+        while waiting := len(selector.get_map()):
+            events = selector.select(PATIENCE)
+            assert events, f"{waiting} downloads do not begin"
+            for key, _ in events:
+                assert key.data.recv(MOUTHFUL).startswith(b"HTTP/1.1 200 ")
+                selector.unregister(key.data)
+        began = time.monotonic() - start
+        stop = threading.Event()
+        reading = threading.Thread(target=_read_slowly, args=(clients, stop))
+        reading.start()
+        try:
+            heads, memory = [], 0
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                heads.append(time_of(server.port, "HEAD"))
+                memory = max(memory, server.worker.memory_info().rss)
+        finally:
+            stop.set()
+            reading.join()
+    return Downloads(began, heads, memory)
+
+
+def _read_slowly(clients: list[socket.socket], stop: threading.Event) -> None:
+    while not stop.is_set():
+        began = time.monotonic()
+        for client in clients:
+            with contextlib.suppress(BlockingIOError):
+                assert client.recv(MOUTHFUL), "a download was broken off"
+        stop.wait(max(0.0, began + MOUTHFUL / RATE - time.monotonic()))
+
+
+@contextmanager
+def attackers(port: int) -> Iterator[None]:
+    """Clients of all sorts that send and read as little as they can, and stay."""
+    with ExitStack() as stack:
+        stop = threading.Event()
+
+        def connect(sends: bytes = b"", *, window: int | None = None) -> socket.socket:
+            sock = stack.enter_context(socket.socket())
+            if window is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            sock.settimeout(PATIENCE)
+            sock.connect(("127.0.0.1", port))
+            sock.sendall(sends)
+            return sock
+
+        for _ in range(25):  # they linger
+            connect(_HEAD + b"Connection: close\r\n\r\n")
+        for _ in range(60):  # they keep their connections
+            connect((_HEAD + b"\r\n") * 2)
+        body = b"Content-Length: 100000\r\n\r\n"
+        dripping = [connect(_HEAD + body) for _ in range(30)]
+        for _ in range(200):
+            connect(_HEAD[:30])
+        for _ in range(300):
+            connect()
+        for _ in range(50):  # they take nothing
+            connect(_GET, window=4096)
+        thread = threading.Thread(target=_drip, args=(dripping, stop))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _drip(clients: list[socket.socket], stop: threading.Event) -> None:
+    while not stop.wait(4):
+        for client in clients:
+            with contextlib.suppress(OSError):  # it is answered, and closed
+                client.sendall(b"x")
+
+
+def beside_attackers(server: Server, seconds: float) -> list[float]:
+    """How many seconds each GET of a small image takes beside them."""
+    times = []
+    with attackers(server.port):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            times.append(time_of(server.port, "GET"))
+            time.sleep(0.01)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="of each (%(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        with serving(Path(folder) / "downloads") as server:
+            came = downloads(server, options.seconds)
+        print(f"{SLOW} slow downloads: all began within {came.began:.1f} s;")
+        print(f"  HEAD of another image beside them: {_line(came.heads)};")
+        print(f"  the worker's memory: {came.memory / 2**20:.0f} MiB at most")
+        with serving(Path(folder) / "attackers") as server:
+            times = beside_attackers(server, options.seconds)
+        print(f"GET of 4 bytes beside attackers: {_line(times)}")
+
+
+def _line(times: list[float]) -> str:
+    median, most = statistics.median(times), max(times)
+    return f"{1000 * median:.0f} ms at the median, {1000 * most:.0f} at most, of {len(times)}"
+
+
+if __name__ == "__main__":
+    main()

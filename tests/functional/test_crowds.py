@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nobody waits for other clients of ``imageapi serve``, however they behave.
+
+The times allow for a busy machine; how it is on a quiet one, ``python -m
+tests.functional.crowds`` prints.
+"""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.functional.crowds import beside_attackers, downloads, serving
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_downloads_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path / "deployment") as server:
+        came = downloads(server, seconds=10)
+    # With a thread for each download eight would begin.
+    assert came.began < 60
+    assert statistics.median(came.heads) < 5
+    assert came.memory < 300 * 2**20
+
+
+@pytest.mark.timeout(300)
+def test_clients_that_stay_and_do_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path / "deployment") as server:
+        times = beside_attackers(server, seconds=15)
+    # Each of them held a thread for much longer, or the worker.
+    assert max(times) < 20
