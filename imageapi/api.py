@@ -249,6 +249,7 @@ class ImageAPI:
         # Made before the data is opened, as their making may fail.
         meta = self._meta_lines(request, described)
         if image.size == 0:
+            self._opener.verify_empty(image)
             headers = _data_headers(image, 0, described.reads_ranges)
             return Response(headerlist=headers + meta, app_iter=[])
         environ = request.environ

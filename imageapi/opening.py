@@ -146,6 +146,24 @@ class Opener:
             # Its traceback holds this frame: together they would be a cycle.
             del first_error
 
+    def verify_empty(self, image: Image) -> None:
+        """Compare no bytes at all with the hash of an image of size 0; no store is opened.
+
+        :raises BackendError: they do not have it, or it cannot be computed here.
+        """
+        checksum = self._checksum_of(image)
+        try:
+            if checksum is not None and checksum.hasher().hexdigest() != checksum.digest:
+                raise WrongHash(
+                    f"it has 0 bytes, and a {checksum.algorithm} of other bytes: {checksum.digest}"
+                )
+        except BackendError as error:
+            log_failure(image.id, "its record", error)
+            raise
+
+    def _checksum_of(self, image: Image) -> Checksum | None:
+        return None if self._verify_checksum == "never" else checksum_of(image)
+
     def _prime(self, place: Place, found: _Found, wanted: Wanted) -> Generator[None, None, Opened]:
         """Read until the first chunk to send is there."""
         blob, span, size, past_end = found
@@ -215,7 +233,7 @@ class Opener:
         :raises WrongHash: the last comparison showed that the bytes are wrong.
         """
         blob, span, size, _ = found
-        checksum = None if self._verify_checksum == "never" else checksum_of(image)
+        checksum = self._checksum_of(image)
         if checksum is None:
             return None
         is_right = None

@@ -232,3 +232,25 @@ def test_part_is_not_taken_from_a_location_after_wrong_data(chunked: Memory) -> 
     assert received(chunked, Range="bytes=-10") == (500, b"")
     assert received(chunked, Range="bytes=0-99") == (206, BIG[:100])
     assert received(chunked) == (200, BIG)
+
+
+@pytest.mark.wire("who-empty")
+@pytest.mark.parametrize(
+    "hashes",
+    [
+        {"checksum": "0" * 32},
+        {"os_hash_algo": "sha256", "os_hash_value": "0" * 64},
+        {"os_hash_algo": "no-such-hash", "os_hash_value": "00"},
+    ],
+)
+def test_empty_image_with_the_hash_of_other_bytes_is_refused(
+    chunked: Memory, hashes: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    chunked.put(b"", **hashes)
+    assert chunked.get().status_code == 500
+    assert caplog.text.count("image 'i': its record: ") == 1
+    assert chunked.head().status_code == 200
+    chunked.put(b"")
+    assert chunked.get().status_code == 200
+    chunked.put(b"", checksum=None)
+    assert chunked.get().status_code == 200
