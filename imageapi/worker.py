@@ -24,7 +24,6 @@ ACCEPTED_AT_ONCE = 8
 
 # As glibc's malloc.h has them.
 _M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
 # How often a worker that ends shows the first process that it lives, in seconds.
@@ -146,14 +145,13 @@ def _keep_freed_memory() -> None:
 
     By default the C library gives the memory of some chunks back to the system at
     once, which then has to clear it for the next ones: 220,000 page faults a GiB, and
-    half of all processor time.  And it keeps some memory for each of many threads, of
-    which mostly one works.  Where the C library is another one, nothing changes.
+    half of all processor time.  And it keeps memory for each of many threads, of which
+    mostly one works.  Where the C library is another one, nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 8 * 2**20)
-        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 class _Loop(asyncio.SelectorEventLoop):

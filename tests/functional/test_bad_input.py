@@ -5,6 +5,7 @@ The properties are those of ``tests/fuzz``, where atheris asks them for longer.
 """
 
 import contextlib
+import errno
 import json
 import random
 import re
@@ -382,8 +383,10 @@ def _answers(port: int, request: bytes, rng: random.Random) -> bytes:
                 return b""  # leaves without listening
             while chunk := sock.recv(65536):
                 received += chunk
-        except ConnectionError:
-            pass  # what is not read of a request resets its connection
+        except OSError as error:
+            # What is not read of a request resets its connection.
+            if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
+                raise
     return received
 
 
