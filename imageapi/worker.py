@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
@@ -53,6 +54,18 @@ class Worker(ASGIWorker):
 
     def init_signals(self) -> None:
         super().init_signals()
+        # The event loop hears of a signal through the pipe by which threads wake it.
+        # While many do so at once the pipe is full, and the signal would be lost.
+        for number, handle in (
+            (signal.SIGQUIT, self.handle_quit_signal),
+            (signal.SIGTERM, self.handle_exit_signal),
+            (signal.SIGINT, self.handle_quit_signal),
+            (signal.SIGUSR1, self.handle_usr1_signal),
+            (signal.SIGWINCH, self.handle_winch_signal),
+            (signal.SIGABRT, self.handle_abort_signal),
+        ):
+            self.loop.remove_signal_handler(number)
+            signal.signal(number, partial(_call, handle))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
     def admit(self, connection: "Connection") -> None:
@@ -138,6 +151,10 @@ class Connection(ASGIProtocol):
         """Answer that there are too many, and close it."""
         self._send_error_response(503, "Too many connections.", (("Retry-After", "30"),))
         self.end()
+
+
+def _call(handle: Callable[[], None], *_: object) -> None:
+    handle()
 
 
 def _keep_freed_memory() -> None:

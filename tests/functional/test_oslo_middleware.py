@@ -83,7 +83,7 @@ def id_of(response: http.client.HTTPResponse) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "status", "told"),
-    [("malformed", 500, "min_ram"), ("corrupt", 200, "broken off after 3000000 bytes")],
+    [("malformed", 500, "min_ram"), ("corrupt", 200, "broken off at byte 3000000")],
 )
 def test_request_id_is_in_our_lines(service: Service, kind: str, status: int, told: str) -> None:
     """Of each of several requests at once, before its answer and in the middle of its body."""

@@ -16,6 +16,7 @@ import pytest
 from tests.deployment import Deployment
 from tests.functional.raw_client import exchange
 from tests.functional.servers import BIN, connection, free_port, running, serving
+from tests.functional.swift import wait_until
 
 DATA = os.urandom(3_000_000)
 
@@ -227,3 +228,37 @@ def _drip(halves: list[socket.socket], stop: threading.Event) -> None:
         for half in halves:
             with contextlib.suppress(OSError):
                 half.sendall(b"x")
+
+
+# The first connection fills the pipe by which threads wake the event loop, as a
+# thousand downloads that end at once do, and then the worker is told to end.
+DEAF = """
+import os, signal, sys
+from imageapi import cli, worker
+admit = worker.Worker.admit
+
+def fill(self, connection):
+    try:
+        while True:
+            self.loop._csock.send(bytes(1))
+    except BlockingIOError:
+        os.kill(os.getpid(), signal.SIGTERM)
+    admit(self, connection)
+
+worker.Worker.admit = fill
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_worker_hears_that_it_is_to_end_while_its_loop_is_woken_all_the_time(
+    deployment: Deployment,
+) -> None:
+    deployment.add("i", b"data")
+    port = free_port()
+    command = [sys.executable, "-c", DEAF, "--config-file", str(deployment.config_file)]
+    command += ["serve", "--port", str(port)]
+    log = deployment.folder / "server.log"
+    with running(command, port, log) as process:
+        # `running` has connected once, and so told one worker to end.
+        wait_until(lambda: "Worker exiting" in log.read_text(), "the worker goes on")
+        assert process.poll() is None

@@ -329,7 +329,8 @@ def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None
     with serving(images.configure()) as port:
         answers = [exchange(port, request(image_id)) for _ in range(2)]
     for answer in answers:
-        assert answer.status in (200, 404)
+        # 500 is the second answer where the first one showed that the hash is wrong.
+        assert answer.status in (200, 404, 500)
         assert len(answer.body) < len(DATA)
         assert answer.status != 200 or answer.connection == "closed"
     if kind == "plain" and fault != "damaged":
