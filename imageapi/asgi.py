@@ -10,7 +10,8 @@ from webob import Request, exc
 from imageapi import lazy, refusals
 from imageapi.api import ImageAPI
 from imageapi.errors import ConfigurationError
-from imageapi.flow import Responding, Threads
+from imageapi.flow import Responding, send_answer
+from imageapi.pool import Pool
 from imageapi.routes import image_id_of
 from imageapi.scope import ASGIApplication, Message, Receive, Scope, Send, environ_of, paths_of
 
@@ -22,12 +23,12 @@ class _Door:
     """What is the same of both applications: ASGI, and the threads."""
 
     def __init__(self, threads: int) -> None:
-        self._threads = Threads(threads)
+        self._pool = Pool(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer HTTP, and the lifespan, at whose end this closes itself."""
         if scope["type"] == "http":
-            await self._threads.send_answer(self._answer(scope), receive, send)
+            await send_answer(self._pool, self._answer(scope), receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -48,7 +49,7 @@ class _Door:
 
     def close(self) -> None:
         """End the threads and close the backends.  Answer no request after this."""
-        self._threads.close()
+        self._pool.close()
 
 
 class Application(_Door):

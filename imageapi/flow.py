@@ -7,23 +7,26 @@ holds none.  No two steps of one answer ever run at once.
 """
 
 import asyncio
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Coroutine, Generator, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 from webob import Response
 
 from imageapi.body import Body
 from imageapi.errors import BackendError
+from imageapi.pool import Pool, PoolClosed
 from imageapi.scope import Receive, Send
 
 LOG = logging.getLogger(__name__)
 
 # A client is fast when it takes a step's chunks within so many seconds, so often in a
-# row: a slow one first fills what the system holds for it.  For a fast one a step reads
-# twice as many chunks as the step before, up to so many bytes.
+# row: what the system takes ahead of a slow one is over by then.  For a fast one a
+# step reads twice as many chunks as the step before, up to so many bytes.
 QUICK_SECONDS = 0.02
 QUICK_STEPS = 8
 LARGEST_STEP = 512 * 1024
@@ -33,8 +36,8 @@ LARGEST_STEP = 512 * 1024
 Responding = Generator[None, None, Response]
 
 
-class ThreadsClosed(Exception):
-    """No step is run any more."""
+class Abandoned(Exception):
+    """A step is not run, since nobody waits for it any more."""
 
 
 class Part(NamedTuple):
@@ -48,7 +51,11 @@ class Part(NamedTuple):
 
 
 class Answer:
-    """The work on one answer; its methods are steps, for threads."""
+    """The work on one answer; ``begin`` and ``read`` are steps, for threads.
+
+    :ivar is_complete: all was read, and nothing is left to be closed.
+    :ivar is_abandoned: no step is to begin any more.
+    """
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -60,17 +67,20 @@ class Answer:
         """
         self._responding = responding
         self._data: Body | None = None
+        self._step = threading.Lock()  # held while a step runs
+        self.is_complete = self.is_abandoned = False
 
     def begin(self) -> Part | None:
         """Do the next step up to the response, and then read the first chunk of its data.
 
         :returns: None when there is no response yet: call it again.
         """
-        try:
-            next(self._responding)
-        except StopIteration as end:
-            return self._first_part(end.value)
-        return None
+        with self._stepping():
+            try:
+                next(self._responding)
+            except StopIteration as end:
+                return self._first_part(end.value)
+            return None
 
     def _first_part(self, response: Response) -> Part:
         if isinstance(response.app_iter, Body):
@@ -81,14 +91,19 @@ class Answer:
             for name, value in response.headerlist
         ]
         if self._data is None:
+            self.is_complete = True
             return Part([b"".join(response.app_iter)], is_last=True)
-        return self.read(1)
+        return self._read(1)
 
     def read(self, count: int) -> Part:
         """Read so many chunks at most, and not many more bytes than `LARGEST_STEP`.
 
         :raises BackendError: the data cannot be completed.
         """
+        with self._stepping():
+            return self._read(count)
+
+    def _read(self, count: int) -> Part:
         chunks: list[bytes] = []
         size = 0
         data = self._data
@@ -104,89 +119,71 @@ class Answer:
             size += len(chunk)
             if data.is_complete:
                 self._data = data = None
-        return Part(chunks, is_last=data is None)
+                self.is_complete = True
+        return Part(chunks, is_last=self.is_complete)
 
-    def close(self) -> None:
-        """Close the data, if it is open.  Idempotent."""
-        self._responding.close()
-        if self._data is not None:
-            self._data.close()
-
-
-class Threads:
-    """A bounded pool of threads, in which the steps of all answers run."""
-
-    def __init__(self, count: int) -> None:
-        """Make the pool; it starts no thread before it needs one."""
-        self._pool = ThreadPoolExecutor(count, "imageapi")
-
-    def close(self) -> None:
-        """Wait for the steps that run, and end the threads."""
-        self._pool.shutdown()
-
-    async def send_answer(self, responding: Responding, receive: Receive, send: Send) -> None:
-        """Answer a request over ASGI.
-
-        :raises BackendError: the data cannot be completed: the server then breaks
-            the connection off.
-        """
-        answer = Answer(responding)
-        steps = _Steps(self._pool, answer.close)
+    @contextlib.contextmanager
+    def _stepping(self) -> Iterator[None]:
+        """Runs a step, and closes the data after it where nobody waits for more."""
         try:
-            part = await steps.run(answer.begin)
-            sending = _send_all(answer, steps, part, send)
-            if part is not None and part.is_last:
-                await sending
-            else:
-                await _until_client_leaves(receive, sending)
-        except ThreadsClosed:
-            # The server breaks off what is not complete when its application returns.
-            LOG.warning("an answer is broken off, since the server ends")
+            with self._step:
+                if self.is_abandoned:
+                    raise Abandoned
+                yield
         finally:
-            steps.close()
+            if self.is_abandoned:
+                self.abandon()
 
+    def abandon(self) -> None:
+        """Close the data: now, or after the step that runs.  Idempotent.
 
-_Result = TypeVar("_Result", bound=Part | None)
-
-
-class _Steps:
-    """Runs the steps of one answer, one after the other."""
-
-    def __init__(self, pool: ThreadPoolExecutor, close: Callable[[], None]) -> None:
-        """Begin without a step.
-
-        :param close: to be called after the last step, in a thread of the pool.
+        Waits for no step; closing may still block.
         """
-        self._pool = pool
-        self._close = close
-        self._step: Future[Any] | None = None
-        self._is_complete = False
-
-    async def run(self, step: Callable[[], _Result]) -> _Result:
-        try:
-            future = self._step = self._pool.submit(step)
-        except RuntimeError:
-            raise ThreadsClosed from None
-        part: _Result = await asyncio.wrap_future(future)
-        self._is_complete = part is not None and part.is_last
-        return part
-
-    def close(self) -> None:
-        """Close the data, after the step that may still run."""
-        if self._is_complete:
-            return
-        if self._step is not None and not self._step.done():
-            self._step.add_done_callback(lambda _: self._close())
-            return
-        try:
-            self._pool.submit(self._close)
-        except RuntimeError:  # the pool is closed
-            self._close()
+        self.is_abandoned = True
+        if self._step.acquire(blocking=False):
+            try:
+                self._responding.close()
+                if self._data is not None:
+                    self._data.close()
+                    self._data = None
+            finally:
+                self._step.release()
 
 
-async def _send_all(answer: Answer, steps: _Steps, part: Part | None, send: Send) -> None:
+async def send_answer(pool: Pool, responding: Responding, receive: Receive, send: Send) -> None:
+    """Answer a request over ASGI.
+
+    :param pool: in which the steps run.
+    :raises BackendError: the data cannot be completed: the server then breaks
+        the connection off.
+    """
+    answer = Answer(responding)
+    try:
+        part = await pool.run(answer.begin)
+        sending = _send_all(pool, answer, part, send)
+        if part is not None and part.is_last:
+            await sending
+        else:
+            await _until_client_leaves(receive, sending)
+    except PoolClosed:
+        # The server breaks off what is not complete when its application returns.
+        LOG.warning("an answer is broken off, since the server ends")
+    finally:
+        if not answer.is_complete:
+            _abandon(pool, answer)
+
+
+def _abandon(pool: Pool, answer: Answer) -> None:
+    answer.is_abandoned = True
+    try:
+        pool.run(answer.abandon)
+    except RuntimeError:  # the pool is closed, or the loop has ended
+        answer.abandon()
+
+
+async def _send_all(pool: Pool, answer: Answer, part: Part | None, send: Send) -> None:
     while part is None:
-        part = await steps.run(answer.begin)
+        part = await pool.run(answer.begin)
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
     quick_steps, count = 0, 1
@@ -200,7 +197,7 @@ async def _send_all(answer: Answer, steps: _Steps, part: Part | None, send: Send
             count = 2 * count if quick_steps > QUICK_STEPS else 1
         else:
             quick_steps, count = 0, 1
-        part = await steps.run(lambda: answer.read(count))  # noqa: B023  # it is awaited here
+        part = await pool.run(partial(answer.read, count))
 
 
 async def _send_part(part: Part, send: Send) -> None:

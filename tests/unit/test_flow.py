@@ -4,7 +4,8 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,17 +14,18 @@ from webob import Response
 from imageapi import flow
 from imageapi.checksum import Checksum
 from imageapi.errors import BackendError
-from imageapi.flow import Responding, Threads
+from imageapi.flow import Responding, send_answer
+from imageapi.pool import Pool
 from imageapi.scope import Message
 from tests.asgi import Client
 from tests.unit.test_body import Chunks, body_of
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
-    threads = Threads(2)
-    yield threads
-    threads.close()
+def pool() -> Iterator[Pool]:
+    pool = Pool(2)
+    yield pool
+    pool.close()
 
 
 def answering(blob: Chunks, length: int | None, **more: Any) -> Responding:
@@ -38,10 +40,10 @@ def answering(blob: Chunks, length: int | None, **more: Any) -> Responding:
     return Response(headerlist=[("X-Name", "v")], app_iter=body)
 
 
-def send_all(threads: Threads, responding: Responding, client: Client | None = None) -> Any:
+def send_all(pool: Pool, responding: Responding, client: Client | None = None) -> Any:
     async def exchange() -> list[Message]:
         at = client or Client()
-        await asyncio.wait_for(threads.send_answer(responding, at.receive, at.send), 60)
+        await asyncio.wait_for(send_answer(pool, responding, at.receive, at.send), 60)
         return at.sent
 
     return asyncio.run(exchange())
@@ -50,11 +52,11 @@ def send_all(threads: Threads, responding: Responding, client: Client | None = N
 @pytest.mark.parametrize("length", [6, None])
 @pytest.mark.parametrize("quick", [True, False])
 def test_all_chunks_are_sent(
-    threads: Threads, length: int | None, quick: bool, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, length: int | None, quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", 60 if quick else -1)
     blob = Chunks(b"a", b"bc", b"d", b"e", b"f")
-    start, *parts = send_all(threads, answering(blob, length))
+    start, *parts = send_all(pool, answering(blob, length))
     assert start == {
         "type": "http.response.start",
         "status": 200,
@@ -65,50 +67,50 @@ def test_all_chunks_are_sent(
     assert blob.closed == 1
 
 
-def steps_of(threads: Threads, monkeypatch: pytest.MonkeyPatch, responding: Responding) -> int:
+def steps_of(pool: Pool, monkeypatch: pytest.MonkeyPatch, responding: Responding) -> int:
     """How many steps an answer has taken."""
     count = 0
-    submit = threads._pool.submit
+    run = pool.run
 
-    def counted(*args: Any) -> Any:
+    def counted(work: Callable[[], Any]) -> Any:
         nonlocal count
         count += 1
-        return submit(*args)
+        return run(work)
 
-    monkeypatch.setattr(threads._pool, "submit", counted)
-    send_all(threads, responding)
+    monkeypatch.setattr(pool, "run", counted)
+    send_all(pool, responding)
     return count
 
 
-def test_small_answer_takes_one_step(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert steps_of(threads, monkeypatch, answering(Chunks(b"data"), 4)) == 1
+def test_small_answer_takes_one_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert steps_of(pool, monkeypatch, answering(Chunks(b"data"), 4)) == 1
 
 
-def test_slow_client_gets_a_chunk_a_step(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_client_gets_a_chunk_a_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", -1)
-    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
+    assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
 
 
 def test_client_that_is_fast_for_long_gets_twice_as_many_each_step(
-    threads: Threads, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
     monkeypatch.setattr(flow, "QUICK_STEPS", 2)
     # One to begin with, two more of them, then two, four, eight, and so on.
-    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 32), 32)) == 7
+    assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 32), 32)) == 7
 
 
-def test_steps_are_bounded_in_bytes(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_bounded_in_bytes(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
     monkeypatch.setattr(flow, "QUICK_STEPS", 0)
     monkeypatch.setattr(flow, "LARGEST_STEP", 2)
-    assert steps_of(threads, monkeypatch, answering(Chunks(*[b"x"] * 9), 9)) == 5
+    assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 9), 9)) == 5
 
 
 @pytest.mark.parametrize("quick", [60, -1])
 @pytest.mark.parametrize("length", [4, None])
 def test_data_that_cannot_be_completed_raises(
-    threads: Threads, length: int | None, quick: int, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, length: int | None, quick: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server then breaks the connection off; what was read before is sent."""
     monkeypatch.setattr(flow, "QUICK_SECONDS", quick)
@@ -117,7 +119,7 @@ def test_data_that_cannot_be_completed_raises(
     async def exchange() -> list[Message]:
         client = Client()
         with pytest.raises(BackendError, match="torn"):
-            await threads.send_answer(answering(blob, length), client.receive, client.send)
+            await send_answer(pool, answering(blob, length), client.receive, client.send)
         return client.sent
 
     _, *parts = asyncio.run(exchange())
@@ -127,16 +129,16 @@ def test_data_that_cannot_be_completed_raises(
     assert blob.closed == 1
 
 
-def test_what_respond_raises_is_raised(threads: Threads) -> None:
+def test_what_respond_raises_is_raised(pool: Pool) -> None:
     def responding() -> Responding:
         raise ZeroDivisionError
         yield
 
     with pytest.raises(ZeroDivisionError):
-        send_all(threads, responding())
+        send_all(pool, responding())
 
 
-def test_data_is_closed_when_the_answer_cannot_be_begun(threads: Threads) -> None:
+def test_data_is_closed_when_the_answer_cannot_be_begun(pool: Pool) -> None:
     blob = Chunks(b"a", b"b")
 
     class Deaf(Client):
@@ -145,11 +147,11 @@ def test_data_is_closed_when_the_answer_cannot_be_begun(threads: Threads) -> Non
 
     async def exchange() -> None:
         client = Deaf()
-        await threads.send_answer(answering(blob, 2), client.receive, client.send)
+        await send_answer(pool, answering(blob, 2), client.receive, client.send)
 
     with pytest.raises(OSError, match="gone"):
         asyncio.run(exchange())
-    threads.close()  # waits for what closes it
+    pool.close()  # waits for what closes it
     assert blob.closed == 1
 
 
@@ -169,14 +171,14 @@ class Stalled(Client):
 
 @pytest.mark.parametrize("cancelled", [True, False])
 def test_data_is_closed_when_a_client_leaves_that_takes_nothing(
-    threads: Threads, cancelled: bool
+    pool: Pool, cancelled: bool
 ) -> None:
     blob = Chunks(b"a", b"b", b"c", b"d")
 
     async def exchange() -> None:
         client = Stalled()
         sending = asyncio.ensure_future(
-            threads.send_answer(answering(blob, 4), client.receive, client.send)
+            send_answer(pool, answering(blob, 4), client.receive, client.send)
         )
         await asyncio.wait_for(client.is_stalled.wait(), 60)
         assert blob.closed == 0
@@ -188,7 +190,7 @@ def test_data_is_closed_when_a_client_leaves_that_takes_nothing(
         assert sending.cancelled() is cancelled
 
     asyncio.run(exchange())
-    threads.close()
+    pool.close()
     assert blob.closed == 1
 
 
@@ -213,7 +215,7 @@ class Waiting(Chunks):
 @pytest.mark.parametrize("cancelled", [True, False])
 @pytest.mark.parametrize("in_respond", [True, False])
 def test_step_that_runs_ends_before_the_data_is_closed(
-    threads: Threads, cancelled: bool, in_respond: bool
+    pool: Pool, cancelled: bool, in_respond: bool
 ) -> None:
     # Of unknown length: the response is there when its second chunk is.
     blob = Waiting(b"a", b"b", b"c")
@@ -222,7 +224,7 @@ def test_step_that_runs_ends_before_the_data_is_closed(
         client = Client()
         length = None if in_respond else 3
         sending = asyncio.ensure_future(
-            threads.send_answer(answering(blob, length), client.receive, client.send)
+            send_answer(pool, answering(blob, length), client.receive, client.send)
         )
         assert await asyncio.to_thread(blob.waits.wait, 60)
         if in_respond or cancelled:
@@ -236,66 +238,67 @@ def test_step_that_runs_ends_before_the_data_is_closed(
         blob.goes_on.set()
 
     asyncio.run(exchange())
-    threads.close()
+    pool.close()
     assert blob.closed == 1
 
 
-def test_step_that_has_not_begun_is_not_run(threads: Threads) -> None:
+def test_step_that_has_not_begun_is_not_run(pool: Pool) -> None:
     """The pool is busy; the client leaves before it has a thread."""
     release = threading.Event()
-    busy = [threads._pool.submit(release.wait, 60) for _ in range(2)]
     calls: list[str] = []
 
     def responding() -> Responding:
         calls.append("respond")
-        return (yield from answering(Chunks(b"a", b"b"), 2))
+        return Response()
+        yield
 
     async def exchange() -> None:
+        busy = [pool.run(partial(release.wait, 60)) for _ in range(2)]
         client = Client()
         sending = asyncio.ensure_future(
-            threads.send_answer(responding(), client.receive, client.send)
+            send_answer(pool, responding(), client.receive, client.send)
         )
         await asyncio.sleep(0)
         sending.cancel()
         await asyncio.wait([sending], timeout=60)
         assert sending.cancelled()
+        release.set()
+        assert await asyncio.gather(*busy) == [True, True]
 
     asyncio.run(exchange())
-    release.set()
-    threads.close()
-    assert all(future.result() for future in busy)
+    pool.close()
     assert calls == []
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_answer_of_closed_threads_is_left_incomplete(
-    threads: Threads, chunks: int, caplog: pytest.LogCaptureFixture
+def test_answer_of_a_pool_that_is_closed_is_left_incomplete(
+    pool: Pool, chunks: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And no traceback is logged for each of a thousand downloads."""
     blob = Chunks(*[b"x"] * chunks)
 
     class Closing(Client):
         async def send(self, message: Message) -> None:
-            await asyncio.to_thread(threads.close)
+            await asyncio.to_thread(pool.close)
             await super().send(message)
 
     client = Closing()
-    send_all(threads, answering(blob, chunks), client)
+    send_all(pool, answering(blob, chunks), client)
     assert [part["more_body"] for part in client.sent[1:]] == [chunks > 1]
     assert caplog.text.count("broken off, since the server ends") == (chunks > 1)
     assert blob.closed == 1
 
 
-def test_data_is_closed_though_the_pool_is(threads: Threads) -> None:
+def test_data_is_closed_though_the_pool_is(pool: Pool) -> None:
     blob = Chunks(b"a", b"b", b"c", b"d")
 
     async def exchange() -> None:
         client = Stalled()
         sending = asyncio.ensure_future(
-            threads.send_answer(answering(blob, 4), client.receive, client.send)
+            send_answer(pool, answering(blob, 4), client.receive, client.send)
         )
         await asyncio.wait_for(client.is_stalled.wait(), 60)
-        await asyncio.to_thread(threads.close)
+        await asyncio.to_thread(pool.close)
         client.leave()
         await asyncio.wait_for(sending, 60)
 
@@ -303,7 +306,7 @@ def test_data_is_closed_though_the_pool_is(threads: Threads) -> None:
     assert blob.closed == 1
 
 
-def test_slow_clients_hold_no_thread(threads: Threads) -> None:
+def test_slow_clients_hold_no_thread(pool: Pool) -> None:
     """Of which there are two, for ten clients that take nothing, and one that does."""
     blobs = [Chunks(b"a", b"b", b"c", b"d") for _ in range(10)]
 
@@ -311,7 +314,7 @@ def test_slow_clients_hold_no_thread(threads: Threads) -> None:
         stalled = [Stalled() for _ in blobs]
         sending = [
             asyncio.ensure_future(
-                threads.send_answer(answering(blob, 4), client.receive, client.send)
+                send_answer(pool, answering(blob, 4), client.receive, client.send)
             )
             for blob, client in zip(blobs, stalled, strict=True)
         ]
@@ -319,14 +322,14 @@ def test_slow_clients_hold_no_thread(threads: Threads) -> None:
             await asyncio.wait_for(one.is_stalled.wait(), 60)
         other = Client()
         respond = answering(Chunks(b"a", b"b"), 2)
-        await asyncio.wait_for(threads.send_answer(respond, other.receive, other.send), 60)
+        await asyncio.wait_for(send_answer(pool, respond, other.receive, other.send), 60)
         for one in stalled:
             one.leave()
         await asyncio.wait_for(asyncio.gather(*sending), 60)
         return other.sent
 
     assert len(asyncio.run(exchange())) == 3
-    threads.close()
+    pool.close()
     assert [blob.closed for blob in blobs] == [1] * 10
 
 
@@ -338,28 +341,28 @@ def hashed_part(blob: Chunks) -> Responding:
     return answering(blob, 6, start=5, checksum=HASHED)
 
 
-def test_part_is_hashed_before_it_is_sent(threads: Threads) -> None:
-    _, part = send_all(threads, hashed_part(Chunks(b"ab", b"cd", b"ef")))
+def test_part_is_hashed_before_it_is_sent(pool: Pool) -> None:
+    _, part = send_all(pool, hashed_part(Chunks(b"ab", b"cd", b"ef")))
     assert part == {"type": "http.response.body", "body": b"f", "more_body": False}
 
 
 def test_each_chunk_that_is_hashed_before_a_part_is_a_step(
-    threads: Threads, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = hashed_part(Chunks(b"ab", b"cd", b"ef"))
-    assert steps_of(threads, monkeypatch, answer) == 3
+    assert steps_of(pool, monkeypatch, answer) == 3
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
 def test_data_is_closed_when_a_client_leaves_while_it_is_hashed(
-    threads: Threads, cancelled: bool
+    pool: Pool, cancelled: bool
 ) -> None:
     blob = Waiting(b"ab", b"cd", b"ef")
 
     async def exchange() -> list[Message]:
         client = Client()
         sending = asyncio.ensure_future(
-            threads.send_answer(hashed_part(blob), client.receive, client.send)
+            send_answer(pool, hashed_part(blob), client.receive, client.send)
         )
         assert await asyncio.to_thread(blob.waits.wait, 60)
         if cancelled:
@@ -372,6 +375,6 @@ def test_data_is_closed_when_a_client_leaves_while_it_is_hashed(
         return client.sent
 
     assert asyncio.run(exchange()) == []
-    threads.close()
+    pool.close()
     assert blob.closed == 1
     assert blob.read == 2
