@@ -14,7 +14,7 @@ from tests.deployment import Deployment
 from tests.functional.servers import serving
 
 BIG = os.urandom(4_000_000)
-REQUESTS = 10_000
+REQUESTS = 5_000
 
 
 def prepare(deployment: Deployment) -> list[bytes]:
@@ -86,7 +86,8 @@ def test_descriptors_and_memory_return_to_their_start(deployment: Deployment) ->
     leaving = itertools.cycle([None, None, 0, None, None, 1, None, None, 300_000])
     with serving(deployment.config_file) as port:
         worker = worker_of(port)
-        for request in requests * 25:
+        # As many before, in which threads start and caches fill.
+        for request in itertools.islice(itertools.cycle(requests), REQUESTS):
             exchange(port, request, next(leaving))
         descriptors, memory = settled(worker)
         for request in itertools.islice(itertools.cycle(requests), REQUESTS):
@@ -94,6 +95,6 @@ def test_descriptors_and_memory_return_to_their_start(deployment: Deployment) ->
         after_descriptors, after_memory = settled(worker)
     assert after_descriptors == descriptors
     # What the allocator keeps varies by some chunks, not with the requests.
-    assert after_memory - memory < 4_000_000
+    assert after_memory - memory < 2_000_000
     log = Path(deployment.folder / "server.log").read_text()
     assert not re.search(r"MemoryError|Too many open files|AssertionError", log)
