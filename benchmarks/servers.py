@@ -78,6 +78,18 @@ def imageapi(server: str, config_file: Path) -> Iterator[Served]:
 
 
 @contextmanager
+def threads(config_file: Path) -> Iterator[Served]:
+    """The WSGI door under gunicorn with eight threads."""
+    port = free_port()
+    command = [str(BIN / "gunicorn"), f"--bind=127.0.0.1:{port}", "--worker-class=gthread"]
+    command += ["--threads=8", "--keep-alive=60", "--no-control-socket"]
+    command += ["imageapi.wsgi:application"]
+    environ = {ENVIRONMENT_VARIABLE: str(config_file)}
+    with running(command, port, config_file.parent / "threads.log", environ) as process:
+        yield Served(port, process.pid)
+
+
+@contextmanager
 def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Served]:
     """The answer that another server gives, as a constant, in the same server.
 
