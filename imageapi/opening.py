@@ -205,7 +205,9 @@ class Opener:
             return place.open(position, stop, version, wanted.caller)
 
         def on_compared(is_right: bool) -> None:
-            if checksum is not None and version is not None:
+            # Wrong bytes of what was not settled may have been of two versions.
+            says_all = is_right or blob.is_settled
+            if checksum is not None and version is not None and says_all:
                 compared = Compared(place.store.name, place.location.url, version, checksum)
                 self._verdicts.add(compared, is_right=is_right)
 
@@ -247,7 +249,8 @@ class Opener:
             )
         if span is not None and span.stop != size:
             return None
-        is_proved = is_right and blob.is_settled and self._verify_checksum == "once"
+        names_bytes = blob.is_settled and blob.is_trusted
+        is_proved = is_right and names_bytes and self._verify_checksum == "once"
         return None if is_proved else checksum
 
 

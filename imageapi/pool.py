@@ -45,7 +45,7 @@ class Pool:
         self._lock = threading.Lock()
         self._busy = 0
         self._idle = 0
-        self._watch_due = 0.0
+        self._is_watched = False
         self._is_closed = False
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
@@ -74,6 +74,9 @@ class Pool:
     def _outcomes_of(self, loop: asyncio.AbstractEventLoop) -> "_Outcomes":
         outcomes = self._outcomes
         if outcomes is None or outcomes.loop is not loop:
+            with self._lock:
+                # What another loop was to watch it may never come to.
+                self._is_watched = False
             outcomes = self._outcomes = _Outcomes(loop)
         return outcomes
 
@@ -87,21 +90,19 @@ class Pool:
             if self._busy == 0:
                 self._wake()
                 return False
-            if now < self._watch_due:
-                return False
-            self._watch_due = now + PATIENCE
-            return True
+            is_watched, self._is_watched = self._is_watched, True
+            return not is_watched
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let one more thread come where work has waited for too long."""
         now = time.monotonic()
         with self._lock:
             if not self._waiting or self._is_closed:
+                self._is_watched = False
                 return
             since, _ = self._waiting[0]
             if now - since >= PATIENCE and self._busy < self._count:
                 self._wake()
-            self._watch_due = now + PATIENCE
         loop.call_later(PATIENCE, self._watch, loop)
 
     def _wake(self) -> None:

@@ -99,12 +99,16 @@ class Blob(ABC):
         a broken download is not resumed and nothing is remembered as verified.
     :ivar is_settled: whether what is still to be read is of that version too,
         whatever happens meanwhile, or ends in an error.  Where it is not, each whole
-        download is verified, and so is each part that reaches the end.
+        download is verified, and so is each part that reaches the end; and wrong bytes
+        say nothing about the version.
+    :ivar is_trusted: whether the same version always names the same bytes.  Where it
+        does not, downloads are verified as where it is not settled.
     """
 
     total_size: int | None
     version: str | None
     is_settled: bool = True
+    is_trusted: bool = True
 
     def __iter__(self) -> Self:
         return self

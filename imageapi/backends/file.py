@@ -201,7 +201,7 @@ class FileStore(StoreBackend):
             return SmallBlob(kept, start, stop)
         blob = self._open_file(path, start, stop, version)
         if not self._trusts_times:
-            blob.is_settled = False
+            blob.is_trusted = False
             return blob
         if (start, stop) == (0, None) and 0 < blob.total_size <= min(LARGEST, self._chunk_size):
             return self._read_whole(path, blob)

@@ -112,7 +112,7 @@ class HTTPStore(StoreBackend):
             stop=stop,
             version_of=_version,
         )
-        blob.is_settled = self._trusts_validators
+        blob.is_trusted = self._trusts_validators
         return blob
 
     def check(self) -> str:

@@ -215,6 +215,27 @@ def test_wrong_data_is_read_again_after_a_minute(
 
 
 @pytest.mark.wire("data-wrong-again")
+@pytest.mark.parametrize(
+    ("attribute", "status"), [("is_settled", 200), ("is_trusted", 500), (None, 500)]
+)
+def test_wrong_data_that_was_not_settled_is_read_again(
+    chunked: Memory, monkeypatch: pytest.MonkeyPatch, attribute: str | None, status: int
+) -> None:
+    opens = chunked.store.open
+
+    def open_unsettled(*args: Any, **wanted: Any) -> Any:
+        blob = opens(*args, **wanted)
+        if attribute:
+            setattr(blob, attribute, False)
+        return blob
+
+    monkeypatch.setattr(chunked.store, "open", open_unsettled)
+    chunked.store.put("i", WRONG)
+    assert received(chunked) == (200, WRONG[: 10 * CHUNK])
+    assert received(chunked)[0] == status
+
+
+@pytest.mark.wire("data-wrong-again")
 def test_data_that_replaces_wrong_data_is_served_at_once(chunked: Memory) -> None:
     chunked.store.put("i", WRONG)
     received(chunked)

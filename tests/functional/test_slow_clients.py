@@ -80,6 +80,10 @@ SERVERS: dict[str, Callable[[int], Start]] = {
 def begun(server: Running) -> Iterator[http.client.HTTPResponse]:
     """A download of which a little was read, by a client that is sent little ahead."""
     with client(server) as connection:
+        # A server listens before it sets the options that its connections inherit.
+        connection.request("HEAD", "/v1/images/image")
+        assert connection.getresponse().read() == b""
+    with client(server) as connection:
         connection.connect()
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.request("GET", "/v1/images/image")

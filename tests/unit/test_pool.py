@@ -104,6 +104,26 @@ def test_work_of_a_loop_that_has_ended_goes_on(pool: Pool) -> None:
     assert asyncio.run(ask_again()) == 7
 
 
+def test_loop_watches_what_a_loop_that_has_ended_was_to_watch(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    async def ask() -> None:
+        monkeypatch.setattr("imageapi.pool.PATIENCE", 3600)
+        for _ in range(2):
+            pool.run(partial(release.wait, 60))
+
+    async def ask_again() -> int:
+        monkeypatch.setattr("imageapi.pool.PATIENCE", 0.001)
+        seven = await asyncio.wait_for(_seven(pool), 20)
+        release.set()
+        return seven
+
+    asyncio.run(ask())
+    assert asyncio.run(ask_again()) == 7
+
+
 async def _seven(pool: Pool) -> int:
     return await pool.run(lambda: 7)
 
