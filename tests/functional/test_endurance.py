@@ -86,8 +86,8 @@ def test_descriptors_and_memory_return_to_their_start(deployment: Deployment) ->
     leaving = itertools.cycle([None, None, 0, None, None, 1, None, None, 300_000])
     with serving(deployment.config_file) as port:
         worker = worker_of(port)
-        # As many before, in which threads start and caches fill.
-        for request in itertools.islice(itertools.cycle(requests), REQUESTS):
+        # Twice as many before, in which threads start, and caches and the allocator fill.
+        for request in itertools.islice(itertools.cycle(requests), 2 * REQUESTS):
             exchange(port, request, next(leaving))
         descriptors, memory = settled(worker)
         for request in itertools.islice(itertools.cycle(requests), REQUESTS):

@@ -63,7 +63,9 @@ def by_signal(server: Running, deployment: Deployment) -> None:
 
 
 def by_file(server: Running, deployment: Deployment) -> None:
-    (deployment.folder / "reload").touch()
+    # uWSGI compares whole seconds: else it would miss one within that of its start.
+    later = time.time() + 2
+    os.utime(deployment.folder / "reload", (later, later))
 
 
 def impatient_serve(count: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
