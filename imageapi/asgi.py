@@ -8,6 +8,7 @@ from oslo_config import cfg
 from webob import Request, exc
 
 from imageapi import lazy, refusals
+from imageapi import writer as writing
 from imageapi.api import ImageAPI
 from imageapi.errors import ConfigurationError
 from imageapi.flow import Responding, send_answer
@@ -28,7 +29,9 @@ class _Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer HTTP, and the lifespan, at whose end this closes itself."""
         if scope["type"] == "http":
-            await send_answer(self._pool, self._answer(scope), receive, send)
+            extensions = scope.get("extensions") or {}
+            writer = extensions.get(writing.EXTENSION)
+            await send_answer(self._pool, self._answer(scope), receive, send, writer)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:

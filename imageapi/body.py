@@ -109,6 +109,10 @@ class Body:
         """Whether all bytes were handed on, so that nothing is left to read or to close."""
         return self._complete and self._primed is None
 
+    def prefer_chunks_of(self, size: int) -> None:
+        """Ask the store for chunks of another size; see `Blob.preferred_chunk_size`."""
+        self._blob.preferred_chunk_size = size
+
     def prime(self) -> bool:
         """Read one more chunk, so that what is wrong with the first is known in time.
 

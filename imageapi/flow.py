@@ -18,19 +18,21 @@ from typing import Any, NamedTuple
 from webob import Response
 
 from imageapi.body import Body
-from imageapi.errors import BackendError
 from imageapi.pool import Pool, PoolClosed
 from imageapi.scope import Receive, Send
+from imageapi.writer import Writer
 
 LOG = logging.getLogger(__name__)
 
-# A client is fast when it takes a step's chunks within so many seconds, so often in a
-# row: what the system takes ahead of a slow one is over by then.  For a fast one a
-# step reads twice as many chunks as the step before, up to so many bytes.
-QUICK_SECONDS = 0.02
-QUICK_STEPS = 8
-LARGEST_STEP = 512 * 1024
+# A download is fast when reading and sending a chunk took less than so many seconds, so
+# often in a row: what the system takes ahead of a slow client is over by then.  A fast
+# one gets larger chunks.
+QUICK_SECONDS = 0.005
+QUICK_CHUNKS = 8
+LARGE_CHUNK = 512 * 1024
 
+# How long a download may write in a thread while others wait for that, in seconds.
+TURN_SECONDS = 0.01
 
 #: The steps up to a response; each runs in a thread.
 Responding = Generator[None, None, Response]
@@ -41,17 +43,18 @@ class Abandoned(Exception):
 
 
 class Part(NamedTuple):
-    """What a step has read.
+    """What a step leaves to be sent.
 
+    :ivar chunk: it may be empty.
     :ivar is_last: nothing comes after it, and the data is closed.
     """
 
-    chunks: list[bytes]
+    chunk: bytes
     is_last: bool
 
 
 class Answer:
-    """The work on one answer; ``begin`` and ``read`` are steps, for threads.
+    """The work on one answer; ``begin``, ``read`` and ``pass_on`` are steps.
 
     :ivar is_complete: all was read, and nothing is left to be closed.
     :ivar is_abandoned: no step is to begin any more.
@@ -92,35 +95,42 @@ class Answer:
         ]
         if self._data is None:
             self.is_complete = True
-            return Part([b"".join(response.app_iter)], is_last=True)
-        return self._read(1)
+            return Part(b"".join(response.app_iter), is_last=True)
+        return self._read()
 
-    def read(self, count: int) -> Part:
-        """Read so many chunks at most, and not many more bytes than `LARGEST_STEP`.
+    def read(self, *, is_fast: bool = False) -> Part:
+        """Read a chunk.
 
+        :param is_fast: whether it may be a large one.
         :raises BackendError: the data cannot be completed.
         """
         with self._stepping():
-            return self._read(count)
+            if self._data is not None:
+                self._data.prefer_chunks_of(LARGE_CHUNK if is_fast else 0)
+            return self._read()
 
-    def _read(self, count: int) -> Part:
-        chunks: list[bytes] = []
-        size = 0
-        data = self._data
-        while data is not None and len(chunks) < count and size < LARGEST_STEP:
-            try:
-                chunk = next(data, b"")
-            except BackendError:
-                # The next step raises it again: what was read before is still sent.
-                if chunks:
-                    break
-                raise
-            chunks.append(chunk)
-            size += len(chunk)
-            if data.is_complete:
-                self._data = data = None
-                self.is_complete = True
-        return Part(chunks, is_last=self.is_complete)
+    def pass_on(self, writer: Writer) -> Part:
+        """Read and write as long as the client takes everything, and nobody else waits.
+
+        :returns: what is left to be sent; the last chunk always is, as the server must
+            know of the end.
+        :raises BackendError: the data cannot be completed.
+        """
+        end = time.monotonic() + TURN_SECONDS
+        while True:
+            part = self.read(is_fast=True)
+            if part.is_last:
+                return part
+            part = Part(writer.write(part.chunk), is_last=False)
+            if part.chunk or (writer.turns.waiting and time.monotonic() >= end):
+                return part
+
+    def _read(self) -> Part:
+        chunk = b"" if self._data is None else next(self._data, b"")
+        if self._data is None or self._data.is_complete:
+            self._data = None
+            self.is_complete = True
+        return Part(chunk, is_last=self.is_complete)
 
     @contextlib.contextmanager
     def _stepping(self) -> Iterator[None]:
@@ -150,18 +160,28 @@ class Answer:
                 self._step.release()
 
 
-async def send_answer(pool: Pool, responding: Responding, receive: Receive, send: Send) -> None:
+async def send_answer(
+    pool: Pool,
+    responding: Responding,
+    receive: Receive,
+    send: Send,
+    writer: Writer | None = None,
+) -> None:
     """Answer a request over ASGI.
 
     :param pool: in which the steps run.
+    :param writer: to the client, where the server lets threads write.
     :raises BackendError: the data cannot be completed: the server then breaks
         the connection off.
     """
     answer = Answer(responding)
     try:
         part = await pool.run(answer.begin)
-        sending = _send_all(pool, answer, part, send)
-        if part is not None and part.is_last:
+        is_short = part is not None and part.is_last
+        sending = _send_all(pool, answer, part, send, writer)
+        # Else its chunk would be kept for as long as the download lasts.
+        del part
+        if is_short:
             await sending
         else:
             await _until_client_leaves(receive, sending)
@@ -181,34 +201,43 @@ def _abandon(pool: Pool, answer: Answer) -> None:
         answer.abandon()
 
 
-async def _send_all(pool: Pool, answer: Answer, part: Part | None, send: Send) -> None:
+async def _send_all(
+    pool: Pool, answer: Answer, part: Part | None, send: Send, writer: Writer | None
+) -> None:
     while part is None:
         part = await pool.run(answer.begin)
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
-    quick_steps, count = 0, 1
-    while True:
-        began = time.monotonic()
+    began, quick = time.monotonic(), 0
+    while not part.is_last:
         await _send_part(part, send)
-        if part.is_last:
-            return
-        if time.monotonic() - began < QUICK_SECONDS:
-            quick_steps += 1
-            count = 2 * count if quick_steps > QUICK_STEPS else 1
+        # A chunk that is sent is to be forgotten.
+        del part
+        now = time.monotonic()
+        quick = quick + 1 if now - began < QUICK_SECONDS else 0
+        began = now
+        is_fast = quick > QUICK_CHUNKS
+        if is_fast and writer is not None and await writer.turns.begin():
+            part = await _pass_on(pool, answer, writer)
+            began = time.monotonic()
         else:
-            quick_steps, count = 0, 1
-        part = await pool.run(partial(answer.read, count))
+            part = await pool.run(partial(answer.read, is_fast=is_fast))
+    await _send_part(part, send)
+    if writer is not None:
+        writer.is_complete = True
+
+
+async def _pass_on(pool: Pool, answer: Answer, writer: Writer) -> Part:
+    try:
+        return await pool.run(partial(answer.pass_on, writer))
+    finally:
+        writer.turns.end()
 
 
 async def _send_part(part: Part, send: Send) -> None:
-    chunks = part.chunks
-    chunks.reverse()
-    while chunks:
-        is_more = not part.is_last or len(chunks) > 1
-        # Taken off the list, for a chunk that is sent is to be forgotten.
-        body = {"body": chunks.pop(), "more_body": is_more}
+    if part.chunk or part.is_last:
+        body = {"body": part.chunk, "more_body": not part.is_last}
         await send({"type": "http.response.body", **body})
-        del body
 
 
 async def _until_client_leaves(receive: Receive, sending: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
+from imageapi.writer import EXTENSION, Turns, Writer
+
 #: In seconds: how long a client may take until its whole head is there; and how long
 #: it may still begin with a request once the worker ends.
 HEAD_SECONDS = 20.0
@@ -25,6 +27,7 @@ ACCEPTED_AT_ONCE = 8
 
 # As glibc's malloc.h has them.
 _M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
 # How often a worker that ends shows the first process that it lives, in seconds.
@@ -43,6 +46,7 @@ class Worker(ASGIWorker):
         super().__init__(*args, **kwargs)
         # Those that are open, the oldest first.
         self._connections: dict[Connection, None] = {}
+        self.turns = Turns()
 
     def _setup_event_loop(self) -> None:
         self.loop = _Loop(lambda: Connection(self), self.cfg.backlog)
@@ -114,6 +118,11 @@ class Connection(ASGIProtocol):
     _flow_control: Any
     _keepalive_timeout: Callable[[], None]
     _send_error_response: Callable[[int, str, tuple[tuple[str, str], ...]], None]
+    transport: Any
+    _will_close: Callable[[Any, bool], bool]
+
+    # Of the request that is being answered, or was the last.
+    _writer: Writer | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -131,11 +140,22 @@ class Connection(ASGIProtocol):
         self.worker.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._writer is not None:
+            self._writer.close()
         self.worker.forget(self)
         super().connection_lost(exc)
 
-    async def _serve_http_request(self, *args: Any) -> Any:
-        keepalive = await super()._serve_http_request(*args)  # type: ignore[misc]  # not in the stubs
+    def _build_http_scope(self, *args: Any) -> Any:
+        scope = super()._build_http_scope(*args)  # type: ignore[misc]  # not in the stubs
+        self._writer = Writer(self.transport.get_extra_info("socket"), self.worker.turns)
+        scope["extensions"] = {EXTENSION: self._writer}
+        return scope
+
+    async def _serve_http_request(self, request: Any, *args: Any) -> Any:
+        keepalive = await super()._serve_http_request(request, *args)  # type: ignore[misc]  # not in the stubs
+        if self._writer is not None and self._writer.has_written:
+            # gunicorn misses what it has not sent itself, and would close.
+            keepalive = self._writer.is_complete and not self._will_close(request, False)
         # Where an answer has no body gunicorn does not wait until it is sent: a client
         # that asks on and reads nothing would have it remember them all.
         if self._flow_control.write_paused:
@@ -168,6 +188,7 @@ def _keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, 8 * 2**20)
+        mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
         mallopt(_M_ARENA_MAX, 1)
 
 

@@ -103,12 +103,16 @@ class Blob(ABC):
         say nothing about the version.
     :ivar is_trusted: whether the same version always names the same bytes.  Where it
         does not, downloads are verified as where it is not settled.
+    :ivar preferred_chunk_size: how many bytes the core would like a chunk to have, for
+        a client that takes them fast; 0 for as many as are configured.  The core sets
+        it between chunks; a Blob may ignore it.
     """
 
     total_size: int | None
     version: str | None
     is_settled: bool = True
     is_trusted: bool = True
+    preferred_chunk_size: int = 0
 
     def __iter__(self) -> Self:
         return self

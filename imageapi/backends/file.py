@@ -324,7 +324,8 @@ class FileBlob(Blob):
         # One byte more than there should be tells whether the file has grown;
         # a whole chunk's buffer for a small file would cost more than reading it.
         stop = self._size + 1 if self._stop is None else self._stop
-        wanted = min(self._chunk_size, max(stop - self._position, 0))
+        most = max(self._chunk_size, self.preferred_chunk_size)
+        wanted = min(most, max(stop - self._position, 0))
         try:
             chunk = os.read(self._descriptor, wanted)
             self._position += len(chunk)

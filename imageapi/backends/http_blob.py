@@ -131,7 +131,8 @@ class HTTPBlob(Blob):
         close(self._response)
 
     def _read(self) -> bytes:
-        response, size = self._response, self._chunk_size
+        response = self._response
+        size = max(self._chunk_size, self.preferred_chunk_size)
         if response.chunked:
             # One chunk of theirs, or a part of it.
             return response.read1(size, decode_content=False)

@@ -71,6 +71,15 @@ class StoreSuite(StoreHooks, mixin=True):
         self.reads(location, data, len(data) - 1, len(data))
         self.reads(location, data, len(data) - 1, None)
 
+    def test_reads_the_same_in_chunks_of_a_preferred_size(self) -> None:
+        data, location = self.put_some()
+        for size in (1, 2 * self.chunk_size, 9 * self.chunk_size):
+            blob = self.open(location)
+            first = self.next_of(blob) or b""
+            blob.preferred_chunk_size = size
+            what = f"reading on with preferred_chunk_size = {size}"
+            self.same(data, first + self.read(blob, len(data), what), what)
+
     def test_reads_ranges_at_borders_of_chunks(self) -> None:
         data, location = self.put_some()
         borders = {n * self.chunk_size + more for n in range(4) for more in (-1, 0, 1)} - {-1}

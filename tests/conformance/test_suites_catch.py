@@ -45,6 +45,11 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     ),
     (wrong.ChecksWithToken, "check_tells_what_is_wrong", "the error of check() shows secret"),
     (wrong.EndsEarly, "reads_the_whole", "must give 12289 bytes, but gave 12288"),
+    (
+        wrong.SkipsWhenAskedForMore,
+        "reads_the_same_in_chunks_of_a_preferred_size",
+        "must give 12289 bytes, but gave",
+    ),
     (wrong.GivesBytearrays, "reads_the_whole", "a chunk must be bytes"),
     (wrong.GivesStr, "reads_the_whole", "a chunk must be bytes"),
     (wrong.EndsWithEmptyChunks, "reads_the_whole", "a chunk must not be empty"),

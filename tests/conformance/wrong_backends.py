@@ -200,6 +200,17 @@ class EndsEarly(WrappingStore):
     wrapper = _EarlyBlob
 
 
+class _SkippingBlob(WrappedBlob):
+    def __next__(self) -> bytes:
+        if self.preferred_chunk_size > 1:
+            next(self.blob)
+        return super().__next__()
+
+
+class SkipsWhenAskedForMore(WrappingStore):
+    wrapper = _SkippingBlob
+
+
 class _BytearrayBlob(WrappedBlob):
     def __next__(self) -> bytes:
         return bytearray(super().__next__())  # type: ignore[return-value]  # the fault

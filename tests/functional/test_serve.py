@@ -32,6 +32,46 @@ def test_a_client_downloads_an_image(deployment: Deployment) -> None:
         assert response.getheader("X-Image-Meta-Property-Distro") == "Ubuntu"
 
 
+@pytest.mark.parametrize("size", [40_000_000, 40_000_000 - 17])
+def test_a_fast_client_keeps_its_connection(deployment: Deployment, size: int) -> None:
+    """Its data is written past gunicorn, which does not count it."""
+    data = os.urandom(1_000_000) * 40
+    deployment.add("large", data[:size])
+    deployment.add("small", b"data")
+    with serving(deployment.config_file) as port, connection(port) as client:
+        for image, wanted in (("large", data[:size]), ("small", b"data")) * 3:
+            client.request("GET", f"/v1/images/{image}")
+            sock = client.sock
+            assert client.getresponse().read() == wanted
+            assert client.sock is sock, "the connection was closed"
+
+
+def test_a_fast_client_is_closed_where_it_asks_for_that(deployment: Deployment) -> None:
+    data = os.urandom(1_000_000) * 40
+    deployment.add("large", data)
+    with serving(deployment.config_file) as port:
+        head = "GET /v1/images/large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        answer = exchange(port, head.encode())
+    assert answer.body == data
+    assert answer.connection == "closed"
+
+
+def test_nothing_follows_wrong_data_that_was_broken_off(deployment: Deployment) -> None:
+    """A fast client that has asked for another image already would take it for the rest."""
+    deployment.add("large", bytes(40_000_000), checksum="0" * 32)
+    deployment.add("small", b"data")
+    asked = "".join(f"GET /v1/images/{i} HTTP/1.1\r\nHost: h\r\n\r\n" for i in ("large", "small"))
+    with serving(deployment.config_file) as port, socket.socket() as client:
+        client.settimeout(60)
+        client.connect(("127.0.0.1", port))
+        client.sendall(asked.encode())
+        received = b"".join(iter(lambda: client.recv(1_000_000), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert 0 < len(body) < 40_000_000
+    assert body.count(0) == len(body)
+
+
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "PATH_INFO", "X_Image", "Remote-User"])
 def test_a_client_does_not_choose_where_it_is_mounted(deployment: Deployment, name: str) -> None:
     """gunicorn lets its neighbours do so, which is what a proxy on this machine looks like."""

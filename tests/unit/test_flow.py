@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from webob import Response
@@ -17,6 +17,7 @@ from imageapi.errors import BackendError
 from imageapi.flow import Responding, send_answer
 from imageapi.pool import Pool
 from imageapi.scope import Message
+from imageapi.writer import Turns, Writer
 from tests.asgi import Client
 from tests.unit.test_body import Chunks, body_of
 
@@ -50,11 +51,7 @@ def send_all(pool: Pool, responding: Responding, client: Client | None = None) -
 
 
 @pytest.mark.parametrize("length", [6, None])
-@pytest.mark.parametrize("quick", [True, False])
-def test_all_chunks_are_sent(
-    pool: Pool, length: int | None, quick: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(flow, "QUICK_SECONDS", 60 if quick else -1)
+def test_all_chunks_are_sent(pool: Pool, length: int | None) -> None:
     blob = Chunks(b"a", b"bc", b"d", b"e", b"f")
     start, *parts = send_all(pool, answering(blob, length))
     assert start == {
@@ -86,34 +83,171 @@ def test_small_answer_takes_one_step(pool: Pool, monkeypatch: pytest.MonkeyPatch
     assert steps_of(pool, monkeypatch, answering(Chunks(b"data"), 4)) == 1
 
 
-def test_slow_client_gets_a_chunk_a_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "QUICK_SECONDS", -1)
+def test_each_chunk_is_a_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
 
 
-def test_client_that_is_fast_for_long_gets_twice_as_many_each_step(
+class Watched(Chunks):
+    """Notes the size of chunk that is asked for at each read."""
+
+    def __init__(self, *gives: bytes | Exception) -> None:
+        super().__init__(*gives)
+        self.preferred: list[int] = []
+
+    def __next__(self) -> Any:
+        self.preferred.append(self.preferred_chunk_size)
+        return super().__next__()
+
+
+@pytest.mark.parametrize("quick_seconds", [60, -1])
+def test_download_that_is_fast_for_long_gets_large_chunks(
+    pool: Pool, quick_seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", quick_seconds)
+    blob = Watched(*[b"x"] * 14)
+    send_all(pool, answering(blob, 14))
+    usual = 1 + flow.QUICK_CHUNKS if quick_seconds > 0 else 14
+    # The last read is for the end.
+    assert blob.preferred[:14] == [0] * usual + [flow.LARGE_CHUNK] * (14 - usual)
+
+
+class Takes:
+    """A `Writer` that takes so many chunks, and the first byte of the next."""
+
+    def __init__(self, count: int) -> None:
+        self.turns = Turns()
+        self.is_complete = False
+        self.left = count
+        self.taken = b""
+        self.threads: set[int] = set()
+
+    def write(self, data: bytes) -> bytes:
+        self.threads.add(threading.get_ident())
+        self.left -= 1
+        size = len(data) if self.left >= 0 else 1
+        self.taken += data[:size]
+        return data[size:]
+
+
+def write_all(pool: Pool, responding: Responding, writer: Any) -> list[Message]:
+    async def exchange() -> list[Message]:
+        client = Client()
+        sending = send_answer(pool, responding, client.receive, client.send, writer)
+        await asyncio.wait_for(sending, 60)
+        return client.sent
+
+    return asyncio.run(exchange())
+
+
+@pytest.mark.parametrize("takes", [0, 1, 3, 99])
+def test_fast_download_is_written_by_the_thread_that_reads_it(
+    pool: Pool, takes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(flow, "QUICK_CHUNKS", 1)
+    chunks = [bytes([65 + n]) * 2 for n in range(12)]
+    writer = Takes(takes)
+    sent = write_all(pool, answering(Chunks(*chunks), 24), writer)
+    bodies = [message["body"] for message in sent[1:]]
+    assert writer.taken
+    assert writer.is_complete
+    assert threading.get_ident() not in writer.threads
+    assert b"" not in bodies
+    # In the right order, each once, and the end by the server itself.
+    assert sorted(b"".join(bodies) + writer.taken) == sorted(b"".join(chunks))
+    assert bodies[-1] == b"LL"
+    assert sent[-1]["more_body"] is False
+
+
+def test_slow_download_is_not_written_in_threads(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", -1)
+    writer = Takes(99)
+    sent = write_all(pool, answering(Chunks(*[b"x"] * 20), 20), writer)
+    assert len(sent) == 21
+    assert writer.taken == b""
+
+
+def test_download_goes_on_without_a_turn_that_does_not_come(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where others read from a backend that hangs."""
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(flow, "QUICK_CHUNKS", 0)
+
+    async def exchange() -> None:
+        writer = Takes(99)
+        while not writer.turns.is_taken:
+            assert await writer.turns.begin()
+        client = Client()
+        responding = answering(Chunks(*[b"x"] * 3), 3)
+        await send_answer(pool, responding, client.receive, client.send, cast(Writer, writer))
+        assert writer.taken == b""
+        assert len(client.sent) == 4
+        assert writer.turns.waiting == 0
+
+    asyncio.run(asyncio.wait_for(exchange(), 60))
+
+
+@pytest.mark.parametrize("others_wait", [True, False])
+def test_turn_ends_when_others_wait(
+    pool: Pool, others_wait: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(flow, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(flow, "TURN_SECONDS", 0)
+    writer = Takes(99)
+    writer.turns.waiting = int(others_wait)
+    steps = []
+    pass_on = flow.Answer.pass_on
+
+    def counted(*given: Any) -> Any:
+        steps.append(given)
+        return pass_on(*given)
+
+    monkeypatch.setattr(flow.Answer, "pass_on", counted)
+    write_all(pool, answering(Chunks(*[b"x"] * 9), 9), writer)
+    assert len(steps) == (8 if others_wait else 1)
+
+
+def test_data_is_closed_when_a_client_leaves_while_it_is_written(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(flow, "QUICK_STEPS", 2)
-    # One to begin with, two more of them, then two, four, eight, and so on.
-    assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 32), 32)) == 7
+    monkeypatch.setattr(flow, "QUICK_CHUNKS", 0)
+    blob = Chunks(*[b"x"] * 9)
+
+    async def exchange() -> None:
+        client = Client()
+        loop = asyncio.get_running_loop()
+
+        class Leaves(Takes):
+            def write(self, data: bytes) -> bytes:
+                asyncio.run_coroutine_threadsafe(gone(), loop).result(60)
+                return super().write(data)
+
+        async def gone() -> None:
+            client.leave()
+            await asyncio.wait([sending], timeout=60)
+
+        writer = Leaves(99)
+        sending = asyncio.ensure_future(
+            send_answer(pool, answering(blob, 9), client.receive, client.send, cast(Writer, writer))
+        )
+        await asyncio.wait([sending], timeout=60)
+        assert sending.done()
+        await asyncio.to_thread(pool.close)
+        assert writer.taken == b"x"
+        assert not writer.is_complete
+
+    asyncio.run(exchange())
+    assert blob.closed == 1
 
 
-def test_steps_are_bounded_in_bytes(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(flow, "QUICK_STEPS", 0)
-    monkeypatch.setattr(flow, "LARGEST_STEP", 2)
-    assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 9), 9)) == 5
-
-
-@pytest.mark.parametrize("quick", [60, -1])
 @pytest.mark.parametrize("length", [4, None])
-def test_data_that_cannot_be_completed_raises(
-    pool: Pool, length: int | None, quick: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_that_cannot_be_completed_raises(pool: Pool, length: int | None) -> None:
     """The server then breaks the connection off; what was read before is sent."""
-    monkeypatch.setattr(flow, "QUICK_SECONDS", quick)
     blob = Chunks(b"a", b"b", b"c", BackendError("torn"))
 
     async def exchange() -> list[Message]:

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing to a client's socket in a thread, over real sockets."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from imageapi import writer
+from imageapi.writer import Turns, Writer
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.settimeout(60)
+        yield ours, theirs
+
+
+def test_everything_is_written_that_a_client_takes(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CLIENT_PATIENCE", 60_000)
+    ours, theirs = pair
+    data = os.urandom(4 * 2**20)
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(data):
+            received.extend(theirs.recv(100_000))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    writing = Writer(ours, Turns())
+    assert writing.write(data) == b""
+    thread.join(60)
+    assert received == data
+    assert writing.has_written
+
+
+def test_what_a_client_does_not_take_is_left_over(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    data = os.urandom(4 * 2**20)
+    writing = Writer(ours, Turns())
+    left = writing.write(data)
+    assert 0 < len(left) < len(data)
+    assert writing.write(left) == left
+    received = b""
+    while len(received) < len(data) - len(left):
+        received += theirs.recv(100_000)
+    assert received + left == data
+
+
+def test_a_client_that_has_gone_is_written_nothing(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    theirs.close()
+    writing = Writer(ours, Turns())
+    assert writing.write(b"data") == b"data"
+    assert not writing.has_written
+
+
+def test_another_clients_socket_with_the_same_number_is_written_nothing(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, _ = pair
+    writing = Writer(ours, Turns())
+    number = ours.fileno()
+    writing.close()
+    ours.close()
+    left, right = socket.socketpair()
+    with left, right:
+        if left.fileno() != number:
+            os.dup2(left.fileno(), number)
+            ours = socket.socket(fileno=number)
+        with ours:
+            assert writing.write(b"data") == b"data"
+            right.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                right.recv(9)
+
+
+def test_closing_waits_for_no_client(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    writing = Writer(ours, Turns())
+    waits = threading.Event()
+
+    stop = threading.Event()
+
+    def write() -> None:
+        left = writing.write(bytes(4 * 2**20))
+        while not stop.is_set():
+            left = writing.write(left)
+            waits.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert waits.wait(60)
+        closing = threading.Thread(target=writing.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive()
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def test_turns_are_bounded_and_go_to_who_waits() -> None:
+    async def take() -> None:
+        turns = Turns()
+        count = 0
+        while not turns.is_taken:
+            assert await turns.begin()
+            count += 1
+        assert count == writer.TURNS
+        assert not await turns.begin()
+        waiting = asyncio.ensure_future(turns.begin())
+        await asyncio.sleep(0)
+        assert turns.waiting == 1
+        turns.end()
+        assert await waiting
+        assert turns.waiting == 0
+
+    asyncio.run(take())
