@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 # one gets larger chunks.
 QUICK_SECONDS = 0.005
 QUICK_CHUNKS = 8
-LARGE_CHUNK = 512 * 1024
+LARGE_CHUNK = 768 * 1024
 
 # How long a download may write in a thread while others wait for that, in seconds.
 TURN_SECONDS = 0.01
@@ -117,13 +117,14 @@ class Answer:
         :raises BackendError: the data cannot be completed.
         """
         end = time.monotonic() + TURN_SECONDS
-        while True:
-            part = self.read(is_fast=True)
-            if part.is_last:
-                return part
-            part = Part(writer.write(part.chunk), is_last=False)
-            if part.chunk or (writer.turns.waiting and time.monotonic() >= end):
-                return part
+        with writer.ahead():
+            while True:
+                part = self.read(is_fast=True)
+                if part.is_last:
+                    return part
+                part = Part(writer.write(part.chunk), is_last=False)
+                if part.chunk or (writer.turns.waiting and time.monotonic() >= end):
+                    return part
 
     def _read(self) -> Part:
         chunk = b"" if self._data is None else next(self._data, b"")
@@ -218,8 +219,7 @@ async def _send_all(
         began = now
         is_fast = quick > QUICK_CHUNKS
         if is_fast and writer is not None and await writer.turns.begin():
-            part = await _pass_on(pool, answer, writer)
-            began = time.monotonic()
+            part, began = await _take_turn(pool, answer, writer, send)
         else:
             part = await pool.run(partial(answer.read, is_fast=is_fast))
     await _send_part(part, send)
@@ -227,11 +227,25 @@ async def _send_all(
         writer.is_complete = True
 
 
-async def _pass_on(pool: Pool, answer: Answer, writer: Writer) -> Part:
+async def _take_turn(pool: Pool, answer: Answer, writer: Writer, send: Send) -> tuple[Part, float]:
+    """Let a thread write, and send what the client has not taken from it.
+
+    :returns: what is still to be sent; and when the thread ended.
+    """
+    turns = writer.turns
     try:
-        return await pool.run(partial(answer.pass_on, writer))
+        part = await pool.run(partial(answer.pass_on, writer))
     finally:
-        writer.turns.end()
+        turns.end()
+    ended = time.monotonic()
+    if part.is_last or not part.chunk:
+        return part, ended
+    turns.stalled += 1
+    try:
+        await _send_part(part, send)
+    finally:
+        turns.stalled -= 1
+    return Part(b"", is_last=False), ended
 
 
 async def _send_part(part: Part, send: Send) -> None:

@@ -6,9 +6,12 @@ once.  To a client that takes everything, a thread reads and writes in turns of 
 """
 
 import asyncio
+import contextlib
 import os
 import select
+import socket
 import threading
+from collections.abc import Iterator
 from typing import Protocol
 
 #: The extension of ASGI by which a server hands over a connection's `Writer`.
@@ -20,6 +23,14 @@ TURNS = 2
 # For how many seconds a turn is waited for: backends that hang may hold them all.
 _TURN_PATIENCE = 0.1
 
+# How many answers may wait at once with a large chunk that a client has not taken.
+STALLED = 50
+
+# How much the system may hold for a client meanwhile, in bytes: else it would take each
+# chunk in pieces.
+_HELD = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+_AHEAD = 2 * 2**20
+
 # In how many milliseconds a client must take more.
 CLIENT_PATIENCE = 2
 
@@ -28,14 +39,17 @@ class Turns:
     """Bounds how many threads write at once; it belongs to one event loop.
 
     :ivar waiting: how many wait for a turn.
+    :ivar stalled: how many answers have a chunk left over of their last turn.
     """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(TURNS)
-        self.waiting = 0
+        self.waiting = self.stalled = 0
 
     async def begin(self) -> bool:
         """Wait for a turn, for a moment; tell whether it has come."""
+        if self.stalled >= STALLED:
+            return False
         self.waiting += 1
         try:
             async with asyncio.timeout(_TURN_PATIENCE):
@@ -61,6 +75,12 @@ class Socket(Protocol):
     def fileno(self) -> int:
         """The descriptor's number."""
 
+    def getsockopt(self, level: int, name: int, /) -> int:
+        """The value of an option."""
+
+    def setsockopt(self, level: int, name: int, value: int, /) -> None:
+        """Set an option."""
+
 
 class Writer:
     """Writes one answer's data to its connection.
@@ -78,10 +98,30 @@ class Writer:
         """
         self.turns = turns
         self.has_written = self.is_complete = False
+        self._socket = sock
         self._descriptor = sock.fileno()
         # Held while the system is given the descriptor's number: once the socket is
         # closed, another client's may have the same.
         self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Let the system hold more for the client meanwhile."""
+        usual = self._hold(_AHEAD)
+        try:
+            yield
+        finally:
+            # A client that is slow from now on is not to cost so much.
+            self._hold(usual)
+
+    def _hold(self, size: int | None) -> int | None:
+        """Set how much the system holds; return how much it was, None where it has no say."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._descriptor >= 0 and size is not None:
+                usual = self._socket.getsockopt(*_HELD)
+                self._socket.setsockopt(*_HELD, size)
+                return usual
+        return None
 
     def write(self, data: bytes) -> bytes:
         """Write as long as the client takes it; to be called in a thread.

@@ -2,6 +2,7 @@
 """How an answer's steps follow each other, and how its data is closed."""
 
 import asyncio
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
@@ -121,6 +122,10 @@ class Takes:
         self.taken = b""
         self.threads: set[int] = set()
 
+    @contextlib.contextmanager
+    def ahead(self) -> Iterator[None]:
+        yield
+
     def write(self, data: bytes) -> bytes:
         self.threads.add(threading.get_ident())
         self.left -= 1
@@ -188,6 +193,34 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
         assert writer.turns.waiting == 0
 
     asyncio.run(asyncio.wait_for(exchange(), 60))
+
+
+def test_client_that_stalls_after_a_turn_is_slow_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 0.05)
+    monkeypatch.setattr(flow, "QUICK_CHUNKS", 2)
+    writer = Takes(0)
+    stalled = []
+
+    class Stalls(Client):
+        async def send(self, message: Message) -> None:
+            if writer.turns.stalled:
+                stalled.append(writer.turns.stalled)
+                await asyncio.sleep(0.1)
+            await super().send(message)
+
+    async def exchange() -> None:
+        client = Stalls()
+        responding = answering(Chunks(*[b"xy"] * 11), 22)
+        await send_answer(pool, responding, client.receive, client.send, cast(Writer, writer))
+        assert len(client.sent) == 12
+
+    asyncio.run(asyncio.wait_for(exchange(), 60))
+    # After three quick chunks at least, each time.
+    assert 1 <= len(stalled) <= 2
+    assert set(stalled) == {1}
+    assert writer.turns.stalled == 0
 
 
 @pytest.mark.parametrize("others_wait", [True, False])

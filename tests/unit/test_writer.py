@@ -114,6 +114,36 @@ def test_closing_waits_for_no_client(pair: tuple[socket.socket, socket.socket]) 
         thread.join(60)
 
 
+def test_the_system_holds_more_ahead_of_a_client_only_meanwhile() -> None:
+    option = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(*option, 4321)
+        with socket.create_connection(server.getsockname()):
+            sock, _ = server.accept()
+    with sock:
+        writing = Writer(sock, Turns())
+        with writing.ahead():
+            assert sock.getsockopt(*option) > 2**20
+        assert sock.getsockopt(*option) == 4321
+        with writing.ahead():
+            writing.close()
+        # It may be another client's from here on.
+        assert sock.getsockopt(*option) > 2**20
+        with writing.ahead():
+            pass
+
+
+def test_no_turn_is_given_while_many_have_large_chunks_left_over() -> None:
+    async def take() -> None:
+        turns = Turns()
+        turns.stalled = writer.STALLED
+        assert not await turns.begin()
+        turns.stalled -= 1
+        assert await turns.begin()
+
+    asyncio.run(take())
+
+
 def test_turns_are_bounded_and_go_to_who_waits() -> None:
     async def take() -> None:
         turns = Turns()
