@@ -209,6 +209,8 @@ async def _send_all(
         part = await pool.run(answer.begin)
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
+    if not any(name == b"content-length" for name, _ in answer.headers):
+        writer = None  # the server frames the chunks
     began, quick = time.monotonic(), 0
     while not part.is_last:
         await _send_part(part, send)

@@ -39,7 +39,8 @@ def answering(blob: Chunks, length: int | None, **more: Any) -> Responding:
     except BaseException:
         body.close()
         raise
-    return Response(headerlist=[("X-Name", "v")], app_iter=body)
+    headers = [("X-Name", "v")] + ([("Content-Length", str(length))] if length else [])
+    return Response(headerlist=headers, app_iter=body)
 
 
 def send_all(pool: Pool, responding: Responding, client: Client | None = None) -> Any:
@@ -58,7 +59,7 @@ def test_all_chunks_are_sent(pool: Pool, length: int | None) -> None:
     assert start == {
         "type": "http.response.start",
         "status": 200,
-        "headers": [(b"x-name", b"v")],
+        "headers": [(b"x-name", b"v")] + ([(b"content-length", b"6")] if length else []),
     }
     assert [part["body"] for part in parts] == [b"a", b"bc", b"d", b"e", b"f"]
     assert [part["more_body"] for part in parts] == [True] * 4 + [False]
@@ -162,6 +163,18 @@ def test_fast_download_is_written_by_the_thread_that_reads_it(
     assert sorted(b"".join(bodies) + writer.taken) == sorted(b"".join(chunks))
     assert bodies[-1] == b"LL"
     assert sent[-1]["more_body"] is False
+
+
+def test_data_of_unknown_length_is_not_written_in_threads(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server frames it."""
+    monkeypatch.setattr(flow, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(flow, "QUICK_CHUNKS", 0)
+    writer = Takes(99)
+    sent = write_all(pool, answering(Chunks(*[b"x"] * 9), None), writer)
+    assert len(sent) == 10
+    assert writer.taken == b""
 
 
 def test_slow_download_is_not_written_in_threads(
