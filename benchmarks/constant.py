@@ -14,8 +14,8 @@ from typing import cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from imageapi.asgi import Application
-from imageapi.scope import Receive, Scope, Send
-from imageapi.serve import Server, settings_for
+from imageapi.asgi.scope import Receive, Scope, Send
+from imageapi.commands.serve import Server, settings_for
 
 #: The environment variable that names the file of the answer.
 ANSWER = "IMAGEAPI_BENCHMARKS_ANSWER"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.constant import ANSWER, write_answer
-from imageapi.config import ENVIRONMENT_VARIABLE
+from imageapi.config.files import ENVIRONMENT_VARIABLE
 from tests.functional.servers import BIN, connection, free_port, running
 
 #: gunicorn with its ``asgi`` worker, as ``imageapi serve`` runs it.

@@ -3,7 +3,7 @@
 
 from imageapi.api import ImageAPI
 from imageapi.caller import Caller
-from imageapi.config import load_config
+from imageapi.config.files import load_config
 from imageapi.errors import ConfigurationError, ImageAPIError
 from imageapi.wsgi import ImageAPIMiddleware
 

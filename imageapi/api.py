@@ -17,18 +17,20 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request, Response, exc
 
-from imageapi import document, loading, opts, refusals
-from imageapi.body import Body
+from imageapi import document
 from imageapi.caller import Caller, from_environ
-from imageapi.conditions import Refusal, evaluate
-from imageapi.described import Described, Descriptions
+from imageapi.config import options, plugins
+from imageapi.download.body import Body
+from imageapi.download.image_view import Described, Descriptions
+from imageapi.download.opener import Opener, RangeNotSatisfiable, Wanted, log_failure
 from imageapi.errors import BackendError, BadReply, ImageNotFound, MalformedImage, unexpected
-from imageapi.headers import HeaderLine
 from imageapi.image import Image, is_image_id
-from imageapi.opening import Opener, RangeNotSatisfiable, Wanted, log_failure
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE
-from imageapi.routes import image_id_of
-from imageapi.text import header_text
+from imageapi.protocol import error_responses
+from imageapi.protocol.image_headers import HeaderLine
+from imageapi.protocol.preconditions import Refusal, evaluate
+from imageapi.protocol.routes import image_id_of
+from imageapi.protocol.value_text import header_text
 from imageapi.visibility import Visibility
 
 LOG = logging.getLogger(__name__)
@@ -56,8 +58,8 @@ class ImageAPI:
         :param conf: owned by the caller, and called already (``conf([...])``).
         :raises imageapi.errors.ConfigurationError: all that is wrong with it.
         """
-        self.backends = loading.load(conf)
-        core = conf[opts.GROUP]
+        self.backends = plugins.load(conf)
+        core = conf[options.GROUP]
         self._admin_roles = tuple(core.admin_roles)
         self._public_endpoint = core.public_endpoint.rstrip("/")
         self._descriptions = Descriptions(self.backends.stores, core.max_property_headers)
@@ -72,7 +74,7 @@ class ImageAPI:
         request = Request(environ)
         image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
         if image_id is None:
-            response = refusals.refuse(request, exc.HTTPNotFound())
+            response = error_responses.refuse(request, exc.HTTPNotFound())
         else:
             response = self.respond(request, image_id)
         return start(response, start_response)
@@ -102,16 +104,16 @@ class ImageAPI:
         try:
             return (yield from self._steps(request, image_id))
         except exc.HTTPException as refusal:
-            return refusals.refuse(request, refusal)
+            return error_responses.refuse(request, refusal)
         except BackendError as error:
-            return refusals.refuse(request, refusals.failure(error, image_id))
+            return error_responses.refuse(request, error_responses.failure(error, image_id))
 
     def _steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
         if not is_image_id(image_id):
             raise exc.HTTPNotFound()
         method = request.environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD"):
-            raise refusals.method_not_allowed()
+            raise error_responses.method_not_allowed()
         wants_details = _wants_details(request)
         wants_data = method == "GET" and not wants_details
 
@@ -145,7 +147,11 @@ class ImageAPI:
         forbidden = not self._allows(GET_IMAGE, caller, _NO_IMAGE) or (
             wants_data and not self._allows(DOWNLOAD_IMAGE, caller, _NO_IMAGE)
         )
-        raise refusals.forbidden(image_id) if forbidden else refusals.not_found(image_id)
+        raise (
+            error_responses.forbidden(image_id)
+            if forbidden
+            else error_responses.not_found(image_id)
+        )
 
     def _look_up(self, image_id: str, caller: Caller) -> Image | None:
         """The image as the registry has it, or None where the caller is told of none."""
@@ -198,7 +204,7 @@ class ImageAPI:
 
     def _authorize(self, described: Described, caller: Caller) -> None:
         if not self._allows(GET_IMAGE, caller, described.target):
-            raise refusals.forbidden(described.image.id)
+            raise error_responses.forbidden(described.image.id)
 
     def _may_have_data(self, described: Described, caller: Caller, wants_data: bool) -> bool:
         """Whether the caller may have the data; a GET that wants it is refused here.
@@ -209,13 +215,13 @@ class ImageAPI:
         image = described.image
         if not image.is_active:
             if wants_data and image.status == "deactivated" and not image.is_deleted:
-                raise refusals.deactivated(image.id)
+                raise error_responses.deactivated(image.id)
             if wants_data:
-                raise refusals.not_active(image.id)
+                raise error_responses.not_active(image.id)
             return False
         may_have_data = self._allows(DOWNLOAD_IMAGE, caller, described.target)
         if wants_data and not may_have_data:
-            raise refusals.forbidden(image.id)
+            raise error_responses.forbidden(image.id)
         return may_have_data
 
     def _allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
@@ -257,7 +263,7 @@ class ImageAPI:
         try:
             body, span, size, place = yield from self._opener.open(wanted, described.places)
         except RangeNotSatisfiable as error:
-            raise refusals.range_not_satisfiable(image.id, error.size) from None
+            raise error_responses.range_not_satisfiable(image.id, error.size) from None
         ranges = place.store.backend.ranges
         if span is None:
             headers = _data_headers(image, size, ranges)
@@ -322,7 +328,7 @@ def _raise_for_conditions(request: Request, image: Image) -> None:
         headers = [("Etag", header_text(image.checksum))] if image.checksum else []
         raise exc.HTTPNotModified(headers=headers)
     if refusal is Refusal.PRECONDITION_FAILED:
-        raise refusals.precondition_failed(image.id)
+        raise error_responses.precondition_failed(image.id)
 
 
 def _data_headers(image: Image, length: int | None, ranges: bool) -> list[HeaderLine]:

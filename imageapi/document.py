@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from imageapi.errors import MalformedImage
 from imageapi.image import DELETED, STATUSES, Image, Location
-from imageapi.text import in_utc, text_of, without_surrogates
+from imageapi.protocol.value_text import in_utc, text_of, without_surrogates
 from imageapi.visibility import Visibility
 
 _VISIBILITIES = ("community", "private", "public", "shared")

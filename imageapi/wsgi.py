@@ -7,11 +7,11 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request
 
-from imageapi import lazy
+from imageapi import lazy_api
 from imageapi.api import ImageAPI, start
-from imageapi.config import files_from_environment, load_config, split_paths
+from imageapi.config.files import files_from_environment, load_config, split_paths
 from imageapi.errors import ConfigurationError
-from imageapi.routes import image_id_of
+from imageapi.protocol.routes import image_id_of
 
 
 class ImageAPIMiddleware:
@@ -43,13 +43,13 @@ class _LazyApplication:
     """An `ImageAPI` that is built at the first request, after any fork."""
 
     def __init__(self) -> None:
-        self._api = lazy.LazyAPI()
+        self._api = lazy_api.LazyAPI()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             api = self._api.get()
         except ConfigurationError as error:
-            return start(lazy.refuse(Request(environ), error), start_response)
+            return start(lazy_api.refuse(Request(environ), error), start_response)
         return api(environ, start_response)
 
 

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from imageapi.scope import ASGIApplication, Message, Scope
+from imageapi.asgi.scope import ASGIApplication, Message, Scope
 
 
 class Answer(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 import imageapi
-from imageapi.backends import folder
+from imageapi.backends.file import folder
 from tests.deployment import Deployment
 from tests.memory import Memory
 

@@ -9,7 +9,7 @@ from typing import Any
 import webob
 
 import imageapi
-from imageapi.backends.folder import file_name
+from imageapi.backends.file.folder import file_name
 
 CONFIG = """\
 [imageapi]

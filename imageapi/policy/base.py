@@ -9,7 +9,7 @@ from dataclasses import fields
 from imageapi.backends.base import Backend
 from imageapi.caller import Caller
 from imageapi.image import Image
-from imageapi.text import text_of
+from imageapi.protocol.value_text import text_of
 
 #: May the caller know of the image?  Asked at every GET and HEAD.
 GET_IMAGE = "get_image"

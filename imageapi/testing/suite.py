@@ -33,7 +33,7 @@ from oslo_config import cfg
 from imageapi.backends.base import Backend
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, BackendUnavailable, ConfigurationError
-from imageapi.text import CONTROL
+from imageapi.protocol.value_text import CONTROL
 
 if TYPE_CHECKING:
     import testtools

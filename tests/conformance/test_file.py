@@ -11,9 +11,10 @@ from urllib.parse import quote, unquote
 import testtools
 
 from imageapi import document
-from imageapi.backends import folder
-from imageapi.backends.file import FileRegistry, FileStore
-from imageapi.backends.folder import file_name
+from imageapi.backends.file import folder
+from imageapi.backends.file.folder import file_name
+from imageapi.backends.file.registry import FileRegistry
+from imageapi.backends.file.store import FileStore
 from imageapi.image import Image, Location
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite

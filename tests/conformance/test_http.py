@@ -12,8 +12,8 @@ import pytest
 import testtools
 
 from imageapi import document
-from imageapi.backends.http_registry import HTTPRegistry
-from imageapi.backends.http_store import HTTPStore
+from imageapi.backends.http.registry import HTTPRegistry
+from imageapi.backends.http.store import HTTPStore
 from imageapi.image import Image, Location
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite

@@ -8,7 +8,8 @@ import pytest
 import testtools
 
 from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
-from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.backends.file.registry import FileRegistry
+from imageapi.backends.file.store import FileStore
 from imageapi.errors import ConfigurationError
 from imageapi.policy.visible import VisiblePolicy
 from imageapi.testing.policy_suite import PolicySuite

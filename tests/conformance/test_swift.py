@@ -10,9 +10,9 @@ import pytest
 import testtools
 
 from imageapi import document
-from imageapi.backends.swift_location import SwiftLocation
-from imageapi.backends.swift_registry import SwiftRegistry
-from imageapi.backends.swift_store import SwiftStore
+from imageapi.backends.swift.location import SwiftLocation
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.store import SwiftStore
 from imageapi.image import Image, Location
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite

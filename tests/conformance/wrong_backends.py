@@ -14,7 +14,8 @@ from uuid import uuid4
 from oslo_config import cfg
 
 from imageapi.backends.base import Blob
-from imageapi.backends.file import FileRegistry, FileStore
+from imageapi.backends.file.registry import FileRegistry
+from imageapi.backends.file.store import FileStore
 from imageapi.caller import Caller
 from imageapi.errors import (
     BackendUnavailable,

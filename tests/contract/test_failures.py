@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webob import exc
 
-from imageapi import Caller, ImageAPIMiddleware, refusals
+from imageapi import Caller, ImageAPIMiddleware
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import (
     BackendError,
@@ -30,6 +30,7 @@ from imageapi.errors import (
     MalformedImage,
 )
 from imageapi.image import Image, Location
+from imageapi.protocol import error_responses
 from imageapi.visibility import Visibility
 from tests.deployment import Deployment
 from tests.deployment import get as get_file
@@ -705,13 +706,13 @@ def test_errors_do_not_pile_up(memory: Memory, monkeypatch: pytest.MonkeyPatch) 
     """An exception that is kept and raised again would grow a traceback each time."""
     memory.put(locations=(Location("rbd:x"),))
     raised: list[BaseException] = []
-    failure = refusals.failure
+    failure = error_responses.failure
 
     def noted(error: BackendError, image_id: str) -> exc.HTTPException:
         raised.append(error)
         return failure(error, image_id)
 
-    monkeypatch.setattr(refusals, "failure", noted)
+    monkeypatch.setattr(error_responses, "failure", noted)
     for _ in range(2):
         assert memory.get().status_code == 500
     assert raised[0] is not raised[1]

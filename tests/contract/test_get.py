@@ -12,8 +12,8 @@ import webob
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageapi.headers import meta_headers
 from imageapi.image import Image, Location
+from imageapi.protocol.image_headers import meta_headers
 from tests.deployment import Deployment, get
 from tests.memory import ADMIN, Memory, blobs_without, close
 

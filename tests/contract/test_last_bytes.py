@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imageapi.checksum import WRONG_SECONDS
+from imageapi.download.checksum import WRONG_SECONDS
 from imageapi.errors import BackendError, BackendUnavailable
 from imageapi.image import Location
 from tests.memory import Memory, blobs_without, close
@@ -210,7 +210,7 @@ def test_wrong_data_is_read_again_after_a_minute(
     chunked.store.put("i", WRONG)
     received(chunked)
     now = time.monotonic() + WRONG_SECONDS
-    monkeypatch.setattr("imageapi.checksum.time.monotonic", lambda: now)
+    monkeypatch.setattr("imageapi.download.checksum.time.monotonic", lambda: now)
     assert received(chunked) == (200, WRONG[: 10 * CHUNK])
 
 

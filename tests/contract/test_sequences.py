@@ -18,8 +18,8 @@ import webob
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageapi.backends import folder
 from imageapi.backends.base import StoreBackend
+from imageapi.backends.file import folder
 from imageapi.errors import BackendError, RangeNotSupported
 from imageapi.image import Location
 from imageapi.testing.fakes import FailingStore

@@ -8,7 +8,7 @@ import pytest
 import webob
 
 from imageapi import Caller
-from imageapi.described import Descriptions
+from imageapi.download.image_view import Descriptions
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
 
 NOBODY = Caller()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imageapi.backends.base import Blob
-from imageapi.backends.file import FileStore
+from imageapi.backends.file.store import FileStore
 
 ENTRY_POINT = f"[imageapi.store]\nkeeping = {__name__}:KeepingStore\n"
 

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imageapi.backends.file import FileStore
+from imageapi.backends.file.store import FileStore
 from tests.functional.raw_client import exchange
 from tests.functional.servers import BIN, free_port, running
 from tests.fuzz import properties

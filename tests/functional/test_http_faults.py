@@ -21,8 +21,8 @@ import webob
 
 import imageapi
 from imageapi import Caller
-from imageapi.backends import connections
-from imageapi.backends.http_store import HTTPStore
+from imageapi.backends.http.store import HTTPStore
+from imageapi.backends.http_client import connections
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from imageapi import document
-from imageapi.backends import remembered_records
-from imageapi.backends.http_registry import HTTPRegistry
+from imageapi.backends.http.registry import HTTPRegistry
+from imageapi.backends.http_client import record_cache
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import BackendUnavailable, BadReply, ConfigurationError, ImageNotFound
 from imageapi.image import Image
@@ -390,7 +390,7 @@ def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
 def test_record_that_is_too_large_to_be_remembered(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remembered_records, "_REMEMBERED_BYTES", 50_000)
+    monkeypatch.setattr(record_cache, "_REMEMBERED_BYTES", 50_000)
     properties: Any = {"x": [{} for _ in range(1000)]}
     registry, server = make(answering({"status": "active", "properties": properties}, ETag='"e"'))
     for _ in range(2):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
-from imageapi.backends.http_store import HTTPStore
+from imageapi.backends.http.store import HTTPStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable
 from imageapi.testing.suite import build
@@ -204,7 +204,7 @@ import sys
 
 import gevent
 
-from imageapi.backends.http_store import HTTPStore
+from imageapi.backends.http.store import HTTPStore
 from imageapi.caller import ANONYMOUS
 from imageapi.testing.suite import build
 

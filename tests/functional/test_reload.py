@@ -31,22 +31,24 @@ DATA = os.urandom(1_000_000) * 50
 
 # ``imageapi serve``, that waits a second only for what runs at SIGTERM.
 SERVE = """\
-from imageapi import cli, serve
+from imageapi.commands import main
+from imageapi.commands import serve
 serve.STOP_SECONDS = 1
 settings_for = serve.settings_for
 serve.settings_for = lambda *given: settings_for(*given) | {"timeout": 2}
-raise SystemExit(cli.main())
+raise SystemExit(main.main())
 """
 
 
 # ``imageapi serve``, whose workers take a second before they have handlers of their own.
 SLOW_START = """\
 import time
-from imageapi import cli, serve
+from imageapi.commands import main
+from imageapi.commands import serve
 settings_for = serve.settings_for
 slow = {"post_fork": lambda master, worker: time.sleep(1)}
 serve.settings_for = lambda *given: settings_for(*given) | slow
-raise SystemExit(cli.main())
+raise SystemExit(main.main())
 """
 
 

@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 import webob
 
-from imageapi import Caller, ImageAPI, cli, load_config
-from imageapi.backends.urls import Url
+from imageapi import Caller, ImageAPI, load_config
+from imageapi.backends.http_client.urls import Url
+from imageapi.commands import main
 from imageapi.errors import BackendError, ConfigurationError
 from imageapi.image import Image, Location
 from tests.deployment import Deployment
@@ -89,7 +90,7 @@ def test_locations(
             response = webob.Request.blank(f"/v1/images/i{suffix}", method=method).send(api)
             assert SECRET not in f"{response.headerlist}{response.text if response.charset else ''}"
             assert SECRET.encode() not in response.body
-    cli.main(["--debug", "--config-file", str(deployment.config_file), "show", "i"])
+    main.main(["--debug", "--config-file", str(deployment.config_file), "show", "i"])
     shown = capsys.readouterr()
     assert SECRET not in everything_logged.text
     assert SECRET not in shown.err
@@ -135,7 +136,7 @@ def test_foreign_exceptions(
     def fail(self: object) -> bytes:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("imageapi.backends.file.FileBlob.__next__", fail)
+    monkeypatch.setattr("imageapi.backends.file.store.FileBlob.__next__", fail)
     with pytest.raises(BackendError) as caught:
         b"".join(body)
     assert SECRET not in str(caught.value)
@@ -217,8 +218,8 @@ def test_http(
         elif hasattr(response.app_iter, "close"):
             response.app_iter.close()
         api.close()
-        cli.main(["--debug", "--config-file", str(config), "check"])
-        cli.main(["--debug", "--config-file", str(config), "show", "i"])
+        main.main(["--debug", "--config-file", str(config), "check"])
+        main.main(["--debug", "--config-file", str(config), "show", "i"])
     shown = capsys.readouterr()
     assert SECRET not in told.replace("/v1/images/i", "")
     assert SECRET not in caplog.text
@@ -280,9 +281,9 @@ def test_swift(
         elif hasattr(response.app_iter, "close"):
             response.app_iter.close()
         api.close()
-        cli.main(["--debug", "--config-file", str(config), "check"])
-        cli.main(["--debug", "--config-file", str(config), "show", "i"])
-        cli.main(["--debug", "--config-file", str(config), "add", os.devnull])
+        main.main(["--debug", "--config-file", str(config), "check"])
+        main.main(["--debug", "--config-file", str(config), "show", "i"])
+        main.main(["--debug", "--config-file", str(config), "add", os.devnull])
     shown = capsys.readouterr()
     assert SECRET not in told
     assert SECRET not in caplog.text

@@ -85,9 +85,10 @@ def test_a_client_does_not_choose_where_it_is_mounted(deployment: Deployment, na
 
 IMPATIENT = """
 import sys
-from imageapi import cli, worker
+from imageapi.commands import main
+from imageapi.commands import worker
 worker.HEAD_SECONDS = 0.5
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main.main(sys.argv[1:]))
 """
 
 
@@ -139,9 +140,11 @@ def test_silent_clients_are_closed(deployment: Deployment) -> None:
 
 PATIENT = """
 import sys
-from imageapi import cli, serve, worker
+from imageapi.commands import main
+from imageapi.commands import serve
+from imageapi.commands import worker
 worker.HEAD_SECONDS = serve.STOP_SECONDS = 3600
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main.main(sys.argv[1:]))
 """
 
 
@@ -274,7 +277,8 @@ def _drip(halves: list[socket.socket], stop: threading.Event) -> None:
 # thousand downloads that end at once do, and then the worker is told to end.
 DEAF = """
 import os, signal, sys
-from imageapi import cli, worker
+from imageapi.commands import main
+from imageapi.commands import worker
 admit = worker.Worker.admit
 
 def fill(self, connection):
@@ -286,7 +290,7 @@ def fill(self, connection):
     admit(self, connection)
 
 worker.Worker.admit = fill
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

@@ -36,9 +36,10 @@ SECONDS = (2, 8, 32)
 
 SERVE = """\
 import sys
-from imageapi import cli, serve
+from imageapi.commands import main
+from imageapi.commands import serve
 serve.STALL_SECONDS = int(sys.argv.pop(1))
-raise SystemExit(cli.main())
+raise SystemExit(main.main())
 """
 
 Start = Callable[[Deployment], AbstractContextManager[Running]]

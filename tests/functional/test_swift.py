@@ -17,8 +17,8 @@ import swiftclient
 import webob
 
 import imageapi
-from imageapi.backends.swift_registry import SwiftRegistry
-from imageapi.backends.swift_store import SwiftStore
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.store import SwiftStore
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import BackendError, ImageNotFound, MalformedImage
 from imageapi.image import Location

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import imageapi
-from imageapi.add_to_swift import add_image
-from imageapi.adding import AddError, NewData
-from imageapi.backends.swift_registry import SwiftRegistry
-from imageapi.backends.swift_store import SwiftStore
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.store import SwiftStore
+from imageapi.backends.swift.writer import add_image
+from imageapi.backends.upload import AddError, NewData
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
 from tests.deployment import get

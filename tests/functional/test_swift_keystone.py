@@ -15,7 +15,7 @@ import swiftclient
 from oslo_config import cfg
 
 import imageapi
-from imageapi.backends.swift_session import session_of
+from imageapi.backends.swift.session import session_of
 from tests.deployment import get
 from tests.functional.openstack import Keystone, call
 from tests.functional.swift import Swift, configuration, running_swift

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from imageapi.backends import connections, swift_account, swift_session
-from imageapi.backends.answers import close
-from imageapi.backends.swift_registry import SwiftRegistry
-from imageapi.backends.swift_store import SwiftStore
+from imageapi.backends.http_client import connections
+from imageapi.backends.http_client.status import close
+from imageapi.backends.swift import account, session
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.store import SwiftStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendError, BackendUnavailable, BadReply, DataChanged, ImageNotFound
 from imageapi.testing.suite import build
@@ -118,7 +119,7 @@ def make() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would be waited before each further request."""
     waited: list[float] = []
-    monkeypatch.setattr(swift_account, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(account, "time", SimpleNamespace(sleep=waited.append))
     return waited
 
 
@@ -394,7 +395,7 @@ def drips(connection: socket.socket) -> bool:
 def test_logging_in_has_one_timeout_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for another's login waits no longer than that one."""
     received = clock_of(connections, monkeypatch)
-    asked = clock_of(swift_session, monkeypatch)
+    asked = clock_of(session, monkeypatch)
     asked.step = 1
 
     def drip(_request: Request, connection: socket.socket) -> bool:
@@ -552,6 +553,6 @@ def put(port: int, timeout: float) -> int:
 
 
 def test_no_thread_waits_longer_than_said() -> None:
-    pauses = list(swift_account._pauses(10, None))
+    pauses = list(account._pauses(10, None))
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10, 10, 10]
-    assert list(swift_account._pauses(2, 60)) == [10, 10]
+    assert list(account._pauses(2, 60)) == [10, 10]

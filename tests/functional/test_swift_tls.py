@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-from imageapi.backends.swift_store import SwiftStore
+from imageapi.backends.swift.store import SwiftStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable
 from imageapi.testing.suite import build

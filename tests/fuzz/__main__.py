@@ -17,7 +17,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["imageapi", "webob", "oslo_policy", "http.client"]):
-    from imageapi.backends.file import FileStore
+    from imageapi.backends.file.store import FileStore
     from tests.fuzz import properties
 
 Target = Callable[[atheris.FuzzedDataProvider], None]

@@ -13,15 +13,15 @@ import webob
 
 import imageapi
 from imageapi import document
-from imageapi.backends.file import FileStore
-from imageapi.backends.swift_location import SwiftLocation
-from imageapi.backends.urls import Url, prefix
+from imageapi.backends.file.store import FileStore
+from imageapi.backends.http_client.urls import Url, prefix
+from imageapi.backends.swift.location import SwiftLocation
 from imageapi.caller import ANONYMOUS
-from imageapi.conditions import Refusal, Span, evaluate, select_range
 from imageapi.errors import ConfigurationError, LocationRefused, MalformedImage
-from imageapi.headers import meta_headers
 from imageapi.image import Image, Location, weight_of
 from imageapi.policy.rules import RulesPolicy
+from imageapi.protocol.image_headers import meta_headers
+from imageapi.protocol.preconditions import Refusal, Span, evaluate, select_range
 from imageapi.testing.suite import build
 from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from imageapi.backends.file import FileStore
+from imageapi.backends.file.store import FileStore
 from tests.deployment import Deployment
 
 

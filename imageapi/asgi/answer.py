@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An answer in steps: threads read its data, and the event loop sends it.
+
+A step is a piece of work that may block: one of `ImageAPI.steps`, or reading the next
+chunks.  Between two steps an answer has no thread, so a client that reads slowly
+holds none.  No two steps of one answer ever run at once.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Coroutine, Generator, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from webob import Response
+
+from imageapi.asgi.scope import Receive, Send
+from imageapi.asgi.socket_writer import Writer
+from imageapi.asgi.threads import Pool, PoolClosed
+from imageapi.download.body import Body
+
+LOG = logging.getLogger(__name__)
+
+# A download is fast when reading and sending a chunk took less than so many seconds, so
+# often in a row: what the system takes ahead of a slow client is over by then.  A fast
+# one gets larger chunks.
+QUICK_SECONDS = 0.005
+QUICK_CHUNKS = 8
+LARGE_CHUNK = 768 * 1024
+
+# How long a download may write in a thread while others wait for that, in seconds.
+TURN_SECONDS = 0.01
+
+#: The steps up to a response; each runs in a thread.
+Responding = Generator[None, None, Response]
+
+
+class Abandoned(Exception):
+    """A step is not run, since nobody waits for it any more."""
+
+
+class Part(NamedTuple):
+    """What a step leaves to be sent.
+
+    :ivar chunk: it may be empty.
+    :ivar is_last: nothing comes after it, and the data is closed.
+    """
+
+    chunk: bytes
+    is_last: bool
+
+
+class Answer:
+    """The work on one answer; ``begin``, ``read`` and ``pass_on`` are steps.
+
+    :ivar is_complete: all was read, and nothing is left to be closed.
+    :ivar is_abandoned: no step is to begin any more.
+    """
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+
+    def __init__(self, responding: Responding) -> None:
+        """Prepare it; nothing is done yet.
+
+        :param responding: makes the response, whose data this then owns.
+        """
+        self._responding = responding
+        self._data: Body | None = None
+        self._step = threading.Lock()  # held while a step runs
+        self.is_complete = self.is_abandoned = False
+
+    def begin(self) -> Part | None:
+        """Do the next step up to the response, and then read the first chunk of its data.
+
+        :returns: None when there is no response yet: call it again.
+        """
+        with self._stepping():
+            try:
+                next(self._responding)
+            except StopIteration as end:
+                return self._first_part(end.value)
+            return None
+
+    def _first_part(self, response: Response) -> Part:
+        if isinstance(response.app_iter, Body):
+            self._data = response.app_iter
+        self.status = response.status_int
+        self.headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in response.headerlist
+        ]
+        if self._data is None:
+            self.is_complete = True
+            return Part(b"".join(response.app_iter), is_last=True)
+        return self._read()
+
+    def read(self, *, is_fast: bool = False) -> Part:
+        """Read a chunk.
+
+        :param is_fast: whether it may be a large one.
+        :raises BackendError: the data cannot be completed.
+        """
+        with self._stepping():
+            if self._data is not None:
+                self._data.prefer_chunks_of(LARGE_CHUNK if is_fast else 0)
+            return self._read()
+
+    def pass_on(self, writer: Writer) -> Part:
+        """Read and write as long as the client takes everything, and nobody else waits.
+
+        :returns: what is left to be sent; the last chunk always is, as the server must
+            know of the end.
+        :raises BackendError: the data cannot be completed.
+        """
+        end = time.monotonic() + TURN_SECONDS
+        with writer.ahead():
+            while True:
+                part = self.read(is_fast=True)
+                if part.is_last:
+                    return part
+                part = Part(writer.write(part.chunk), is_last=False)
+                if part.chunk or (writer.turns.waiting and time.monotonic() >= end):
+                    return part
+
+    def _read(self) -> Part:
+        chunk = b"" if self._data is None else next(self._data, b"")
+        if self._data is None or self._data.is_complete:
+            self._data = None
+            self.is_complete = True
+        return Part(chunk, is_last=self.is_complete)
+
+    @contextlib.contextmanager
+    def _stepping(self) -> Iterator[None]:
+        """Runs a step, and closes the data after it where nobody waits for more."""
+        try:
+            with self._step:
+                if self.is_abandoned:
+                    raise Abandoned
+                yield
+        finally:
+            if self.is_abandoned:
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Close the data: now, or after the step that runs.  Idempotent.
+
+        Waits for no step; closing may still block.
+        """
+        self.is_abandoned = True
+        if self._step.acquire(blocking=False):
+            try:
+                self._responding.close()
+                if self._data is not None:
+                    self._data.close()
+                    self._data = None
+            finally:
+                self._step.release()
+
+
+async def send_answer(
+    pool: Pool,
+    responding: Responding,
+    receive: Receive,
+    send: Send,
+    writer: Writer | None = None,
+) -> None:
+    """Answer a request over ASGI.
+
+    :param pool: in which the steps run.
+    :param writer: to the client, where the server lets threads write.
+    :raises BackendError: the data cannot be completed: the server then breaks
+        the connection off.
+    """
+    answer = Answer(responding)
+    try:
+        part = await pool.run(answer.begin)
+        is_short = part is not None and part.is_last
+        sending = _send_all(pool, answer, part, send, writer)
+        # Else its chunk would be kept for as long as the download lasts.
+        del part
+        if is_short:
+            await sending
+        else:
+            await _until_client_leaves(receive, sending)
+    except PoolClosed:
+        # The server breaks off what is not complete when its application returns.
+        LOG.warning("an answer is broken off, since the server ends")
+    finally:
+        if not answer.is_complete:
+            _abandon(pool, answer)
+
+
+def _abandon(pool: Pool, answer: Answer) -> None:
+    answer.is_abandoned = True
+    try:
+        pool.run(answer.abandon)
+    except RuntimeError:  # the pool is closed, or the loop has ended
+        answer.abandon()
+
+
+async def _send_all(
+    pool: Pool, answer: Answer, part: Part | None, send: Send, writer: Writer | None
+) -> None:
+    while part is None:
+        part = await pool.run(answer.begin)
+    start = {"status": answer.status, "headers": answer.headers}
+    await send({"type": "http.response.start", **start})
+    if not any(name == b"content-length" for name, _ in answer.headers):
+        writer = None  # the server frames the chunks
+    began, quick = time.monotonic(), 0
+    while not part.is_last:
+        await _send_part(part, send)
+        # A chunk that is sent is to be forgotten.
+        del part
+        now = time.monotonic()
+        quick = quick + 1 if now - began < QUICK_SECONDS else 0
+        began = now
+        is_fast = quick > QUICK_CHUNKS
+        if is_fast and writer is not None and await writer.turns.begin():
+            part, began = await _take_turn(pool, answer, writer, send)
+        else:
+            part = await pool.run(partial(answer.read, is_fast=is_fast))
+    await _send_part(part, send)
+    if writer is not None:
+        writer.is_complete = True
+
+
+async def _take_turn(pool: Pool, answer: Answer, writer: Writer, send: Send) -> tuple[Part, float]:
+    """Let a thread write, and send what the client has not taken from it.
+
+    :returns: what is still to be sent; and when the thread ended.
+    """
+    turns = writer.turns
+    try:
+        part = await pool.run(partial(answer.pass_on, writer))
+    finally:
+        turns.end()
+    ended = time.monotonic()
+    if part.is_last or not part.chunk:
+        return part, ended
+    turns.stalled += 1
+    try:
+        await _send_part(part, send)
+    finally:
+        turns.stalled -= 1
+    return Part(b"", is_last=False), ended
+
+
+async def _send_part(part: Part, send: Send) -> None:
+    if part.chunk or part.is_last:
+        body = {"body": part.chunk, "more_body": not part.is_last}
+        await send({"type": "http.response.body", **body})
+
+
+async def _until_client_leaves(receive: Receive, sending: Coroutine[Any, Any, None]) -> None:
+    """Send until it is done, or until the client leaves.
+
+    :raises BackendError: what the sending raises.
+    """
+    tasks = asyncio.ensure_future(sending), asyncio.ensure_future(_leaves(receive))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # a piece of a body that nobody reads

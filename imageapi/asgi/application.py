@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door for ASGI: an application, and a middleware."""
+
+import asyncio
+from functools import partial
+
+from oslo_config import cfg
+from webob import Request, exc
+
+from imageapi import lazy_api
+from imageapi.api import ImageAPI
+from imageapi.asgi import socket_writer as writing
+from imageapi.asgi.answer import Responding, send_answer
+from imageapi.asgi.scope import ASGIApplication, Message, Receive, Scope, Send, environ_of, paths_of
+from imageapi.asgi.threads import Pool
+from imageapi.errors import ConfigurationError
+from imageapi.protocol import error_responses
+from imageapi.protocol.routes import image_id_of
+
+#: How many requests read from their backends at once; others wait for a thread.
+THREADS = 32
+
+
+class _Door:
+    """What is the same of both applications: ASGI, and the threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = Pool(threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer HTTP, and the lifespan, at whose end this closes itself."""
+        if scope["type"] == "http":
+            extensions = scope.get("extensions") or {}
+            writer = extensions.get(writing.EXTENSION)
+            await send_answer(self._pool, self._answer(scope), receive, send, writer)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close"})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await asyncio.to_thread(self.close)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _answer(self, scope: Scope) -> Responding:
+        return (yield from self._steps(Request(environ_of(scope))))
+
+    def _steps(self, request: Request) -> Responding:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the threads and close the backends.  Answer no request after this."""
+        self._pool.close()
+
+
+class Application(_Door):
+    """Serves images as an ASGI application, mounted at any path.
+
+    A client that reads slowly holds no thread.  Safe, until the first request,
+    before a fork.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, *, threads: int = THREADS) -> None:
+        """Load all that the configuration names; start no thread yet.
+
+        :param conf: as for `imageapi.ImageAPI`.
+        :param threads: in which the backends are asked and read.
+        :raises imageapi.errors.ConfigurationError: all that is wrong with it.
+        """
+        super().__init__(threads)
+        self.api = ImageAPI(conf)
+
+    def _steps(self, request: Request) -> Responding:
+        return _routed(self.api, request)
+
+    def close(self) -> None:
+        super().close()
+        self.api.close()
+
+
+def _routed(api: ImageAPI, request: Request) -> Responding:
+    image_id = image_id_of(request.environ["SCRIPT_NAME"], request.environ["PATH_INFO"])
+    if image_id is None:
+        return error_responses.refuse(request, exc.HTTPNotFound())
+    return (yield from api.steps(request, image_id))
+
+
+class Middleware:
+    """Answers GET and HEAD of an image; all else reaches the wrapped application.
+
+    It closes itself when the wrapped application has ended its lifespan.
+    """
+
+    def __init__(
+        self, app: ASGIApplication, conf: cfg.ConfigOpts, *, threads: int = THREADS
+    ) -> None:
+        """Put images in front of an application.
+
+        :param app: gets every other request, untouched, and the lifespan.
+        :param conf: as for `imageapi.ImageAPI`.
+        :param threads: as for `Application`.
+        :raises imageapi.errors.ConfigurationError: all that is wrong with it.
+        """
+        self.app = app
+        self.images = Application(conf, threads=threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, partial(self._send_lifespan, send))
+        elif _is_for_images(scope):
+            await self.images(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _send_lifespan(self, send: Send, message: Message) -> None:
+        if message["type"].startswith("lifespan.shutdown."):
+            await asyncio.to_thread(self.close)
+        await send(message)
+
+    def close(self) -> None:
+        """End the threads and close the backends; the wrapped application is its owner's."""
+        self.images.close()
+
+
+def _is_for_images(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    return image_id_of(*paths_of(scope)) is not None
+
+
+class _LazyApplication(_Door):
+    """An application that is built at the first request, after any fork."""
+
+    def __init__(self) -> None:
+        super().__init__(THREADS)
+        self._api = lazy_api.LazyAPI()
+
+    def _steps(self, request: Request) -> Responding:
+        try:
+            api = self._api.get()
+        except ConfigurationError as error:
+            return lazy_api.refuse(request, error)
+        return (yield from _routed(api, request))
+
+    def close(self) -> None:
+        super().close()
+        self._api.close()
+
+
+#: For any ASGI server: configured by the files in IMAGEAPI_CONFIG_FILE,
+#: separated by ``:``, else by oslo.config's usual places.
+application = _LazyApplication()

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records in a folder of this machine, or of a mounted file system."""
+
+import contextlib
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from cachetools import FIFOCache
+from oslo_config import cfg
+
+from imageapi import document
+from imageapi.backends.base import RegistryBackend
+from imageapi.backends.file.folder import (
+    NO_FILE,
+    NOTHING_THERE,
+    Identity,
+    check_folder,
+    configured_folder,
+    file_name,
+    open_below,
+)
+from imageapi.caller import Caller
+from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
+from imageapi.image import Image, weight_of
+
+_LARGEST_RECORD = 1024 * 1024
+
+# Of parsed records, by what they take in memory: one byte of JSON can take 44.
+_REMEMBERED_BYTES = 8 * 1024 * 1024
+
+# What takes no more in a large record than in a small one.
+_ENTRY_BYTES = 600
+
+
+class _Remembered(NamedTuple):
+    """What a file's content was found to be, as long as the file is the same."""
+
+    identity: Identity
+    found: Image | MalformedImage
+
+    def image(self) -> Image:
+        """The image; raises what is wrong with the record."""
+        if isinstance(self.found, Image):
+            return self.found
+        raise self.found.again()
+
+
+class FileRegistry(RegistryBackend):
+    """Reads ``<directory>/<percent-encoded id>.json`` (docs/records.md)."""
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.StrOpt(
+                "directory",
+                default="/var/lib/imageapi/registry",
+                help="The folder of the records: <percent-encoded id>.json each.",
+            ),
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        self.directory = configured_folder(conf, group)
+        self._lock = threading.Lock()
+        self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
+            _REMEMBERED_BYTES, getsizeof=lambda entry: _ENTRY_BYTES + weight_of(entry.found)
+        )
+
+    def get(self, image_id: str, caller: Caller) -> Image:
+        path = self.path(image_id)
+        try:
+            status = os.stat(path)
+            with self._lock:
+                known = self._remembered[path]
+            if known.identity.is_of(status):
+                return known.image()
+        except KeyError:
+            pass
+        except OSError as error:
+            self._refuse(path, error)
+        try:
+            return self._read(path, image_id)
+        except LocationRefused as error:
+            raise MalformedImage(str(error)) from None
+        except OSError as error:
+            self._refuse(path, error)
+
+    def path(self, image_id: str) -> str:
+        """Where the record of an image lies."""
+        return f"{self.directory}/{file_name(image_id)}.json"
+
+    def check(self) -> str:
+        check_folder(self.directory)
+        return f"directory {self.directory}"
+
+    def _read(self, path: str, image_id: str) -> Image:
+        # What os.stat() has said of a link that leads out is not believed, but asked anew.
+        descriptor = open_below(self.directory, path)
+        try:
+            status = os.fstat(descriptor)
+            identity = Identity.of(status)
+            is_settled = identity.is_settled()
+            found = _Remembered(identity, _found(descriptor, status, path, image_id))
+        finally:
+            os.close(descriptor)
+        if is_settled:
+            # ValueError: it is too large to be remembered.
+            with self._lock, contextlib.suppress(ValueError):
+                self._remembered[path] = found
+        return found.image()
+
+    def _refuse(self, path: str, error: OSError) -> NoReturn:
+        if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
+            raise ImageNotFound("no record") from None
+        if error.errno in NO_FILE:
+            raise MalformedImage(f"{path}: not a regular file") from None
+        # A folder that is not mounted must not look as if no image existed.
+        raise BackendUnavailable(f"{path}: {error.strerror}") from None
+
+
+def _found(
+    descriptor: int, status: os.stat_result, path: str, image_id: str
+) -> Image | MalformedImage:
+    """The image of an open record, or what is wrong with the record."""
+    if not stat.S_ISREG(status.st_mode):
+        return MalformedImage(f"{path}: not a regular file")
+    if status.st_size > _LARGEST_RECORD:
+        return MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
+    return document.found(os.read(descriptor, status.st_size), image_id, path)

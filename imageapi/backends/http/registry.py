@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records behind HTTP: on a static server, in another registry, in a Glance."""
+
+import hashlib
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from oslo_config import cfg
+from urllib3.response import HTTPResponse
+
+from imageapi import document
+from imageapi.backends.base import RegistryBackend
+from imageapi.backends.http_client.client import Upstream
+from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
+from imageapi.backends.http_client.record_cache import RememberedRecords
+from imageapi.backends.http_client.status import ABSENT, REFUSED, is_settled, refuse_status
+from imageapi.backends.http_client.urls import Url, prefix
+from imageapi.caller import Caller
+from imageapi.errors import BadReply, ConfigurationError, ImageNotFound, MalformedImage
+from imageapi.image import Image
+
+_LARGEST_RECORD = 1024 * 1024
+
+
+class HTTPRegistry(RegistryBackend):
+    """Asks for ``<endpoint>/<percent-encoded id><suffix>``.
+
+    With ``auth = caller`` its upstream decides who may know of an image.
+    """
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.StrOpt(
+                "endpoint",
+                required=True,
+                help="The URL below which the records are: <endpoint>/<percent-encoded id>"
+                "<suffix> each. Such as http://glance.example.com:9292/v2/images.",
+            ),
+            cfg.StrOpt("suffix", default="", help="What follows the id, such as .json."),
+            AUTH,
+            *OPTIONS,
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        section = conf[group]
+        self._suffix: str = section.suffix
+        option = "endpoint"
+        try:
+            self._endpoint = prefix(section.endpoint)
+            option = "suffix"
+            Url.parse(self._text("x"))
+        except ValueError as error:
+            raise ConfigurationError([f"{option}: {error}"]) from None
+        self._auth: str = section.auth
+        self.decides_visibility = self._auth == "caller"
+        self._upstream = Upstream(UpstreamSettings.of(conf, group), small=True)
+        self._remembered = RememberedRecords()
+
+    def get(self, image_id: str, caller: Caller) -> Image:
+        try:
+            url = Url.parse(self._text(image_id))
+        except ValueError:
+            raise ImageNotFound("no URL can name it") from None
+        headers = token_headers(self._auth, caller)
+        # Two callers may be told two things.
+        key = (image_id, hashlib.sha256(headers.get("X-Auth-Token", "").encode()).digest())
+        known = self._remembered.get(key)
+        if known is not None:
+            headers["If-None-Match"] = known.etag
+        response, data = self._upstream.get_small(url, headers, _LARGEST_RECORD)
+        if response.status == 304 and known is not None:
+            return _image(known.found)
+        if response.status != 200:
+            self._refuse(response, url)
+        found = document.found(data, image_id, url.shown)
+        etag = response.headers.get("ETag", "").strip()
+        self._remembered.replace(key, etag if is_settled(response) else "", found)
+        return _image(found)
+
+    def check(self) -> str:
+        url = Url.parse(self._text("imageapi-check"))
+        response, _ = self._upstream.get_small(url, {}, _LARGEST_RECORD)
+        if response.status not in (200, *ABSENT, *(REFUSED if self.decides_visibility else ())):
+            refuse_status(response, url)
+        return f"endpoint {self._endpoint.shown}"
+
+    def close(self) -> None:
+        self._upstream.close()
+
+    def _text(self, image_id: str) -> str:
+        return f"{str(self._endpoint).rstrip('/')}/{quote(image_id, safe='')}{self._suffix}"
+
+    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+        if response.status in ABSENT:
+            raise ImageNotFound("no record")
+        if response.status in REFUSED and self.decides_visibility:
+            raise ImageNotFound("not for this caller")
+        refuse_status(response, url)
+
+
+def _image(found: Image | MalformedImage) -> Image:
+    if isinstance(found, MalformedImage):
+        raise BadReply(found.args[0], found.visibility)
+    return found

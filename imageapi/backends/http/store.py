@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data behind HTTP, at URLs that are allowed."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from oslo_config import cfg
+from urllib3.response import HTTPResponse
+
+from imageapi.backends.base import Blob, StoreBackend
+from imageapi.backends.http_client.blob import open_blob, range_headers
+from imageapi.backends.http_client.client import Upstream
+from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
+from imageapi.backends.http_client.status import (
+    ABSENT,
+    REFUSED,
+    close,
+    is_settled,
+    refuse_status,
+    time_of,
+)
+from imageapi.backends.http_client.urls import Url, prefix
+from imageapi.caller import Caller
+from imageapi.errors import (
+    BadReply,
+    ConfigurationError,
+    DataChanged,
+    DataForbidden,
+    DataNotFound,
+    LocationRefused,
+)
+from imageapi.image import Location
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_HOPS = 5
+
+_MD5 = "md5 "
+
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+
+
+class HTTPStore(StoreBackend):
+    """Reads ``http:`` and ``https:`` URLs below the prefixes that are allowed."""
+
+    schemes = frozenset({"http", "https"})
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (
+            cfg.ListOpt(
+                "allowed_urls",
+                default=[],
+                help="The URLs below which data may be read, such as"
+                " https://images.example.com/public: scheme, host and port must be the same,"
+                " and the path must go on with a slash. Nothing else is ever connected to,"
+                " redirects included.",
+            ),
+            cfg.StrOpt(
+                "url_template",
+                # It may hold a signature.
+                secret=True,
+                help="The URL of the data of a record without a location, with {image_id} in"
+                " it, such as http://glance.example.com:9292/v2/images/{image_id}/file. It must"
+                " be allowed.",
+            ),
+            cfg.BoolOpt(
+                "trust_validators",
+                default=False,
+                help="Whether the servers send the same ETag, Last-Modified or Content-MD5 for"
+                " the same bytes only. If true, verify_checksum = once verifies data once for"
+                " each of them. If false, it verifies each whole download.",
+            ),
+            AUTH,
+            *OPTIONS,
+        )
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        section = conf[group]
+        self._trusts_validators: bool = section.trust_validators
+        self._allowed = _prefixes(section.allowed_urls)
+        self._template: str | None = section.url_template or None
+        self._auth: str = section.auth
+        self._own_origin = self._origin_of_template()
+        self._upstream = Upstream(UpstreamSettings.of(conf, group))
+        self._chunk_size: int = conf.imageapi.chunk_size
+
+    def locate(self, image_id: str) -> Location:
+        if self._template is None:
+            raise LocationRefused("a record must name a location: url_template is not set")
+        return Location(self._template.replace("{image_id}", quote(image_id, safe="")))
+
+    def open(
+        self,
+        location: Location,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
+        caller: Caller,
+    ) -> Blob:
+        url = self._allowed_url(location.url)
+        headers = range_headers(start, stop) | _condition(version)
+        response, url = self._follow(url, headers, caller)
+        blob = open_blob(
+            response,
+            url,
+            self._refuse,
+            version,
+            chunk_size=self._chunk_size,
+            start=start,
+            stop=stop,
+            version_of=_version,
+        )
+        blob.is_trusted = self._trusts_validators
+        return blob
+
+    def check(self) -> str:
+        for url in self._allowed:
+            response = self._upstream.get(url, {})
+            close(response)
+            if response.status == 429 or response.status >= 500:
+                refuse_status(response, url)
+        return f"allowed_urls {', '.join(url.shown for url in self._allowed) or 'none'}"
+
+    def close(self) -> None:
+        self._upstream.close()
+
+    def _origin_of_template(self) -> tuple[str, str, int] | None:
+        if self._template is None:
+            return None
+        if "{image_id}" not in self._template:
+            raise ConfigurationError(["url_template: must hold {image_id}"])
+        try:
+            return self._allowed_url(self.locate("x").url).origin
+        except LocationRefused as error:
+            raise ConfigurationError([f"url_template: {error}"]) from None
+
+    def _allowed_url(self, text: str) -> Url:
+        try:
+            url = Url.parse(text)
+        except ValueError as error:
+            raise LocationRefused(f"the URL cannot be read: {error}") from None
+        return self._allow(url)
+
+    def _allow(self, url: Url) -> Url:
+        if any(url.is_below(allowed) for allowed in self._allowed):
+            return url
+        raise LocationRefused(f"{url.shown} is not below any of allowed_urls")
+
+    def _follow(
+        self, url: Url, headers: dict[str, str], caller: Caller
+    ) -> tuple[HTTPResponse, Url]:
+        """Ask, and go where redirects lead, as long as all of it is allowed."""
+        for _ in range(_HOPS + 1):
+            # The caller's token is for the server that url_template names.
+            own = url.origin == self._own_origin
+            token = token_headers(self._auth, caller) if own else {}
+            response = self._upstream.get(url, {**headers, **token})
+            if response.status not in _REDIRECTS:
+                return response, url
+            close(response)
+            try:
+                url = self._allow(url.join(response.headers.get("Location", "")))
+            except (ValueError, LocationRefused) as error:
+                raise BadReply(f"{url.shown} redirects, but {error}") from None
+        raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
+
+    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+        """Raise what an answer means that has no data."""
+        if response.status in (200, 206, 416):
+            return
+        told = f"{url.shown} answers with status {response.status}"
+        if response.status in ABSENT:
+            raise DataNotFound(told)
+        if response.status in REFUSED and self._auth == "caller":
+            raise DataForbidden(told)
+        if response.status == 412:
+            raise DataChanged(told)
+        refuse_status(response, url)
+
+
+def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
+    prefixes, problems = [], []
+    for text in texts:
+        try:
+            prefixes.append(prefix(text))
+        except ValueError as error:
+            problems.append(f"allowed_urls: number {texts.index(text) + 1}: {error}")
+    if problems:
+        raise ConfigurationError(problems)
+    return prefixes
+
+
+def _condition(version: str | None) -> dict[str, str]:
+    """What makes a server refuse to send other bytes than those of a version."""
+    if version is None:
+        return {}
+    if version.startswith('"'):
+        return {"If-Match": version}
+    if version.startswith(_MD5):
+        return {}
+    modified, _, length = version.rpartition(";")
+    if not (modified and length.isdigit() and time_of(modified)):
+        raise DataChanged("that is no version of ours")
+    return {"If-Unmodified-Since": modified}
+
+
+def _version(response: HTTPResponse, size: int | None) -> str | None:
+    """What names the bytes of an answer, where the server has had time to change it.
+
+    A strong ETag; or else when they were last modified, and their length
+    (RFC 9110, 8.8); or else the MD5 of the whole, which Glance sends with parts too.
+    """
+    if not is_settled(response):
+        return None
+    etag = response.headers.get("ETag", "").strip()
+    if _STRONG_ETAG.fullmatch(etag):
+        return etag
+    modified = response.headers.get("Last-Modified")
+    if modified and size is not None:
+        return f"{modified};{size}"
+    md5 = response.headers.get("Content-MD5")
+    return _MD5 + md5 if md5 else None

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server asked over HTTP: connections, timeouts, TLS, and what goes wrong, in our words.
+
+Nothing is taken from the environment: no proxy, no credentials.  No text of
+an error holds more of a URL than its path, and nothing that a server sent.
+"""
+
+import http.client
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ProxyError, SSLError
+from urllib3.exceptions import TimeoutError as UpstreamTimeout
+from urllib3.response import HTTPResponse
+
+from imageapi.backends.http_client.connections import POOLS, SMALL_POOLS, close_pools
+from imageapi.backends.http_client.options import UpstreamSettings
+from imageapi.backends.http_client.status import close, refuse_encoding
+from imageapi.backends.http_client.urls import Url
+from imageapi.errors import BackendError, BackendUnavailable, BadReply
+
+# How many hosts connections are kept for.
+_HOSTS = 100
+
+
+class NotReached(BackendUnavailable):
+    """There was no connection, or it ended before an answer."""
+
+
+class Upstream:
+    """Asks servers.  Safe in threads, and after a fork."""
+
+    def __init__(self, settings: UpstreamSettings, *, small: bool = False) -> None:
+        """Make what will hold the connections; there are none yet.
+
+        :param small: whether all answers are to come within the read timeout
+            as a whole.
+        """
+        self._settings = settings
+        self._classes = SMALL_POOLS if small else POOLS
+        self._lock = threading.Lock()
+        self._pools = self._new_pools()
+        self._process = os.getpid()
+
+    def get(self, url: Url, headers: Mapping[str, str]) -> HTTPResponse:
+        """Ask for a URL: `request` with GET."""
+        return self.request("GET", url, headers)
+
+    def request(
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> HTTPResponse:
+        """Send a request, and read the head of the answer.
+
+        :param headers: besides those that every request has.
+        :returns: an answer of any status, its body unread and not decoded;
+            for the caller to `close`.
+        :raises NotReached: there is none, since there was no connection for it.
+        :raises BackendUnavailable: there is none for now.
+        :raises BadReply: what there is is not HTTP.
+        """
+        until = time.monotonic() + self._settings.read_timeout
+        with telling(url):
+            try:
+                return self._request(method, url, headers, body, self._settings.read_timeout)
+            except ProtocolError as error:
+                # A connection that was kept may be closed just as it is used.
+                left = until - time.monotonic()
+                can_be_sent_again = body is None or isinstance(body, bytes)
+                if not can_be_sent_again or not _was_closed(error) or left <= 0:
+                    raise
+            return self._request(method, url, headers, body, left)
+
+    def get_small(
+        self, url: Url, headers: Mapping[str, str], limit: int
+    ) -> tuple[HTTPResponse, bytes]:
+        """Ask for what is small, and read it whole.
+
+        :param limit: bytes.
+        :returns: the answer, closed, and its body; of another status than 200
+            as much of it as there is within the limit.
+        :raises BackendUnavailable: as for `get`, or the body does not come.
+        :raises BadReply: as for `get`, or it is larger, or compressed.
+        """
+        response = self.get(url, headers)
+        return response, read_small(response, url, limit)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        with self._lock:
+            if self._process == os.getpid():
+                close_pools(self._pools)
+
+    def _request(
+        self, method: str, url: Url, headers: Mapping[str, str], body: Any, read_timeout: float
+    ) -> HTTPResponse:
+        # urllib3 sends under the timeout of connecting, and a body takes longer than that.
+        connect_timeout = self._settings.connect_timeout if body is None else read_timeout
+        response = self._pools_of_process().request(
+            method,
+            str(url),
+            body=body,
+            headers={"Accept-Encoding": "identity", "User-Agent": "imageapi", **headers},
+            timeout=urllib3.Timeout(connect=connect_timeout, read=read_timeout),
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        return cast(HTTPResponse, response)
+
+    def _pools_of_process(self) -> urllib3.PoolManager:
+        if self._process != os.getpid():
+            # After a fork the parent goes on using the connections there are.
+            with self._lock:
+                if self._process != os.getpid():
+                    self._pools = self._new_pools()
+                    self._process = os.getpid()
+        return self._pools
+
+    def _new_pools(self) -> urllib3.PoolManager:
+        settings = self._settings
+        options: dict[str, Any] = {
+            "num_pools": _HOSTS,
+            "maxsize": settings.pool_size,
+            "retries": False,
+            "ssl_context": settings.ssl_context,
+        }
+        pools = (
+            urllib3.ProxyManager(**settings.proxy, **options)
+            if settings.proxy
+            else urllib3.PoolManager(**options)
+        )
+        pools.pool_classes_by_scheme = dict(self._classes)
+        return pools
+
+
+def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
+    """Read a small answer whole, and close it.
+
+    :param limit: bytes.
+    :returns: its body; of another status than 200 as much of it as there is
+        within the limit.
+    :raises BackendUnavailable: it does not come.
+    :raises BadReply: it is larger, or compressed.
+    """
+    try:
+        if response.status == 200:
+            refuse_encoding(response, url)
+        data = bytearray()
+        with telling(url):
+            while len(data) <= limit and (piece := response.read1(limit, decode_content=False)):
+                data += piece
+        if response.status == 200 and len(data) > limit:
+            raise BadReply(f"{url.shown} answers with more than {limit} bytes")
+        return bytes(data)
+    finally:
+        close(response)
+
+
+@contextmanager
+def telling(url: Url) -> Iterator[None]:
+    """Turn what urllib3 raises into our errors.
+
+    :raises BackendUnavailable: the server cannot be reached, or broke off.
+    :raises BadReply: what it says is not HTTP.
+    """
+    try:
+        yield
+    # urllib3 counts what is refused at once among what takes too long.
+    except (ProtocolError, ProxyError, SSLError, NewConnectionError) as error:
+        raise _told(url, error) from None
+    except UpstreamTimeout:
+        raise BackendUnavailable(f"{url.shown} does not answer in time") from None
+    except (HTTPError, http.client.HTTPException):
+        raise BadReply(f"{url.shown} answers with something that is not HTTP") from None
+
+
+def _told(url: Url, error: HTTPError) -> BackendError:
+    cause = _cause(error)
+    if isinstance(error, ProxyError):
+        return BackendUnavailable(f"{url.shown} cannot be reached through the proxy")
+    if isinstance(error, SSLError):
+        reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+        return BackendUnavailable(f"{url.shown} cannot be trusted: TLS says {reason}")
+    if isinstance(error, NewConnectionError):
+        reason = getattr(cause, "strerror", None) or "no connection"
+        return NotReached(f"{url.shown} cannot be reached: {reason}")
+    if isinstance(cause, TimeoutError):
+        return BackendUnavailable(f"{url.shown} does not take it in time")
+    if isinstance(cause, OSError | http.client.IncompleteRead):
+        return NotReached(f"{url.shown} broke the connection off")
+    return BadReply(f"{url.shown} answers with something that is not HTTP")
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What urllib3 has wrapped, as an argument or as a cause."""
+    wrapped = [one for one in error.args if isinstance(one, BaseException)]
+    return wrapped[-1] if wrapped else error.__cause__
+
+
+def _was_closed(error: ProtocolError) -> bool:
+    """Whether the connection ended before a byte of an answer came."""
+    return isinstance(
+        _cause(error), http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError
+    )

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An account of Swift, asked as somebody who is logged in, and again where that may help."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Self
+
+from oslo_config import cfg
+from urllib3.response import HTTPResponse
+
+from imageapi.backends.http_client.client import NotReached, Upstream
+from imageapi.backends.http_client.status import (
+    ABSENT,
+    REFUSED,
+    close,
+    refuse_status,
+    retry_after_of,
+)
+from imageapi.backends.http_client.urls import Url
+from imageapi.backends.swift.options import path_of, section_of, upstream_settings
+from imageapi.backends.swift.session import session_of
+from imageapi.errors import BackendError
+
+LOG = logging.getLogger(__name__)
+
+#: How Swift says that no object can have such a name: to a request without conditions.
+NO_NAME = 412
+
+# Seconds.  Whoever is to wait longer is told so, and keeps no thread meanwhile.
+_LONGEST_PAUSE = 10.0
+_FIRST_PAUSE = 0.5
+
+
+class Retries(NamedTuple):
+    """How often, and after how many seconds, a request is sent again.
+
+    The names are keystoneauth's; a delay of None doubles each time.
+    """
+
+    connect_retries: int
+    connect_retry_delay: float | None
+    status_code_retries: int
+    status_code_retry_delay: float | None
+    retriable_status_codes: frozenset[int]
+
+    @classmethod
+    def of(cls, conf: cfg.ConfigOpts, group: str) -> Self:
+        """Read the options of these names."""
+        section = conf[section_of(conf, group)]
+        return cls(
+            section.connect_retries,
+            section.connect_retry_delay,
+            section.status_code_retries,
+            section.status_code_retry_delay,
+            frozenset(section.retriable_status_codes),
+        )
+
+
+class _Again:
+    """Whether, and when, one request is sent again."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._codes = retries.retriable_status_codes
+        self._connects = _pauses(retries.connect_retries, retries.connect_retry_delay)
+        self._statuses = _pauses(retries.status_code_retries, retries.status_code_retry_delay)
+        self._may_renew = True
+
+    def after_no_answer(self, error: NotReached) -> bool:
+        """Wait, if there may be a connection then."""
+        pause = next(self._connects, None)
+        if pause is None:
+            return False
+        LOG.info("%s; asking again in %g s", error, pause)
+        time.sleep(pause)
+        return True
+
+    def after_refused_login(self, response: HTTPResponse) -> bool:
+        """Whether an answer is the first that refuses the token."""
+        if response.status != 401 or not self._may_renew:
+            return False
+        self._may_renew = False
+        return True
+
+    def after_answer(self, response: HTTPResponse, url: Url) -> bool:
+        """Close an answer and wait, if it asks for that and for no longer than we wait."""
+        if response.status not in self._codes:
+            return False
+        pause = next(self._statuses, None)
+        if pause is None:
+            return False
+        pause = max(pause, retry_after_of(response) or 0)
+        if pause > _LONGEST_PAUSE:
+            return False
+        close(response)
+        LOG.info("%s answers with %d; asking again in %g s", url.shown, response.status, pause)
+        time.sleep(pause)
+        return True
+
+
+def _pauses(retries: int, delay: float | None) -> Iterator[float]:
+    for number in range(retries):
+        doubled = _FIRST_PAUSE * 2 ** min(number, 10)
+        yield min(doubled if delay is None else delay, _LONGEST_PAUSE)
+
+
+class SwiftAccount:
+    """Asks for what lies in an account.  Safe in threads, and after a fork."""
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str, *, small: bool = False) -> None:
+        """Read the options of the section that says how Swift is reached.
+
+        :param small: as for `Upstream`.
+        :raises ConfigurationError: they cannot work.
+        """
+        self._session = session_of(conf, group)
+        self._upstream = Upstream(upstream_settings(conf, group), small=small)
+        self._retries = Retries.of(conf, group)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+        query: str = "",
+    ) -> tuple[HTTPResponse, Url]:
+        """Send a request, and read the head of its answer.
+
+        A token that is refused is renewed once.  A request that finds no
+        connection, or an answer that asks for another one, is sent again as
+        the options say, unless its body is one that can be read only once.
+
+        :param path: as `path_of` makes it.
+        :returns: an answer of any status, its body unread, for the caller to
+            `close`; and the URL that was asked.
+        :raises BackendUnavailable: there is none for now.
+        :raises BadReply: what there is makes no sense.
+        """
+        again = _Again(self._retries)
+        can_be_sent_again = body is None or isinstance(body, bytes)
+        while True:
+            try:
+                login = self._session.login()
+                url = login.url_of(path, query)
+                response = self._upstream.request(method, url, {**headers, **login.headers}, body)
+            except NotReached as error:
+                if not can_be_sent_again or not again.after_no_answer(error):
+                    raise
+                continue
+            if not can_be_sent_again:
+                return response, url
+            if again.after_refused_login(response) and self._session.renew(login):
+                close(response)
+            elif not again.after_answer(response, url):
+                return response, url
+
+    def check(self, container: str) -> str:
+        """Whether a container is there and may be read.
+
+        :returns: where it is, for the operator.
+        :raises BackendError: what is wrong.
+        """
+        path = path_of(container)
+        response, url = self.request("GET", path, {}, query="limit=1")
+        close(response)
+        login = self._session.login()
+        if response.status in REFUSED and not login.headers:
+            # Of a public container not everybody may see the list.
+            response, _ = self.request("GET", f"{path}/imageapi-check", {})
+            close(response)
+            url = login.url_of(path)
+            if response.status in ABSENT:
+                return f"container {container} at {url.shown}"
+        if response.status in ABSENT:
+            raise BackendError(f"{url.shown}: there is no such container")
+        if response.status not in (200, 204):
+            refuse_status(response, url)
+        return f"container {container} at {url.shown}"
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._upstream.close()
+        self._session.close()

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of Swift's sections: keystoneauth1's own, with defaults, and what goes with them.
+
+All that says how Swift is reached is in the section that ``auth_section``
+names, or else in the backend's own.
+"""
+
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+from keystoneauth1 import loading
+from keystoneauth1.exceptions import AuthPluginException
+from oslo_config import cfg, types
+
+from imageapi.backends.http_client.options import (
+    CONNECT_TIMEOUT,
+    POOL_SIZE,
+    Seconds,
+    UpstreamSettings,
+    tls_context,
+)
+from imageapi.backends.http_client.urls import Url
+from imageapi.errors import ConfigurationError
+
+#: The plugins that most operators want.
+AUTH_TYPE = "v3password, v3applicationcredential, v1password (tempauth), none"
+
+# What of keystoneauth's sessions and adapters means something here, and its
+# default; those of keystoneauth try once and wait without an end.
+_DEFAULTS: Mapping[str, object] = {
+    "cafile": None,
+    "certfile": None,
+    "keyfile": None,
+    "insecure": False,
+    "tls_ciphers": None,
+    "tls_min_version": None,
+    "timeout": 30.0,
+    "service_type": "object-store",
+    "service_name": None,
+    "valid_interfaces": ["public"],
+    "region_name": None,
+    "endpoint_override": None,
+    "connect_retries": 3,
+    "connect_retry_delay": None,
+    "status_code_retries": 3,
+    "status_code_retry_delay": None,
+    "retriable_status_codes": [503, 507],
+}
+
+# keystoneauth takes any number.
+_TYPES = {
+    "timeout": Seconds(min=0.001),
+    "connect_retries": types.Integer(min=0),
+    "connect_retry_delay": Seconds(min=0),
+    "status_code_retries": types.Integer(min=0),
+    "status_code_retry_delay": Seconds(min=0),
+}
+
+# Where keystoneauth's own texts would mislead.
+_HELP = {
+    "timeout": "How many seconds a login, the head of an answer, a record, or the next bytes of"
+    " data may take.",
+    "retriable_status_codes": "The status codes after which a request is sent again.",
+    "insecure": "Do not verify the certificates of servers.",
+    "endpoint_override": "The URL of the account, such as"
+    " https://swift.example.com/v1/AUTH_images, instead of the catalog's. %(project_id)s"
+    " stands for the project's id.",
+    "connect_retries": "How often a request is sent again whose connection was refused, or"
+    " ended before an answer.",
+    "status_code_retries": "How often a request is sent again that one of"
+    " retriable_status_codes answers, unless Retry-After asks for more than 10 seconds.",
+    "connect_retry_delay": "Seconds before such a request; by default 0.5, and each time twice"
+    " as many, up to 10.",
+    "status_code_retry_delay": "Seconds before such a request; by default 0.5, and each time"
+    " twice as many, up to 10.",
+}
+
+_TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def connection_options() -> Sequence[cfg.Opt]:
+    """The options that say how Swift is reached, but for those of an ``auth_type``."""
+    auth_type, _ = loading.get_auth_common_conf_options()
+    auth_type.help = f"A plugin of keystoneauth: {AUTH_TYPE}, or any other."
+    known = [
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(include_deprecated=False),
+    ]
+    options = [option for option in known if option.dest in _DEFAULTS]
+    for option in options:
+        option.default = _DEFAULTS[option.dest]
+        option.type = _TYPES.get(option.dest, option.type)
+        option.help = _HELP.get(option.dest, option.help)
+    return [auth_type, *options, CONNECT_TIMEOUT, POOL_SIZE]
+
+
+def backend_options(objects: str) -> Sequence[cfg.Opt]:
+    """The options that are always a backend's own.
+
+    :param objects: what its objects are, and how they are named.
+    """
+    _, auth_section = loading.get_auth_common_conf_options()
+    auth_section.help = (
+        "The section that has all options from auth_type on, instead of this one. Backends that"
+        " name one section log in once."
+    )
+    return [
+        cfg.StrOpt("container", required=True, help=f"The container of the {objects}."),
+        cfg.StrOpt("object_prefix", default="", help="What the names of the objects begin with."),
+        auth_section,
+    ]
+
+
+def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
+    """The options that the values of the first ones ask for, by section.
+
+    :raises ConfigurationError: ``auth_type`` is no plugin's name.
+    """
+    section = section_of(conf, group)
+    options = connection_options()
+    try:
+        conf.register_opts(options, group=section)
+    except cfg.Error as error:
+        told = f"its options clash with those of the application: {error}"
+        raise ConfigurationError([f"auth_section: [{section}]: {told}"]) from None
+    name = conf[section].auth_type
+    try:
+        plugin = loading.get_auth_plugin_conf_options(name) if name else []
+    except AuthPluginException:
+        told = f"there is no plugin {name!r} of keystoneauth; there are {AUTH_TYPE} and others"
+        raise ConfigurationError([f"auth_type: {told}"]) from None
+    return {section: [*options, *plugin]}
+
+
+def sample_options() -> Sequence[cfg.Opt]:
+    """Those of a section that ``auth_section`` names, with what the usual plugins ask for."""
+    by_name: dict[str, cfg.Opt] = {option.dest: option for option in connection_options()}
+    for name in ("v3password", "v3applicationcredential", "v1password"):
+        for option in loading.get_auth_plugin_conf_options(name):
+            by_name.setdefault(option.dest, option)
+    return list(by_name.values())
+
+
+def section_of(conf: cfg.ConfigOpts, group: str) -> str:
+    """The section that says how the Swift of a backend is reached."""
+    return conf[group].auth_section or group
+
+
+def container_of(conf: cfg.ConfigOpts, group: str) -> tuple[str, str]:
+    """The container of a backend, and what the names of its objects begin with.
+
+    :raises ConfigurationError: there can be none of that name.
+    """
+    container, beginning = conf[group].container, conf[group].object_prefix
+    if "/" in container:
+        raise ConfigurationError(["container: must be a container's name, without a slash"])
+    for option, name in (("container", container), ("object_prefix", f"{beginning}x")):
+        try:
+            path_of(container, name)
+        except ValueError as error:
+            raise ConfigurationError([f"{option}: {error}"]) from None
+    return container, beginning
+
+
+def path_of(container: str, name: str = "") -> str:
+    """What follows an account's URL, for a container or an object in it.
+
+    :raises ValueError: no URL can name that.
+    """
+    parts = [quote(container, safe=""), *([quote(name, safe="/")] if name else [])]
+    path = "".join(f"/{part}" for part in parts)
+    # In the spelling, and under the rules, of all URLs that are asked.
+    return Url.parse(f"http://x{path}").path
+
+
+def refuse_misplaced(conf: cfg.ConfigOpts, group: str) -> None:
+    """What would not be read must not be there.
+
+    :raises ConfigurationError: options of a connection, beside an ``auth_section``.
+    """
+    section = section_of(conf, group)
+    if section != group:
+        problems = [
+            f"{name}: is read from [{section}], which auth_section names: set it there"
+            for name in _set_by_user(conf, group, connection_options())
+        ]
+        if problems:
+            raise ConfigurationError(problems)
+
+
+def _set_by_user(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt]) -> Iterable[str]:
+    for option in options:
+        found = conf.get_location(option.dest, group)
+        if found is not None and found.location.is_user_controlled:
+            yield option.dest
+
+
+def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
+    """How Swift is asked.
+
+    :raises ConfigurationError: a certificate cannot be used.
+    """
+    section = conf[section_of(conf, group)]
+    context = tls_context(cafile=section.cafile, certfile=section.certfile, keyfile=section.keyfile)
+    if section.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if section.get("tls_min_version"):
+        context.minimum_version = _TLS_VERSIONS[section.tls_min_version]
+    if section.get("tls_ciphers"):
+        try:
+            context.set_ciphers(section.tls_ciphers)
+        except ssl.SSLError:
+            raise ConfigurationError(["tls_ciphers: OpenSSL has none of these"]) from None
+    return UpstreamSettings(section.connect_timeout, section.timeout, section.pool_size, context)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records as objects in OpenStack Swift."""
+
+from collections.abc import Mapping, Sequence
+
+from oslo_config import cfg
+
+from imageapi import document
+from imageapi.backends.base import RegistryBackend
+from imageapi.backends.http_client.client import read_small
+from imageapi.backends.http_client.record_cache import RememberedRecords
+from imageapi.backends.http_client.status import ABSENT, close, refuse_status
+from imageapi.backends.swift.account import NO_NAME, SwiftAccount
+from imageapi.backends.swift.options import (
+    backend_options,
+    connection_options,
+    container_of,
+    dependent_options,
+    path_of,
+)
+from imageapi.caller import Caller
+from imageapi.errors import ImageNotFound, MalformedImage
+from imageapi.image import Image
+
+_LARGEST_RECORD = 1024 * 1024
+
+
+#: The options that are never in another section.
+OWN_OPTIONS = backend_options("records: <object_prefix><id>.json each")
+
+
+class SwiftRegistry(RegistryBackend):
+    """Reads the objects ``<object_prefix><id>.json`` of a container."""
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (*OWN_OPTIONS, *connection_options())
+
+    @classmethod
+    def dependent_options(cls, conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
+        return dependent_options(conf, group)
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        self.account = SwiftAccount(conf, group, small=True)
+        self._container, self._prefix = container_of(conf, group)
+        self._remembered = RememberedRecords()
+
+    def get(self, image_id: str, caller: Caller) -> Image:
+        try:
+            path = self.path(image_id)
+        except ValueError:
+            raise ImageNotFound("Swift can have no object of that name") from None
+        # A replica that missed a change must not be believed.
+        headers = {"X-Newest": "true"}
+        known = self._remembered.get(image_id)
+        if known is not None:
+            headers["If-None-Match"] = known.etag
+        response, url = self.account.request("GET", path, headers)
+        if response.status == 200 and (response.length_remaining or 0) > _LARGEST_RECORD:
+            close(response)
+            raise MalformedImage(f"{url.shown}: larger than {_LARGEST_RECORD} bytes")
+        # Of any status, so that the connection can be kept.
+        data = read_small(response, url, _LARGEST_RECORD)
+        if response.status == 304 and known is not None:
+            return _image(known.found)
+        if response.status in (*ABSENT, NO_NAME):
+            raise ImageNotFound("no record")
+        if response.status != 200:
+            refuse_status(response, url)
+        found = document.found(data, image_id, url.shown)
+        self._remembered.replace(image_id, response.headers.get("ETag", "").strip(), found)
+        return _image(found)
+
+    def path(self, image_id: str) -> str:
+        """What follows the account's URL, for the record of an image.
+
+        :raises ValueError: no URL can name it.
+        """
+        return path_of(self._container, f"{self._prefix}{image_id}.json")
+
+    def check(self) -> str:
+        return self.account.check(self._container)
+
+    def close(self) -> None:
+        self.account.close()
+
+
+def _image(found: Image | MalformedImage) -> Image:
+    if isinstance(found, MalformedImage):
+        raise found.again()
+    return found

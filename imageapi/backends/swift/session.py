@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Being logged in, by keystoneauth1: a token and an endpoint, renewed when they must be.
+
+No text of an error holds what keystoneauth or a server said.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import os
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import requests
+from keystoneauth1 import exceptions, loading, noauth
+from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.session import Session
+from oslo_config import cfg
+from requests.adapters import HTTPAdapter
+
+from imageapi.backends.http_client.client import NotReached
+from imageapi.backends.http_client.connections import SMALL_POOLS, close_pools
+from imageapi.backends.http_client.options import UpstreamSettings
+from imageapi.backends.http_client.urls import Url, prefix
+from imageapi.backends.swift.options import (
+    AUTH_TYPE,
+    dependent_options,
+    refuse_misplaced,
+    section_of,
+    upstream_settings,
+)
+from imageapi.errors import BackendError, BackendUnavailable, BadReply, ConfigurationError
+
+_PROJECT = "%(project_id)s"
+
+
+class Login(NamedTuple):
+    """What a request needs.
+
+    :ivar headers: its credentials; empty for nobody's.
+    :ivar endpoint: the URL of the account.
+    """
+
+    headers: Mapping[str, str]
+    endpoint: Url
+
+    def url_of(self, path: str, query: str = "") -> Url:
+        """The URL of what lies in the account.
+
+        :param path: in the spelling of `Url`.
+        """
+        path = self.endpoint.path.rstrip("/") + path
+        return dataclasses.replace(self.endpoint, path=path, query=query or None)
+
+    def __repr__(self) -> str:
+        return "<Login>"
+
+
+class SwiftSession:
+    """Logs in.
+
+    Safe in threads, which share its token, and after a fork, but for one in the
+    middle of a login.
+    """
+
+    def __init__(
+        self, auth: BaseAuthPlugin, settings: UpstreamSettings, section: Mapping[str, Any]
+    ) -> None:
+        """Remember how; nobody is asked yet.
+
+        :param section: the options of the connection.
+        :raises ConfigurationError: they cannot be used.
+        """
+        self._auth = auth
+        self._settings = settings
+        self._verify: str | bool = not section["insecure"] and (
+            section["cafile"] or _trusted_by_system()
+        )
+        self._override: str | None = section["endpoint_override"]
+        self._wanted = {
+            "service_type": section["service_type"],
+            "service_name": section["service_name"],
+            "interface": section["valid_interfaces"],
+            "region_name": section["region_name"],
+        }
+        self._refuse_override()
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._process = os.getpid()
+        self._login: Login | None = None
+        self._failed: tuple[float, BackendError] | None = None
+
+    def login(self) -> Login:
+        """A token that holds for a while yet, and where to use it.
+
+        :raises NotReached, BackendUnavailable: there is none for now.
+        :raises BadReply: who gives tokens refuses us, or makes no sense.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            if self._failed is not None and self._failed[0] >= asked:
+                # The one that was waited for; else each would wait for its own.
+                raise copy.copy(self._failed[1])
+            try:
+                return self._logged_in()
+            except BackendError as error:
+                # A copy, without the traceback, which holds all that was done.
+                self._failed = time.monotonic(), copy.copy(error)
+                raise
+
+    def renew(self, used: Login) -> bool:
+        """Give a login up that was refused.
+
+        :returns: whether it is worth another try.
+        """
+        with self._lock:
+            if self._login is used:
+                self._login = None
+                return bool(used.headers) and bool(self._auth.invalidate())
+        # Another thread has renewed it meanwhile.
+        return bool(used.headers)
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the next login makes new ones."""
+        with self._lock:
+            if self._session is not None and self._process == os.getpid():
+                self._session.session.close()
+                self._session = None
+
+    def _logged_in(self) -> Login:
+        with self._telling():
+            session = self._session_of_process()
+            headers = self._headers(session)
+            if self._login is None or self._login.headers != headers:
+                self._login = Login(headers, self._endpoint(session))
+        return self._login
+
+    def _headers(self, session: Session) -> Mapping[str, str]:
+        if isinstance(self._auth, noauth.NoAuth):
+            # It makes a token up.
+            return {}
+        return dict(session.get_auth_headers(self._auth) or {})
+
+    def _session_of_process(self) -> Session:
+        if self._session is None or self._process != os.getpid():
+            # After a fork the parent goes on using the connections there are.
+            self._session = Session(
+                session=_http_session(self._settings.ssl_context),
+                verify=self._verify,
+                timeout=self._settings.read_timeout,
+            )
+            self._process = os.getpid()
+        return self._session
+
+    def _endpoint(self, session: Session) -> Url:
+        url = self._override
+        if url is None:
+            url = session.get_endpoint(self._auth, **self._wanted)
+            if url is None:
+                raise exceptions.EndpointNotFound()
+        elif _PROJECT in url:
+            url = url.replace(_PROJECT, session.get_project_id(self._auth) or "")
+        try:
+            return prefix(url)
+        except ValueError as error:
+            raise BadReply(f"the endpoint in the catalog cannot be used: {error}") from None
+
+    def _refuse_override(self) -> None:
+        if self._override is not None:
+            try:
+                prefix(self._override.replace(_PROJECT, "x"))
+            except ValueError as error:
+                raise ConfigurationError([f"endpoint_override: {error}"]) from None
+        elif isinstance(self._auth, noauth.NoAuth) and not self._auth.endpoint:
+            raise ConfigurationError(["endpoint_override: must be set, as auth_type is none"])
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turn what keystoneauth raises into our errors."""
+        where = _shown(getattr(self._auth, "auth_url", None))
+        try:
+            yield
+        except exceptions.SSLError:
+            raise BackendUnavailable(f"{where} cannot be trusted: TLS fails") from None
+        except exceptions.ConnectTimeout:
+            raise BackendUnavailable(f"{where} does not answer in time") from None
+        except (exceptions.ConnectionError, exceptions.DiscoveryFailure):
+            raise NotReached(f"{where} cannot be reached") from None
+        except exceptions.CatalogException:
+            told = f"the catalog has no {self._wanted['service_type']} for us: look at"
+            told += " project_name and its domain, region_name, valid_interfaces, service_type"
+            raise BadReply(told) from None
+        except exceptions.HttpError as error:
+            raise _refused(where, error) from None
+        except BackendError:
+            raise
+        except Exception as error:  # noqa: BLE001 - plugins do, over answers that make no sense
+            told = f"logging in at {where} failed: {type(error).__name__}"
+            raise BadReply(told) from None
+
+
+class _Adapter(HTTPAdapter):
+    """Strict with answers, which must come in time as a whole."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+        self.poolmanager.pool_classes_by_scheme = dict(SMALL_POOLS)
+
+    def close(self) -> None:
+        close_pools(self.poolmanager)
+
+
+def _http_session(context: ssl.SSLContext) -> requests.Session:
+    http = requests.Session()
+    # No proxy and no credentials of the environment.
+    http.trust_env = False
+    for scheme in ("http://", "https://"):
+        http.mount(scheme, _Adapter(context))
+    return http
+
+
+def _trusted_by_system() -> str | bool:
+    """Whom the system trusts; requests would bring a list of its own."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
+
+
+def _refused(where: str, error: exceptions.HttpError) -> BackendError:
+    status = error.http_status
+    if status == 429 or status >= 500:
+        retry_after = getattr(error, "retry_after", 0) or None
+        return BackendUnavailable(f"{where} answers with status {status}", retry_after)
+    hint = "; is auth_url right?" if status in (404, 405, 412) else ""
+    return BadReply(f"{where} does not log us in: it answers with status {status}{hint}")
+
+
+def _shown(url: str | None) -> str:
+    return prefix(url).shown if url else "the endpoint"
+
+
+# Only as long as a backend has them.
+_SHARED: WeakValueDictionary[tuple[object, ...], SwiftSession] = WeakValueDictionary()
+_SHARED_LOCK = threading.Lock()
+
+
+def session_of(conf: cfg.ConfigOpts, group: str) -> SwiftSession:
+    """The session of a backend's section, which all have that name the same one.
+
+    :raises ConfigurationError: its options cannot work.
+    """
+    refuse_misplaced(conf, group)
+    (section, options), *_ = dependent_options(conf, group).items()
+    values = {option.dest: conf[section][option.dest] for option in options}
+    # Of one configuration, as it is now: its owner may read its files again.
+    told = hashlib.sha256(repr(sorted(values.items())).encode()).digest()
+    key = (id(conf), section, told)
+    with _SHARED_LOCK:
+        session = _SHARED.get(key)
+        if session is None:
+            session = SwiftSession(_plugin(conf, group), upstream_settings(conf, group), values)
+            _SHARED[key] = session
+        return session
+
+
+def _plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin:
+    section = section_of(conf, group)
+    try:
+        auth = loading.load_auth_from_conf_options(conf, group)
+    except exceptions.MissingRequiredOptions as error:
+        names = (option.dest for option in error.options)
+        raise ConfigurationError(
+            [f"{name}: must be set in [{section}]" for name in names]
+        ) from None
+    except exceptions.OptionError as error:
+        # Of names of options, and none of values.
+        raise ConfigurationError([f"auth_type: in [{section}]: {error}"]) from None
+    except exceptions.AuthPluginException as error:
+        told = f"{conf[section].auth_type} cannot be used: {type(error).__name__}"
+        raise ConfigurationError([f"auth_type: {told}"]) from None
+    if auth is None:
+        raise ConfigurationError([f"auth_type: must be set in [{section}]: {AUTH_TYPE}"])
+    try:
+        prefix(getattr(auth, "auth_url", None) or "http://x")
+    except ValueError as error:
+        raise ConfigurationError([f"auth_url: in [{section}]: {error}"]) from None
+    return auth

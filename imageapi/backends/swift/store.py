@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data in OpenStack Swift: plain objects, and static and dynamic large ones."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from oslo_config import cfg
+from urllib3.response import HTTPResponse
+
+from imageapi.backends.base import Blob, StoreBackend
+from imageapi.backends.http_client.blob import open_blob, range_headers
+from imageapi.backends.http_client.status import ABSENT, refuse_status
+from imageapi.backends.http_client.urls import Url
+from imageapi.backends.swift.account import NO_NAME, SwiftAccount
+from imageapi.backends.swift.location import SCHEMES, SwiftLocation
+from imageapi.backends.swift.options import (
+    backend_options,
+    connection_options,
+    container_of,
+    dependent_options,
+)
+from imageapi.caller import Caller
+from imageapi.errors import DataChanged, DataNotFound, LocationRefused
+from imageapi.image import Location
+
+# Bare for plain objects, quoted for large ones.
+_ETAG = re.compile(r'"?([0-9A-Za-z-]+)"?')
+_VERSION = re.compile(r"([0-9A-Za-z-]+) [0-9.]+")
+
+
+#: The options that are never in another section.
+OWN_OPTIONS = (
+    *backend_options("data: <object_prefix><id> each"),
+    cfg.ListOpt(
+        "allowed_containers",
+        default=[],
+        help="The containers that locations may name, besides container. One that ends in"
+        " * stands for all that begin so; * alone for all that the user may read.",
+    ),
+    cfg.IntOpt(
+        "segment_size",
+        default=1024**3,
+        min=1024**2,
+        max=5 * 1024**3,
+        help="Above how many bytes imageapi add makes a static large object, and how large its"
+        " segments are. Swift takes 1000 of them by default.",
+    ),
+)
+
+
+class SwiftStore(StoreBackend):
+    """Reads objects of the containers that are allowed, as one user."""
+
+    schemes = SCHEMES
+
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return (*OWN_OPTIONS, *connection_options())
+
+    @classmethod
+    def dependent_options(cls, conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
+        return dependent_options(conf, group)
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
+        section = conf[group]
+        self.account = SwiftAccount(conf, group)
+        self.segment_size: int = section.segment_size
+        self.container, self._prefix = container_of(conf, group)
+        self._allowed: Sequence[str] = [self.container, *section.allowed_containers]
+        self._chunk_size: int = conf.imageapi.chunk_size
+
+    def locate(self, image_id: str) -> Location:
+        return Location(self.location_of(image_id).url)
+
+    def location_of(self, name: str) -> SwiftLocation:
+        """Where an object lies in its container, below its prefix.
+
+        :raises LocationRefused: Swift can have nothing of that name.
+        """
+        return SwiftLocation.of(self.container, self._prefix + name)
+
+    def open(
+        self,
+        location: Location,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
+        caller: Caller,
+    ) -> Blob:
+        path = self._allowed_path(location)
+        headers = range_headers(start, stop) | _condition(version)
+        response, url = self.account.request("GET", path, headers)
+        blob = open_blob(
+            response,
+            url,
+            _refuse if version is None else _refuse_other,
+            version,
+            chunk_size=self._chunk_size,
+            start=start,
+            stop=stop,
+            version_of=_version,
+        )
+        # Swift finds the segments when it comes to them, and sends what is there then.
+        blob.is_settled = "X-Object-Manifest" not in response.headers
+        return blob
+
+    def check(self) -> str:
+        return self.account.check(self.container)
+
+    def close(self) -> None:
+        self.account.close()
+
+    def _allowed_path(self, location: Location) -> str:
+        container, _, path = SwiftLocation.parse(location.url)
+        for allowed in self._allowed:
+            if container == allowed or (
+                allowed.endswith("*") and container.startswith(allowed[:-1])
+            ):
+                return path
+        raise LocationRefused("its container is none of allowed_containers")
+
+
+def _condition(version: str | None) -> dict[str, str]:
+    """What makes Swift refuse to send other bytes than those of a version."""
+    if version is None:
+        return {}
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise DataChanged("that is no version of ours")
+    return {"If-Match": f'"{match[1]}"'}
+
+
+def _version(response: HTTPResponse, _size: int | None) -> str | None:
+    """The MD5 of the bytes, or of all segments' MD5s, and when they were put there."""
+    etag = _ETAG.fullmatch(response.headers.get("ETag", "").strip())
+    version = f"{etag[1] if etag else ''} {response.headers.get('X-Timestamp', '')}"
+    return version if _VERSION.fullmatch(version) else None
+
+
+def _refuse(response: HTTPResponse, url: Url) -> None:
+    """Raise what an answer means that has no data."""
+    if response.status in (200, 206, 416):
+        return
+    if response.status in (*ABSENT, NO_NAME):
+        raise DataNotFound(f"{url.shown} answers with status {response.status}")
+    refuse_status(response, url)
+
+
+def _refuse_other(response: HTTPResponse, url: Url) -> None:
+    """The same, where it was asked for one version."""
+    if response.status == 412:
+        raise DataChanged(f"{url.shown} is not what was begun with")
+    _refuse(response, url)

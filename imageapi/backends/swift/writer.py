@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put an image into the Swift store and its record into the Swift registry.
+
+The data first, as a static large object where it is large, under a name of its
+own; the record last.  What Swift says of the bytes it got must be what was
+sent.  What was put there is taken away again where the rest fails, or is
+interrupted.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote
+
+from urllib3.response import HTTPResponse
+
+from imageapi.backends.base import RegistryBackend, StoreBackend
+from imageapi.backends.http_client.client import read_small
+from imageapi.backends.http_client.status import ABSENT, close
+from imageapi.backends.http_client.urls import Url
+from imageapi.backends.swift.account import SwiftAccount
+from imageapi.backends.swift.location import SwiftLocation
+from imageapi.backends.swift.options import path_of
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.store import SwiftStore
+from imageapi.backends.upload import AddError, NewData, record_of
+from imageapi.errors import BackendError, ConfigurationError, ImageAPIError
+from imageapi.image import Image, Location
+
+LOG = logging.getLogger(__name__)
+
+# So little that a slow way to Swift takes it within a timeout.
+_CHUNK_SIZE = 64 * 1024
+
+# Larger than any record.
+_LARGEST_RECORD = 2**21
+
+# Something has that name.
+_EXISTS = 412
+
+
+def adder(registry: RegistryBackend, store: StoreBackend) -> Callable[[Image, NewData], Image]:
+    """What adds images to these two.
+
+    :raises ConfigurationError: they are not Swift's.
+    """
+    if not isinstance(registry, SwiftRegistry) or not isinstance(store, SwiftStore):
+        raise ConfigurationError(["add knows no other backends named swift than imageapi's"])
+    return functools.partial(add_image, registry, store)
+
+
+def add_image(registry: SwiftRegistry, store: SwiftStore, image: Image, new: NewData) -> Image:
+    """Add an image.
+
+    Its data gets a name that nobody else has, or will have, and its record says which:
+    whoever adds the same image at the same time overwrites and removes only his own.
+
+    :param image: its details; size, hashes, times and the location are filled in.
+    :param new: the data, read to its end.
+    :returns: the image as it was recorded.
+    :raises AddError: the id exists, Swift does not take it, or the data cannot be read.
+    """
+    try:
+        target = store.location_of(f"{image.id}/{uuid.uuid4().hex}")
+        record = registry.path(image.id)
+    except (BackendError, ValueError):
+        raise AddError(f"image {image.id}: Swift can have no object of that name") from None
+    try:
+        _refuse_existing(registry.account, record)
+        with _NewObjects(store.account) as objects:
+            _Upload(store, target, objects, new).run()
+            image = replace(new.complete(image), locations=(Location(target.url),))
+            _put_record(registry.account, record, record_of(image), objects)
+    except (BackendError, AddError) as error:
+        raise AddError(f"image {image.id}: {error}") from None
+    return image
+
+
+class _Part:
+    """Bytes on their way to Swift, which must be what it then has.
+
+    Can be read only once, so a request with it is sent only once: after a
+    second one nobody could tell whether what is there is ours.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._md5.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    @property
+    def etag(self) -> str:
+        """The MD5 of what was read of it."""
+        return self._md5.hexdigest()
+
+
+class _Upload:
+    """Puts the data of an image into Swift."""
+
+    def __init__(
+        self, store: SwiftStore, target: SwiftLocation, objects: "_NewObjects", new: NewData
+    ) -> None:
+        self._store = store
+        self._target = target
+        self._objects = objects
+        self._new = new
+        self._size = new.expected_size()
+        # Read, and not sent yet; empty only at the end of the data.
+        self._ahead = new.read(_CHUNK_SIZE)
+
+    def run(self) -> None:
+        """Send all of it.
+
+        Of what comes through a pipe nobody knows whether it will be large.
+        """
+        if not self._ahead or (self._size is not None and self._size <= self._store.segment_size):
+            part = _Part(self._chunks())
+            self._objects.put(self._target.path, part)
+            if self._ahead:
+                raise AddError("the data grew while it was read")
+        else:
+            self._put_large()
+
+    def _chunks(self) -> Iterator[bytes]:
+        """As many bytes as one segment has."""
+        left = self._store.segment_size
+        while self._ahead and left:
+            chunk, self._ahead = self._ahead[:left], self._ahead[left:]
+            left -= len(chunk)
+            yield chunk
+            self._ahead = self._ahead or self._new.read(_CHUNK_SIZE)
+
+    def _put_large(self) -> None:
+        container = f"{self._target.container}_segments"
+        _make_container(self._store.account, path_of(container))
+        manifest: list[dict[str, object]] = []
+        while self._ahead:
+            name = f"{self._target.name}/{len(manifest):08}"
+            part = _Part(self._chunks())
+            self._objects.put(path_of(container, name), part)
+            path = f"/{container}/{name}"
+            manifest.append({"path": path, "etag": part.etag, "size_bytes": part.size})
+        etags = "".join(str(segment["etag"]) for segment in manifest)
+        self._objects.put(
+            self._target.path,
+            _Part([json.dumps(manifest).encode()]),
+            etag=hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest(),
+            query="multipart-manifest=put",
+        )
+
+
+class _NewObjects:
+    """What is put into Swift under names of ours, and taken away again unless it is kept."""
+
+    def __init__(self, account: SwiftAccount) -> None:
+        self.is_kept = False
+        self._account = account
+        self._put: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def put(self, path: str, part: _Part, etag: str = "", query: str = "") -> None:
+        """Put an object.
+
+        :param etag: what Swift is to say of it; by default the part's own.
+        :raises AddError: Swift does not take it as it is.
+        """
+        # First: an interruption may come when Swift has it and we do not know.
+        self._put.append(path)
+        response, url = self._account.request("PUT", path, {}, part, query)
+        close(response)
+        if response.status != 201:
+            raise _not_taken(response, url)
+        if response.headers.get("ETag", "").strip('"') != (etag or part.etag):
+            raise AddError(f"{url.shown}: Swift has got other bytes than were sent")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and not self.is_kept:
+            self._take_away()
+
+    def _take_away(self) -> None:
+        """What others refer to goes last; what is left where Swift is gone is told."""
+        left = self._put
+        try:
+            while left:
+                _remove(self._account, left[-1])
+                left.pop()
+        except ImageAPIError as error:
+            LOG.error("cleaning up stopped: %s", error)
+        finally:
+            for path in left:
+                LOG.error("left behind, to be removed by hand: %s", unquote(path))
+
+
+def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewObjects) -> None:
+    """Put the record where there is none; where that fails, there is none of ours."""
+    try:
+        response, url = account.request("PUT", path, {"If-None-Match": "*"}, _Part([record]))
+        close(response)
+        if response.status == _EXISTS:
+            raise AddError(f"{url.shown} exists already")
+        if response.status != 201:
+            raise _not_taken(response, url)
+        # Of two who put it at the same moment, Swift may have told both that it is theirs.
+        if _read(account, path) != record:
+            raise AddError(f"{url.shown} exists already")
+        objects.is_kept = True
+    except BaseException:
+        objects.is_kept = False
+        _take_record_away(account, path, record)
+        raise
+
+
+def _take_record_away(account: SwiftAccount, path: str, record: bytes) -> None:
+    """Swift may have it, whatever it said; and somebody else's may be there by now."""
+    try:
+        if _read(account, path) == record:
+            _remove(account, path)
+    except ImageAPIError as error:
+        LOG.error("may be left behind, to be removed by hand: %s (%s)", unquote(path), error)
+
+
+def _read(account: SwiftAccount, path: str) -> bytes:
+    response, url = account.request("GET", path, {"X-Newest": "true"})
+    return read_small(response, url, _LARGEST_RECORD)
+
+
+def _remove(account: SwiftAccount, path: str) -> None:
+    response, url = account.request("DELETE", path, {})
+    close(response)
+    if response.status not in (204, *ABSENT):
+        raise _not_taken(response, url)
+
+
+def _make_container(account: SwiftAccount, path: str) -> None:
+    """Make a container; who may write to it need not be one who may make it."""
+    for method in ("HEAD", "PUT"):
+        response, url = account.request(method, path, {})
+        close(response)
+        if response.status in (201, 202, 204):
+            return
+    raise _not_taken(response, url)
+
+
+def _refuse_existing(account: SwiftAccount, path: str) -> None:
+    response, url = account.request("HEAD", path, {})
+    close(response)
+    if response.status == 200:
+        raise AddError(f"{url.shown} exists already")
+    if response.status not in ABSENT:
+        raise _not_taken(response, url)
+
+
+def _not_taken(response: HTTPResponse, url: Url) -> AddError:
+    why = {401: "it needs credentials", 403: "the user may not", 404: "there is no such container"}
+    told = why.get(response.status, "")
+    return AddError(f"{url.shown} answers with status {response.status}{told and ': '}{told}")

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``demo``: the main job on embedded defaults, over a real socket."""
+
+import hashlib
+import http.client
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from imageapi.api import ImageAPI
+from imageapi.backends.file.registry import FileRegistry
+from imageapi.backends.file.store import FileStore
+from imageapi.backends.file.writer import add_image
+from imageapi.backends.upload import NewData
+from imageapi.config.files import load_config
+from imageapi.image import Image
+
+_IMAGE = Image(
+    id="71c675ab-d94f-49cd-a114-e12490b328d9",
+    status="active",
+    name="Ubuntu 10.04 Plain",
+    disk_format="vhd",
+    container_format="ovf",
+    is_public=True,
+    min_ram=256,
+    min_disk=5,
+    properties={"distro": "Ubuntu 10.04 LTS"},
+)
+
+_CONFIG = """\
+[imageapi]
+[imageapi_registry_file]
+directory = {0}/registry
+[imageapi_store_file]
+directory = {0}/images
+"""
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - inherited name
+        pass
+
+
+def run() -> int:
+    """Add a sample image, serve it, download it, print the exchange.
+
+    :returns: 0 when the download has the image's checksum, else 1.
+    """
+    with tempfile.TemporaryDirectory(prefix="imageapi-demo-") as folder:
+        path = _configure(folder)
+        api = ImageAPI(load_config([path]))
+        image = _add_sample(api)
+        with _serving(api) as port:
+            return _download(port, image)
+
+
+def _configure(folder: str) -> str:
+    os.mkdir(os.path.join(folder, "registry"))
+    os.mkdir(os.path.join(folder, "images"))
+    path = os.path.join(folder, "imageapi.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(_CONFIG.format(folder))
+    return path
+
+
+def _add_sample(api: ImageAPI) -> Image:
+    registry, store = api.backends.registry.backend, api.backends.stores[0].backend
+    if not isinstance(registry, FileRegistry) or not isinstance(store, FileStore):
+        raise TypeError("the demo's configuration names the file backends")
+    data = hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024)
+    return add_image(registry, store, _IMAGE, NewData(io.BytesIO(data), lambda _: None))
+
+
+@contextmanager
+def _serving(api: ImageAPI) -> Iterator[int]:
+    """Serve on a free port of loopback; yields the port."""
+    with make_server("127.0.0.1", 0, api, handler_class=_QuietHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+            api.close()
+
+
+def _download(port: int, image: Image) -> int:
+    path = f"/v1/images/{image.id}"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        data = response.read()
+    finally:
+        connection.close()
+    checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    print(f"> GET {path} HTTP/1.1\n> Host: 127.0.0.1:{port}\n>")
+    print(f"< HTTP/1.1 {response.status} {response.reason}")
+    for name, value in response.getheaders():
+        print(f"< {name}: {value}")
+    print(f"<\n< ({len(data)} bytes)\n")
+    matches = response.status == 200 and checksum == image.checksum
+    print(f"MD5 of the bytes received: {checksum}")
+    print(f"checksum of the image:     {image.checksum}")
+    print("They are the same." if matches else "They differ!")
+    return 0 if matches else 1

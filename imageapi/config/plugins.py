@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names in the configuration -> backends.  The only module that imports stevedore."""
+
+import contextlib
+import importlib.metadata
+import itertools
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from oslo_config import cfg
+from stevedore.extension import ExtensionManager
+
+from imageapi.backends.base import API_VERSION, Backend, RegistryBackend, StoreBackend
+from imageapi.backends.http_client.urls import prefix
+from imageapi.config import options
+from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections, nearest_of
+from imageapi.errors import ConfigurationError
+from imageapi.policy.base import PolicyBackend
+
+if TYPE_CHECKING:
+    _ExtensionManager = ExtensionManager[Any]
+else:
+    # Generic only in later versions.
+    _ExtensionManager = ExtensionManager
+
+LOG = logging.getLogger(__name__)
+
+B = TypeVar("B", bound=Backend)
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[B]):
+    """A backend under the name that the configuration gives it.
+
+    :ivar kind: registry, store or policy.
+    :ivar driver: the entry point's name.
+    :ivar distribution: of the entry point, with its version.
+    """
+
+    kind: str
+    name: str
+    driver: str
+    distribution: str
+    backend: B
+
+    @property
+    def section(self) -> str:
+        """The section of its options."""
+        return _section(self.kind, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+
+def _section(kind: str, name: str) -> str:
+    return f"{options.GROUP}_{kind}_{name}"
+
+
+@dataclass(frozen=True)
+class Backends:
+    """All that a configuration names; each was loaded once."""
+
+    registry: Loaded[RegistryBackend]
+    stores: tuple[Loaded[StoreBackend], ...]
+    policy: Loaded[PolicyBackend]
+
+    def __iter__(self) -> Iterator[Loaded[Any]]:
+        return iter((self.registry, *self.stores, self.policy))
+
+    def close(self) -> None:
+        """Close every backend; what one raises is logged and stops none."""
+        _close(self)
+
+
+def _close(backends: Iterable[Loaded[Any]]) -> None:
+    for loaded in backends:
+        try:
+            loaded.backend.close()
+        except Exception:
+            LOG.exception("%s: closing it failed", loaded)
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[B]):
+    """What the three kinds of backends differ in."""
+
+    name: str
+    option: str
+    base: type[B]
+
+
+_REGISTRY = _Kind("registry", "registry", RegistryBackend)
+_STORE = _Kind("store", "stores", StoreBackend)
+_POLICY = _Kind("policy", "policy", PolicyBackend)
+
+
+class _Spec(NamedTuple):
+    name: str
+    driver: str
+
+
+def load(conf: cfg.ConfigOpts) -> Backends:
+    """Load the backends that a configuration names.
+
+    :param conf: called already, by its owner; options are registered in it.
+    :raises ConfigurationError: with all that is wrong at once.
+    """
+    sections = Sections(conf)
+    unusable = sections.register(options.GROUP, options.CORE)
+    loader = _Loader(conf, sections)
+    with _defaults_for(conf, unusable):
+        core = conf[options.GROUP]
+        registries = loader.load_all(_REGISTRY, [core.registry])
+        stores = loader.load_all(_STORE, core.stores)
+        policies = loader.load_all(_POLICY, [core.policy])
+        _check_public_endpoint(core.public_endpoint, sections)
+        _check_that_records_stay_hidden(registries, stores, sections)
+    sections.refuse_unknown_options()
+    if sections.problems:
+        _close([*registries, *stores, *policies])
+        raise ConfigurationError(sections.problems)
+    return Backends(registries[0], tuple(stores), policies[0])
+
+
+@contextlib.contextmanager
+def _defaults_for(conf: cfg.ConfigOpts, unusable: Collection[str]) -> Iterator[None]:
+    """Backends read the core's options too; what is wrong with them is to be told all the same."""
+    for option in options.CORE:
+        if option.dest in unusable:
+            conf.set_override(option.dest, option.default, group=options.GROUP)
+    try:
+        yield
+    finally:
+        for name in unusable:
+            conf.clear_override(name, group=options.GROUP)
+
+
+def _check_public_endpoint(url: str, sections: Sections) -> None:
+    """It must be a URL to which a path can be added."""
+    try:
+        if url:
+            prefix(url)
+    except ValueError as error:
+        problem = "public_endpoint: must be a URL such as https://images.example.com"
+        sections.add_problem(options.GROUP, f"{problem}: {error}")
+
+
+def _check_that_records_stay_hidden(
+    registries: Iterable[Loaded[RegistryBackend]],
+    stores: Iterable[Loaded[StoreBackend]],
+    sections: Sections,
+) -> None:
+    """No store may serve a registry's records as data: they may hold credentials."""
+    for registry, store in itertools.product(registries, stores):
+        cause = store.backend.exposes(registry.backend)
+        if cause:
+            told = f"the records of [{registry.section}] could be downloaded; separate the two"
+            sections.add_problem(store.section, f"{cause}, so {told}")
+
+
+class _Loader:
+    """Loads the backends of one configuration."""
+
+    def __init__(self, conf: cfg.ConfigOpts, sections: Sections) -> None:
+        self._conf = conf
+        self._sections = sections
+
+    def load_all(self, kind: _Kind[B], specs: Sequence[str]) -> list[Loaded[B]]:
+        """Load the backends that the option of a kind names."""
+        if not any(specs):
+            self._refuse(kind, f"must name a {kind.name}")
+            return []
+        parsed = [spec for text in specs if (spec := self._parse(kind, text))]
+        names = [spec.name for spec in parsed]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self._refuse(kind, f"names {name!r} twice: give each a NAME of its own, as NAME:DRIVER")
+        loaded = [self._load(kind, spec) for spec in parsed]
+        return [one for one in loaded if one is not None]
+
+    def _refuse(self, kind: _Kind[Any], cause: str, about: str = "") -> None:
+        self._sections.add_problem(options.GROUP, f"{kind.option}: {cause}", about)
+
+    def _parse(self, kind: _Kind[Any], text: str) -> _Spec | None:
+        name, colon, driver = text.partition(":")
+        if _NAME.fullmatch(name) and (bool(driver) == bool(colon)):
+            return _Spec(name, driver or name)
+        self._refuse(kind, f"{text!r} is not NAME or NAME:DRIVER")
+        return None
+
+    def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
+        group = _section(kind.name, spec.name)
+        self._sections.expect(group)
+        found = self._find(kind, spec.driver)
+        if found is None:
+            return None
+        plugin = self._import(kind, found)
+        if plugin is None:
+            return None
+        cause = _unfit(plugin, kind.base)
+        if cause:
+            self._refuse(kind, f"{spec.driver!r} {cause}", _origin(found))
+            return None
+        backend = self._construct(group, plugin, found)
+        if backend is None:
+            return None
+        return Loaded(kind.name, spec.name, spec.driver, _distribution(found), backend)
+
+    def _find(self, kind: _Kind[Any], driver: str) -> EntryPoint | None:
+        entry_points = importlib.metadata.entry_points(group=f"imageapi.{kind.name}")
+        found = [entry_point for entry_point in entry_points if entry_point.name == driver]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = " and ".join(_origin(entry_point) for entry_point in found)
+            self._refuse(
+                kind,
+                f"several distributions bring a {kind.name} named {driver!r}: {several};"
+                " uninstall all but one, or rename its entry point",
+            )
+            return None
+        names = sorted(entry_point.name for entry_point in entry_points)
+        hint = nearest_of(driver, names) or _other_kind(driver)
+        self._refuse(
+            kind,
+            f"no installed distribution brings a {kind.name} named {driver!r}{hint};"
+            f" there are: {', '.join(names)}",
+        )
+        return None
+
+    def _import(self, kind: _Kind[Any], found: EntryPoint) -> Any:
+        try:
+            return _Import(found).extensions[0].plugin
+        except (Exception, SystemExit) as error:
+            hint = _what_to_install(found, error)
+            if not hint:
+                LOG.exception("%s cannot be imported", _origin(found))
+            cause = f"{found.name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
+            self._refuse(kind, cause, _origin(found))
+            return None
+
+    def _construct(self, group: str, plugin: type[B], found: EntryPoint) -> B | None:
+        origin = _origin(found)
+        try:
+            if self._sections.register(group, plugin.options(), origin):
+                return None
+            dependent = plugin.dependent_options(self._conf, group)
+            unusable = [
+                self._sections.register(section, options, origin)
+                for section, options in dependent.items()
+            ]
+            return None if any(unusable) else plugin(self._conf, group)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self._sections.add_problem(group, problem, origin)
+        except UNRESOLVED:
+            self._sections.add_problem(group, f"a value {DOLLAR}", origin)
+        except cfg.NotInitializedError:
+            problem = "the ConfigOpts has not been called yet: call conf([]) first"
+            self._sections.add_problem(group, problem)
+        except (Exception, SystemExit) as error:
+            hint = _what_to_install(found, error)
+            if not hint:
+                LOG.exception("[%s]: %s cannot be made", group, origin)
+                # Its text may hold what the section does: a secret.
+                hint = "; the log has its traceback"
+            problem = f"{found.name!r} cannot be made: {type(error).__name__}{hint}"
+            self._sections.add_problem(group, problem, origin)
+        return None
+
+
+def _other_kind(driver: str) -> str:
+    """What else has that name, to go on a sentence; empty where nothing has."""
+    for kind in (_REGISTRY, _STORE, _POLICY):
+        if driver in importlib.metadata.entry_points(group=f"imageapi.{kind.name}").names:
+            return f" (there is a {kind.name} of that name)"
+    return ""
+
+
+class _Import(_ExtensionManager):
+    """Imports the one entry point that was found.
+
+    stevedore's own search would also import others of the same name, and it
+    remembers, in a file of the user's, what was installed a minute ago.
+    """
+
+    def __init__(self, found: EntryPoint) -> None:
+        self._found = found
+        super().__init__(found.group, on_load_failure_callback=_raise)
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        return [self._found]
+
+
+def _raise(_manager: object, _entry_point: EntryPoint, error: BaseException) -> None:
+    raise error
+
+
+def _unfit(plugin: Any, base: type[Backend]) -> str:
+    """Why what an entry point names is no such backend; empty where it is one."""
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        return f"is not a class derived from {base.__module__}.{base.__name__}"
+    lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
+    if lacking:
+        return f"does not define {', '.join(lacking)}"
+    if plugin.api_version > API_VERSION:
+        wants = f"was written for version {plugin.api_version} of the interface of backends"
+        return f"{wants}, and this imageapi has {API_VERSION}: upgrade imageapi"
+    return _unfit_schemes(plugin) if issubclass(plugin, StoreBackend) else ""
+
+
+def _unfit_schemes(store: type[StoreBackend]) -> str:
+    schemes = getattr(store, "schemes", None)
+    if isinstance(schemes, frozenset) and schemes and all(map(_is_scheme, schemes)):
+        return ""
+    return "must have schemes, a frozenset of the schemes of URLs that it opens, in lower case"
+
+
+def _is_scheme(scheme: object) -> bool:
+    return isinstance(scheme, str) and scheme != "" and scheme == scheme.lower()
+
+
+def _what_to_install(found: EntryPoint, error: BaseException) -> str:
+    """The extra that is missing: one that the entry point names, or one named like it."""
+    missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or missing == found.module.partition(".")[0]:
+        return ""
+    if found.dist is None:
+        return ""
+    offered = {_normalized(extra) for extra in found.dist.metadata.get_all("Provides-Extra") or ()}
+    for extra in map(_normalized, (*found.extras, found.name)):
+        if extra in offered:
+            return f"; pip install '{found.dist.name}[{extra}]'"
+    return ""
+
+
+def _normalized(extra: str) -> str:
+    """As installers compare the names of extras (PEP 685)."""
+    return re.sub(r"[-_.]+", "-", extra).lower()
+
+
+def _origin(found: EntryPoint) -> str:
+    about = f"entry point {found.group} {found.name} = {found.value}"
+    return f"{about} of {_distribution(found)}"
+
+
+def _distribution(found: EntryPoint) -> str:
+    distribution = found.dist
+    return f"{distribution.name} {distribution.version}" if distribution else "an unknown one"

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The iterator handed to the server: counts, resumes, verifies, closes once.
+
+A client must never hold a complete body that is not the image.  So the chunk
+that would complete it is held back until the data has ended where it should
+and its checksum is right; where it does not, the iterator raises, and the
+WSGI server then breaks the connection off.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Self
+
+from imageapi.backends.base import Blob
+from imageapi.download.checksum import Checksum
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    DataChanged,
+    DataForbidden,
+    DataMismatch,
+    DataNotFound,
+    LocationRefused,
+    RangeNotSupported,
+    WrongHash,
+    bug_in,
+    unexpected,
+)
+
+LOG = logging.getLogger(__name__)
+
+# After these, asking for the rest of the same bytes cannot succeed.
+_FINAL = (
+    BadReply,
+    DataChanged,
+    DataForbidden,
+    DataMismatch,
+    DataNotFound,
+    LocationRefused,
+    RangeNotSupported,
+)
+
+
+class Body:
+    """One response's data.  ``iter(body) is body``; it owns its Blob.
+
+    A part that reaches the end of data which is still to be verified is read from the
+    first byte: what lies before the part is hashed and not sent.
+    """
+
+    # Read before the answer was begun, and not sent yet.
+    _primed: bytes | None
+    # Of data of unknown length: the chunk that may turn out to be the last.
+    _held: bytes | None
+    # Why it cannot be completed.
+    _broken: str | None
+
+    def __init__(
+        self,
+        blob: Blob,
+        *,
+        image_id: str,
+        place: object,
+        start: int,
+        stop: int | None,
+        checksum: Checksum | None,
+        on_compared: Callable[[bool], None],
+        reopen: Callable[[int], Blob],
+        resume_attempts: int,
+    ) -> None:
+        """Take over an open Blob; nothing is read yet.
+
+        :param blob: begins at byte 0 where there is a checksum, else at ``start``.
+        :param image_id, place: which image from which store this is, for the log.
+        :param start: the first byte to send.
+        :param stop: the byte before which to stop; None where nobody knows the end.
+        :param checksum: what all bytes from 0 to ``stop`` together must have; None to
+            not verify.
+        :param on_compared: called with the result when they were compared with it.
+        :param reopen: opens the same version again, from a byte on.
+        :param resume_attempts: how often that may be done, where the Blob has
+            a version.
+        :raises BackendError: the checksum cannot be computed here.
+        """
+        self._blob = blob
+        self._image_id = image_id
+        self._place = place
+        self._start = start
+        self._stop = stop
+        self._checksum = checksum
+        self._hasher = checksum.hasher() if checksum is not None else None
+        self._on_compared = on_compared
+        self._reopen = reopen
+        self._attempts_left = resume_attempts if blob.version is not None else 0
+        # The number of the next byte to receive.
+        self._position = start if checksum is None else 0
+        self._primed = None
+        self._held = None
+        self._complete = False
+        self._closed = False
+        self._broken = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes were handed on, so that nothing is left to read or to close."""
+        return self._complete and self._primed is None
+
+    def prefer_chunks_of(self, size: int) -> None:
+        """Ask the store for chunks of another size; see `Blob.preferred_chunk_size`."""
+        self._blob.preferred_chunk_size = size
+
+    def prime(self) -> bool:
+        """Read one more chunk, so that what is wrong with the first is known in time.
+
+        Data that fits the first chunk is read to its end and verified.
+
+        :returns: whether the first chunk to send is there; else call it again.
+        :raises BackendError: the data cannot be read, or is not as it should be.
+        """
+        chunk = self._advance()
+        if chunk is not None and self._start > 0:
+            received_of_part = self._position - self._start
+            if received_of_part <= 0:
+                return False
+            chunk = chunk[-received_of_part:]
+        self._primed = chunk
+        return True
+
+    def __next__(self) -> bytes:
+        """The next bytes to send.
+
+        :raises BackendError: the body cannot be completed as it should be;
+            every further call raises it again.
+        """
+        if self._broken is not None:
+            raise BackendError(self._broken)
+        chunk, self._primed = self._primed, None
+        if chunk is None and not self._complete:
+            chunk = self._advance_or_break()
+        if chunk is None:
+            self.close()
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Release the store's data.  Idempotent.
+
+        What was not complete by then is broken, should anybody go on reading.
+        """
+        if not self._closed:
+            self._closed = True
+            if not self._complete and self._broken is None:
+                self._broken = "the data was closed before its end"
+            self._close_blob()
+
+    def _advance_or_break(self) -> bytes | None:
+        try:
+            return self._advance()
+        except BackendError as error:
+            LOG.error(
+                "image %r: %s: broken off at byte %d: %s",
+                self._image_id,
+                self._place,
+                self._position,
+                error,
+                exc_info=bug_in(error),
+            )
+            # Not the error itself, whose traceback would keep all of this alive.
+            self._broken = str(error)
+            self.close()
+            # Without its cause: the server will log it, and nobody knows
+            # what a foreign exception tells.
+            raise error from None
+
+    def _advance(self) -> bytes | None:
+        """The next bytes to send, the last ones proved; None after them."""
+        if self._stop is None:
+            return self._advance_to_unknown_end()
+        chunk = self._receive()
+        if self._position >= self._stop:
+            self._prove_end(self._stop)
+        return chunk
+
+    def _advance_to_unknown_end(self) -> bytes | None:
+        """Always one chunk behind, since any chunk may turn out to be the last."""
+        if self._held is None:
+            self._held = self._receive()
+        chunk = self._held
+        self._held = None if chunk is None else self._receive()
+        if self._held is None:
+            self._verify()
+        return chunk
+
+    def _prove_end(self, stop: int) -> None:
+        if self._position > stop or self._receive() is not None:
+            raise DataMismatch(f"the data runs over byte {stop}, at which it must end")
+        self._verify()
+
+    def _verify(self) -> None:
+        if self._hasher is not None and self._checksum is not None:
+            digest = self._hasher.hexdigest()
+            is_right = digest == self._checksum.digest
+            self._on_compared(is_right)
+            if not is_right:
+                raise WrongHash(
+                    f"the data's {self._checksum.algorithm} is {digest},"
+                    f" not {self._checksum.digest} as its record says"
+                )
+        self._complete = True
+        self.close()
+
+    def _receive(self) -> bytes | None:
+        """The next chunk that is not empty, counted and hashed; None at the end."""
+        while True:
+            try:
+                chunk = self._read()
+            except BackendError as error:
+                self._resume_after(error)
+                continue
+            if chunk is None:
+                return None
+            self._position += len(chunk)
+            if self._hasher is not None:
+                self._hasher.update(chunk)
+            return chunk
+
+    def _read(self) -> bytes | None:
+        try:
+            chunk = next(self._blob, None)
+            while chunk == b"":
+                chunk = next(self._blob, None)
+        except BackendError:
+            raise
+        except Exception as error:
+            raise unexpected(self._place, error) from error
+        if chunk is not None:
+            if isinstance(chunk, bytes):
+                return chunk
+            raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
+        if self._stop is not None and self._position < self._stop:
+            raise BackendUnavailable(f"the data ended at byte {self._position} of {self._stop}")
+        return None
+
+    def _resume_after(self, error: BackendError) -> None:
+        """Open the data again at the byte reached, or give up by raising."""
+        if self._stop is not None and self._position >= self._stop:
+            raise error
+        while self._attempts_left > 0 and not isinstance(error, _FINAL):
+            self._attempts_left -= 1
+            LOG.warning(
+                "image %r: %s: resuming at byte %d: %s",
+                self._image_id,
+                self._place,
+                self._position,
+                error,
+            )
+            self._close_blob()
+            try:
+                self._blob = self._reopen(self._position)
+            except BackendError as again:
+                error = again
+            else:
+                return
+        raise error
+
+    def _close_blob(self) -> None:
+        close_blob(self._blob, self._image_id, self._place)
+
+
+def close_blob(blob: Blob, image_id: str, place: object) -> None:
+    """Close a Blob; where that fails it is logged, and spoils nothing else.
+
+    :param image_id, place: for the log.
+    """
+    try:
+        blob.close()
+    except Exception as error:
+        LOG.warning("image %r: %s: closing failed", image_id, place, exc_info=error)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The core of a ready application: made when the first request comes."""
+
+import logging
+import threading
+
+from webob import Request, Response, exc
+
+from imageapi.api import ImageAPI
+from imageapi.config.files import files_from_environment, load_config
+from imageapi.errors import ConfigurationError
+from imageapi.protocol import error_responses
+
+LOG = logging.getLogger(__name__)
+
+
+class LazyAPI:
+    """An `ImageAPI` of the usual configuration files, made at the first request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._api: ImageAPI | None = None
+
+    def get(self) -> ImageAPI:
+        """Make it, or answer with what was made before.
+
+        :raises ConfigurationError: the configuration is refused; the next call
+            reads it again.
+        """
+        return self._api or self._make()
+
+    def _make(self) -> ImageAPI:
+        with self._lock:
+            if self._api is None:
+                self._api = ImageAPI(load_config(files_from_environment()))
+            return self._api
+
+    def close(self) -> None:
+        """Close the backends, if there are any yet."""
+        if self._api is not None:
+            self._api.close()
+
+
+def refuse(request: Request, error: ConfigurationError) -> Response:
+    """Answer without a configuration; only the log says what is wrong with it."""
+    for problem in error.problems:
+        LOG.error("configuration: %s", problem)
+    refusal = exc.HTTPInternalServerError("The server's configuration is refused.")
+    return error_responses.refuse(request, refusal)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image -> the x-image-meta headers (docs/wire.md, GET of an image: 200)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from imageapi.image import Image
+from imageapi.protocol.value_text import CONTROL, SURROGATE, header_text, text_of
+
+HeaderLine = tuple[str, str]
+
+# Servers and proxies refuse larger headers: bytes of a value, characters of a key.
+_LONGEST_VALUE = 8000
+_LONGEST_KEY = 255
+
+# Of each image: its record's author, and whoever asks for it, must not flood the log.
+_MOST_NOTES = 10
+
+# The one order in which fields are sent; clients refuse any other field.
+_FIELDS = (
+    "id",
+    "name",
+    "disk_format",
+    "container_format",
+    "size",
+    "virtual_size",
+    "checksum",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "status",
+    "is_public",
+    "protected",
+    "deleted",
+    "min_ram",
+    "min_disk",
+    "owner",
+)
+_NAMES = tuple(f"X-Image-Meta-{field.capitalize()}" for field in _FIELDS)
+_VALUES = attrgetter(*_FIELDS)
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+_TOO_LONG = f"its value is over {_LONGEST_VALUE} bytes"
+
+
+class MetaHeaders(NamedTuple):
+    """What the image's details look like on the wire.
+
+    :ivar lines: names and values, in the order in which they are sent.
+    :ivar notes: for the log, a sentence for each thing that could not go as it is; after
+        ten of them, one that counts the rest.
+    """
+
+    lines: tuple[HeaderLine, ...]
+    notes: tuple[str, ...]
+
+
+def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
+    """The x-image-meta headers of an image.
+
+    :param max_properties: how many properties are sent at the most.
+    """
+    notes = _Notes()
+    lines = []
+    for name, value in zip(_NAMES, _VALUES(image), strict=True):
+        text = text_of(value)
+        if text is None:
+            continue
+        if _is_too_long(text):
+            notes.add("{} is left out: {}", name, _TOO_LONG)
+        else:
+            lines.append((name, _noted_header_text(text, name, notes)))
+    lines.extend(_property_lines(image.properties, max_properties, notes))
+    return MetaHeaders(tuple(lines), notes.sentences())
+
+
+class _Notes:
+    """The first sentences, and how many more there were; those are not even written."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._further = 0
+
+    def add(self, form: str, *about: object) -> None:
+        if len(self._first) < _MOST_NOTES:
+            self._first.append(form.format(*about))
+        else:
+            self._further += 1
+
+    def sentences(self) -> tuple[str, ...]:
+        rest = [f"and {self._further} more of this kind"] if self._further else []
+        return (*self._first, *rest)
+
+
+def _is_too_long(text: str) -> bool:
+    # The first comparison spares the cleaning of a text that is much too long.
+    return len(text) > _LONGEST_VALUE or len(header_text(text)) > _LONGEST_VALUE
+
+
+def _noted_header_text(text: str, what: str, notes: _Notes) -> str:
+    if text.isascii() and text.isprintable():
+        return text  # as header_text() would, without two searches for what is not there
+    if CONTROL.search(text):
+        notes.add("{}: control characters are sent as spaces", what)
+    if not text.isascii() and SURROGATE.search(text):
+        notes.add("{}: characters that UTF-8 cannot carry are sent as U+FFFD", what)
+    return header_text(text)
+
+
+def _property_lines(
+    properties: Mapping[str, Any], limit: int, notes: _Notes
+) -> Iterator[HeaderLine]:
+    sent = 0
+    seen: set[str] = set()
+    for key in sorted(properties, key=lambda key: (key.lower(), key)):
+        value = properties[key]
+        if value is None:
+            continue
+        lowered = key.lower()
+        # In this order: what is beyond the limit is not even written.
+        text = None
+        if lowered in seen:
+            reason = "another key differs from it only by case"
+        elif sent >= limit:
+            reason = f"more than max_property_headers = {limit}"
+        else:
+            text, reason = _sendable(key, value)
+        seen.add(lowered)
+        if text is None:
+            notes.add("property {!r:.100} is left out: {}", key, reason)
+            continue
+        sent += 1
+        name = "-".join(part.capitalize() for part in lowered.split("-"))
+        name = f"X-Image-Meta-Property-{name}"
+        yield name, _noted_header_text(text, name, notes)
+
+
+def _sendable(key: str, value: Any) -> tuple[str | None, str]:
+    """The text of a property; None, and why, where it cannot be sent."""
+    if len(key) > _LONGEST_KEY:
+        return None, f"its key is over {_LONGEST_KEY} characters"
+    if not _TOKEN.fullmatch(key):
+        return None, "its key is not an HTTP token (RFC 9110, 5.6.2)"
+    text = text_of(value)
+    if text is not None and _is_too_long(text):
+        return None, _TOO_LONG
+    return text, ""

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing to a client's socket in a thread, over real sockets."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from imageapi.asgi import socket_writer
+from imageapi.asgi.socket_writer import Turns, Writer
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.settimeout(60)
+        yield ours, theirs
+
+
+def test_everything_is_written_that_a_client_takes(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_writer, "CLIENT_PATIENCE", 60_000)
+    ours, theirs = pair
+    data = os.urandom(4 * 2**20)
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(data):
+            received.extend(theirs.recv(100_000))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    writing = Writer(ours, Turns())
+    assert writing.write(data) == b""
+    thread.join(60)
+    assert received == data
+    assert writing.has_written
+
+
+def test_what_a_client_does_not_take_is_left_over(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    data = os.urandom(4 * 2**20)
+    writing = Writer(ours, Turns())
+    left = writing.write(data)
+    assert 0 < len(left) < len(data)
+    assert writing.write(left) == left
+    received = b""
+    while len(received) < len(data) - len(left):
+        received += theirs.recv(100_000)
+    assert received + left == data
+
+
+def test_a_client_that_has_gone_is_written_nothing(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    theirs.close()
+    writing = Writer(ours, Turns())
+    assert writing.write(b"data") == b"data"
+    assert not writing.has_written
+
+
+def test_another_clients_socket_with_the_same_number_is_written_nothing(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, _ = pair
+    writing = Writer(ours, Turns())
+    number = ours.fileno()
+    writing.close()
+    ours.close()
+    left, right = socket.socketpair()
+    with left, right:
+        if left.fileno() != number:
+            os.dup2(left.fileno(), number)
+            ours = socket.socket(fileno=number)
+        with ours:
+            assert writing.write(b"data") == b"data"
+            right.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                right.recv(9)
+
+
+def test_closing_waits_for_no_client(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    writing = Writer(ours, Turns())
+    waits = threading.Event()
+
+    stop = threading.Event()
+
+    def write() -> None:
+        left = writing.write(bytes(4 * 2**20))
+        while not stop.is_set():
+            left = writing.write(left)
+            waits.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert waits.wait(60)
+        closing = threading.Thread(target=writing.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive()
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def test_the_system_holds_more_ahead_of_a_client_only_meanwhile() -> None:
+    option = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(*option, 4321)
+        with socket.create_connection(server.getsockname()):
+            sock, _ = server.accept()
+    with sock:
+        writing = Writer(sock, Turns())
+        with writing.ahead():
+            assert sock.getsockopt(*option) > 2**20
+        assert sock.getsockopt(*option) == 4321
+        with writing.ahead():
+            writing.close()
+        # It may be another client's from here on.
+        assert sock.getsockopt(*option) > 2**20
+        with writing.ahead():
+            pass
+
+
+def test_no_turn_is_given_while_many_have_large_chunks_left_over() -> None:
+    async def take() -> None:
+        turns = Turns()
+        turns.stalled = socket_writer.STALLED
+        assert not await turns.begin()
+        turns.stalled -= 1
+        assert await turns.begin()
+
+    asyncio.run(take())
+
+
+def test_turns_are_bounded_and_go_to_who_waits() -> None:
+    async def take() -> None:
+        turns = Turns()
+        count = 0
+        while not turns.is_taken:
+            assert await turns.begin()
+            count += 1
+        assert count == socket_writer.TURNS
+        assert not await turns.begin()
+        waiting = asyncio.ensure_future(turns.begin())
+        await asyncio.sleep(0)
+        assert turns.waiting == 1
+        turns.end()
+        assert await waiting
+        assert turns.waiting == 0
+
+    asyncio.run(take())

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from imageapi.asgi.threads import Pool, PoolClosed
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    pool = Pool(3)
+    yield pool
+    pool.close()
+
+
+def test_outcomes(pool: Pool) -> None:
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    async def ask() -> list[object]:
+        works: list[Callable[[], object]] = [partial(int, "7"), fails, threading.get_ident]
+        return await asyncio.gather(*(pool.run(work) for work in works), return_exceptions=True)
+
+    seven, error, thread = asyncio.run(ask())
+    assert seven == 7
+    assert isinstance(error, ZeroDivisionError)
+    assert thread != threading.get_ident()
+
+
+def test_work_that_blocks_keeps_no_other_waiting(pool: Pool) -> None:
+    release = threading.Event()
+
+    async def ask() -> None:
+        blocked = [pool.run(partial(release.wait, 60)) for _ in range(2)]
+        # The third thread.
+        assert await asyncio.wait_for(pool.run(lambda: 7), 60) == 7
+        assert not any(one.done() for one in blocked)
+        release.set()
+        assert await asyncio.gather(*blocked) == [True, True]
+
+    asyncio.run(ask())
+
+
+def test_threads_are_bounded(pool: Pool) -> None:
+    release = threading.Event()
+    lock, running, most = threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        if most == 3:
+            release.set()
+        assert release.wait(60), "not as many run as there may be"
+        with lock:
+            running -= 1
+
+    async def ask() -> None:
+        await asyncio.wait_for(asyncio.gather(*(pool.run(work) for _ in range(50))), 60)
+
+    asyncio.run(ask())
+    assert most == 3
+
+
+def test_work_of_a_loop_that_has_ended_goes_on(pool: Pool) -> None:
+    release, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        assert release.wait(60)
+        done.set()
+
+    async def ask() -> None:
+        for _ in range(9):  # more than there are threads
+            pool.run(work).cancel()
+
+    asyncio.run(ask())
+    release.set()
+    assert done.wait(60)
+    # And another loop is served.
+    assert asyncio.run(_seven(pool)) == 7
+
+
+async def _seven(pool: Pool) -> int:
+    return await pool.run(lambda: 7)
+
+
+def test_what_waits_is_run_before_the_end(pool: Pool) -> None:
+    release = threading.Event()
+
+    async def ask() -> list[bool]:
+        asked = [pool.run(partial(release.wait, 60)) for _ in range(9)]
+        closing = asyncio.ensure_future(asyncio.to_thread(pool.close))
+        await asyncio.sleep(0)
+        release.set()
+        await closing
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(ask()) == [True] * 9
+    with pytest.raises(PoolClosed, match="shutdown"):
+        asyncio.run(_seven(pool))
+
+
+def test_interpreter_ends_though_the_pool_was_not_closed() -> None:
+    code = """
+import asyncio
+from imageapi.asgi.threads import Pool
+pool = Pool(2)
+async def ask():
+    print(await pool.run(lambda: 7))
+asyncio.run(ask())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "7\n", "")

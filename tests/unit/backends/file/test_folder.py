@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imageapi.backends.file import folder
+from imageapi.backends.file.folder import Identity, file_name, is_below
+from imageapi.image import is_image_id
+
+
+@pytest.mark.parametrize(
+    ("image_id", "name"),
+    [
+        ("71c675ab-d94f", "71c675ab-d94f"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "..."),
+        ("a b", "a%20b"),
+        ("%2E", "%252E"),
+        ("\u00e9", "%C3%A9"),
+        ("a+b", "a%2Bb"),
+    ],
+)
+def test_file_names(image_id: str, name: str) -> None:
+    assert file_name(image_id) == name
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_file_name_is_one_images_and_no_path(one: str, other: str) -> None:
+    if is_image_id(one) and is_image_id(other):
+        assert (file_name(one) == file_name(other)) == (one == other)
+        assert "/" not in file_name(one)
+        assert file_name(one) not in (".", "..")
+
+
+def test_names_of_ids_that_clients_make_up_are_remembered_in_bounded_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            file_name(f"{number}" + "x" * 4000)
+        assert tracemalloc.get_traced_memory()[0] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_identity_changes_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    before = Identity.of(os.stat(path))
+    assert before == Identity.of(os.stat(path))
+    os.utime(path, (1, 1))
+    assert str(before) != str(Identity.of(os.stat(path)))
+
+
+def test_identity_is_settled_when_its_times_are_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    identity = Identity.of(os.stat(path))
+    assert not identity.is_settled()
+    # An old time of change is no proof, since anybody may set it.
+    os.utime(path, (1, 1))
+    assert not Identity.of(os.stat(path)).is_settled()
+    later = max(identity.changed_ns, identity.modified_ns) + folder.SETTLED_NS
+    monkeypatch.setattr("time.time_ns", lambda: later)
+    assert not identity.is_settled()
+    monkeypatch.setattr("time.time_ns", lambda: later + 1)
+    assert identity.is_settled()
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        ("a/x", True),
+        ("a/b/../x", True),
+        ("a/../x", False),
+        ("ab/x", False),
+        ("x", False),
+    ],
+)
+def test_is_below(tmp_path: Path, path: str, below: bool) -> None:
+    assert is_below(f"{tmp_path}/a", f"{tmp_path}/{path}") is below
