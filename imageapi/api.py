@@ -21,14 +21,15 @@ from imageapi import document
 from imageapi.caller import Caller, from_environ
 from imageapi.config import options, plugins
 from imageapi.download.body import Body
-from imageapi.download.image_view import Described, Descriptions
-from imageapi.download.opener import Opener, RangeNotSatisfiable, Wanted, log_failure
+from imageapi.download.image_view import ImageView, ImageViews
+from imageapi.download.opener import DownloadRequest, Opener, log_failure
 from imageapi.errors import BackendError, BadReply, ImageNotFound, MalformedImage, unexpected
 from imageapi.image import Image, is_image_id
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE
 from imageapi.protocol import error_responses
 from imageapi.protocol.image_headers import HeaderLine
-from imageapi.protocol.preconditions import Refusal, evaluate
+from imageapi.protocol.preconditions import Outcome, allows_range, evaluate
+from imageapi.protocol.ranges import RangeNotSatisfiable, may_continue, parse_range
 from imageapi.protocol.routes import image_id_of
 from imageapi.protocol.value_text import header_text
 from imageapi.visibility import Visibility
@@ -62,7 +63,7 @@ class ImageAPI:
         core = conf[options.GROUP]
         self._admin_roles = tuple(core.admin_roles)
         self._public_endpoint = core.public_endpoint.rstrip("/")
-        self._descriptions = Descriptions(self.backends.stores, core.max_property_headers)
+        self._views = ImageViews(self.backends.stores, core.max_property_headers)
         self._opener = Opener(core.verify_checksum, core.resume_attempts)
 
     def close(self) -> None:
@@ -118,17 +119,17 @@ class ImageAPI:
         wants_data = method == "GET" and not wants_details
 
         caller = self._caller(request)
-        described = self._find(image_id, caller, wants_data)
-        image = described.image
-        self._authorize(described, caller)
+        view = self._find(image_id, caller, wants_data)
+        image = view.image
+        self._authorize(view, caller)
 
         if wants_details:
             return self._details(request, image)
-        if self._may_have_data(described, caller, wants_data):
+        if self._may_have_data(view, caller, wants_data):
             _raise_for_conditions(request, image)
         if wants_data:
-            return (yield from self._download(request, described, caller))
-        return self._head(request, described)
+            return (yield from self._download(request, view, caller))
+        return self._head(request, view)
 
     # Who asks, for what, and may they?
 
@@ -139,7 +140,7 @@ class ImageAPI:
             LOG.error("%s", error)
             raise
 
-    def _find(self, image_id: str, caller: Caller, wants_data: bool) -> Described:
+    def _find(self, image_id: str, caller: Caller, wants_data: bool) -> ImageView:
         """The image, if the caller may know of it; absent and unknowable look the same."""
         image = self._look_up(image_id, caller)
         if image is not None and self._may_know(image, caller):
@@ -170,13 +171,13 @@ class ImageAPI:
             LOG.error("image %r: %s", image_id, foreign, exc_info=error)
             raise foreign from None
 
-    def _describe(self, image: Image) -> Described:
+    def _describe(self, image: Image) -> ImageView:
         """What follows from the record; only of an image that the caller may know of.
 
         It takes time, which would tell an image that is hidden from one that is absent.
         """
         try:
-            return self._descriptions.of(image)
+            return self._views.of(image)
         except Exception as error:
             # The registry made the image of what no field or property can be.
             foreign = unexpected(self.backends.registry, error)
@@ -202,24 +203,24 @@ class ImageAPI:
         project = caller.project_id
         return bool(project) and (project == image.owner or project in image.members)
 
-    def _authorize(self, described: Described, caller: Caller) -> None:
-        if not self._allows(GET_IMAGE, caller, described.target):
-            raise error_responses.forbidden(described.image.id)
+    def _authorize(self, view: ImageView, caller: Caller) -> None:
+        if not self._allows(GET_IMAGE, caller, view.target):
+            raise error_responses.forbidden(view.image.id)
 
-    def _may_have_data(self, described: Described, caller: Caller, wants_data: bool) -> bool:
+    def _may_have_data(self, view: ImageView, caller: Caller, wants_data: bool) -> bool:
         """Whether the caller may have the data; a GET that wants it is refused here.
 
         That matters to HEAD too, which is answered all the same, but not with
         304 or 412 (docs/wire.md, Conditional and partial requests).
         """
-        image = described.image
+        image = view.image
         if not image.is_active:
             if wants_data and image.status == "deactivated" and not image.is_deleted:
                 raise error_responses.deactivated(image.id)
             if wants_data:
                 raise error_responses.not_active(image.id)
             return False
-        may_have_data = self._allows(DOWNLOAD_IMAGE, caller, described.target)
+        may_have_data = self._allows(DOWNLOAD_IMAGE, caller, view.target)
         if wants_data and not may_have_data:
             raise error_responses.forbidden(image.id)
         return may_have_data
@@ -239,32 +240,31 @@ class ImageAPI:
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
         return Response(headerlist=headers, app_iter=[] if request.method == "HEAD" else [data])
 
-    def _head(self, request: Request, described: Described) -> Response:
-        image = described.image
+    def _head(self, request: Request, view: ImageView) -> Response:
+        image = view.image
         headers = [_BINARY]
         if image.is_active:
-            headers = _data_headers(image, image.size, described.reads_ranges)
-        return Response(headerlist=headers + self._meta_lines(request, described), app_iter=[])
+            headers = _data_headers(image, image.size, view.reads_ranges)
+        return Response(headerlist=headers + self._meta_lines(request, view), app_iter=[])
 
     # The answers with data.
 
     def _download(
-        self, request: Request, described: Described, caller: Caller
+        self, request: Request, view: ImageView, caller: Caller
     ) -> Generator[None, None, Response]:
-        image = described.image
+        image = view.image
         # Made before the data is opened, as their making may fail.
-        meta = self._meta_lines(request, described)
+        meta = self._meta_lines(request, view)
         if image.size == 0:
             self._opener.verify_empty(image)
-            headers = _data_headers(image, 0, described.reads_ranges)
+            headers = _data_headers(image, 0, view.reads_ranges)
             return Response(headerlist=headers + meta, app_iter=[])
-        environ = request.environ
-        wanted = Wanted(image, environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE"), caller)
+        wanted = _download_request(request, image, caller)
         try:
-            body, span, size, place = yield from self._opener.open(wanted, described.places)
+            body, span, size, location = yield from self._opener.open(wanted, view.locations)
         except RangeNotSatisfiable as error:
             raise error_responses.range_not_satisfiable(image.id, error.size) from None
-        ranges = place.store.backend.ranges
+        ranges = location.store.backend.ranges
         if span is None:
             headers = _data_headers(image, size, ranges)
             return Response(headerlist=headers + meta, app_iter=body)
@@ -274,9 +274,9 @@ class ImageAPI:
 
     # What an answer looks like.
 
-    def _meta_lines(self, request: Request, described: Described) -> list[HeaderLine]:
-        uri = header_text(self._uri(request, described.image))
-        return [("X-Image-Meta-Uri", uri), *described.headers]
+    def _meta_lines(self, request: Request, view: ImageView) -> list[HeaderLine]:
+        uri = header_text(self._uri(request, view.image))
+        return [("X-Image-Meta-Uri", uri), *view.headers]
 
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
@@ -321,14 +321,22 @@ def _wants_details(request: Request) -> bool:
 
 def _raise_for_conditions(request: Request, image: Image) -> None:
     environ = request.environ
-    refusal = evaluate(
+    outcome = evaluate(
         environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH"), image.checksum
     )
-    if refusal is Refusal.NOT_MODIFIED:
+    if outcome is Outcome.NOT_MODIFIED:
         headers = [("Etag", header_text(image.checksum))] if image.checksum else []
         raise exc.HTTPNotModified(headers=headers)
-    if refusal is Refusal.PRECONDITION_FAILED:
+    if outcome is Outcome.PRECONDITION_FAILED:
         raise error_responses.precondition_failed(image.id)
+
+
+def _download_request(request: Request, image: Image, caller: Caller) -> DownloadRequest:
+    header = request.environ.get("HTTP_RANGE")
+    byte_range = parse_range(header)
+    if not allows_range(request.environ.get("HTTP_IF_RANGE"), image.checksum):
+        byte_range = None
+    return DownloadRequest(image, byte_range, may_continue(header), caller)
 
 
 def _data_headers(image: Image, length: int | None, ranges: bool) -> list[HeaderLine]:

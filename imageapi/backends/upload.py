@@ -15,11 +15,11 @@ from imageapi.errors import ImageAPIError
 from imageapi.image import Image
 
 
-class AddError(ImageAPIError):
+class UploadError(ImageAPIError):
     """The image was not added, and nothing of it was left behind."""
 
 
-class NewData:
+class HashingReader:
     """The data of an image that is added: counted and hashed as it is read."""
 
     def __init__(self, source: BinaryIO, progress: Callable[[int], object]) -> None:
@@ -46,12 +46,12 @@ class NewData:
     def read(self, size: int) -> bytes:
         """The next bytes, so many at the most; none at the end.
 
-        :raises AddError: they cannot be read.
+        :raises UploadError: they cannot be read.
         """
         try:
             chunk = self._source.read(size)
         except OSError as error:
-            raise AddError(f"the data cannot be read: {error.strerror}") from None
+            raise UploadError(f"the data cannot be read: {error.strerror}") from None
         self._size += len(chunk)
         self._md5.update(chunk)
         self._sha512.update(chunk)

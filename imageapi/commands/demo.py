@@ -16,7 +16,7 @@ from imageapi.api import ImageAPI
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
 from imageapi.backends.file.writer import add_image
-from imageapi.backends.upload import NewData
+from imageapi.backends.upload import HashingReader
 from imageapi.config.files import load_config
 from imageapi.image import Image
 
@@ -73,7 +73,7 @@ def _add_sample(api: ImageAPI) -> Image:
     if not isinstance(registry, FileRegistry) or not isinstance(store, FileStore):
         raise TypeError("the demo's configuration names the file backends")
     data = hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024)
-    return add_image(registry, store, _IMAGE, NewData(io.BytesIO(data), lambda _: None))
+    return add_image(registry, store, _IMAGE, HashingReader(io.BytesIO(data), lambda _: None))
 
 
 @contextmanager

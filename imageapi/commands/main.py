@@ -19,12 +19,12 @@ from imageapi.asgi.application import THREADS, Application
 from imageapi.backends.file import writer as file_writer
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
-from imageapi.backends.upload import AddError, NewData
+from imageapi.backends.upload import HashingReader, UploadError
 from imageapi.caller import Caller
 from imageapi.commands import demo
 from imageapi.config import plugins
 from imageapi.config.files import ENVIRONMENT_VARIABLE, files_from_environment, load_config
-from imageapi.download.locations import NoPlace, Place, places_of
+from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import (
     BackendError,
     ConfigurationError,
@@ -152,12 +152,12 @@ def _add(options: argparse.Namespace) -> int:
             _source(options.file) as source,
             _progress_bar(source) as bar,
         ):
-            add(image, NewData(source, bar.update))
+            add(image, HashingReader(source, bar.update))
     print(image.id)
     return 0
 
 
-def _adder(backends: plugins.Backends) -> Callable[[Image, NewData], Image]:
+def _adder(backends: plugins.Backends) -> Callable[[Image, HashingReader], Image]:
     """What adds images to the configured registry and the first of the stores."""
     registry, store = backends.registry.backend, backends.stores[0].backend
     if isinstance(registry, FileRegistry) and isinstance(store, FileStore):
@@ -184,18 +184,21 @@ def _show(options: argparse.Namespace) -> int:
             _tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
         if image.members:
             _tell(f"Members: {', '.join(sorted(image.members))}")
-        found = [_show_place(place, image) for place in places_of(image, backends.stores)]
+        found = [
+            _show_location(location, image)
+            for location in data_locations_of(image, backends.stores)
+        ]
     return 0 if any(found) else 1
 
 
-def _show_place(place: Place | NoPlace, image: Image) -> bool:
+def _show_location(location: DataLocation | UnusableLocation, image: Image) -> bool:
     """Print where data is; whether it is there and of the right size."""
-    url = place.location.redacted() if place.location else image.id
-    where = f"Data: {place}, {url}"
+    url = location.recorded.redacted() if location.recorded else image.id
+    where = f"Data: {location}, {url}"
     try:
-        if isinstance(place, NoPlace):
-            raise LocationRefused(place.reason)
-        blob = place.open(0, None, None, _OPERATOR)
+        if isinstance(location, UnusableLocation):
+            raise LocationRefused(location.reason)
+        blob = location.open(0, None, None, _OPERATOR)
         size = blob.total_size
         blob.close()
     except BackendError as error:
@@ -262,7 +265,7 @@ def _source(path: str) -> Iterator[BinaryIO]:
         try:
             file = stack.enter_context(open(path, "rb"))
         except OSError as error:
-            raise AddError(f"{path}: {error.strerror}") from None
+            raise UploadError(f"{path}: {error.strerror}") from None
         yield file
 
 

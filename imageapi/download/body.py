@@ -61,7 +61,7 @@ class Body:
         blob: Blob,
         *,
         image_id: str,
-        place: object,
+        location: object,
         start: int,
         stop: int | None,
         checksum: Checksum | None,
@@ -72,7 +72,7 @@ class Body:
         """Take over an open Blob; nothing is read yet.
 
         :param blob: begins at byte 0 where there is a checksum, else at ``start``.
-        :param image_id, place: which image from which store this is, for the log.
+        :param image_id, location: which image from which store this is, for the log.
         :param start: the first byte to send.
         :param stop: the byte before which to stop; None where nobody knows the end.
         :param checksum: what all bytes from 0 to ``stop`` together must have; None to
@@ -85,7 +85,7 @@ class Body:
         """
         self._blob = blob
         self._image_id = image_id
-        self._place = place
+        self._place = location
         self._start = start
         self._stop = stop
         self._checksum = checksum
@@ -271,12 +271,12 @@ class Body:
         close_blob(self._blob, self._image_id, self._place)
 
 
-def close_blob(blob: Blob, image_id: str, place: object) -> None:
+def close_blob(blob: Blob, image_id: str, location: object) -> None:
     """Close a Blob; where that fails it is logged, and spoils nothing else.
 
-    :param image_id, place: for the log.
+    :param image_id, location: for the log.
     """
     try:
         blob.close()
     except Exception as error:
-        LOG.warning("image %r: %s: closing failed", image_id, place, exc_info=error)
+        LOG.warning("image %r: %s: closing failed", image_id, location, exc_info=error)

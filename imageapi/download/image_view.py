@@ -12,14 +12,14 @@ from cachetools import FIFOCache
 
 from imageapi.backends.base import StoreBackend
 from imageapi.config.plugins import Loaded
-from imageapi.download.locations import NoPlace, Place, places_of
+from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
 from imageapi.image import Image, weight_of
 from imageapi.policy.base import Target
 from imageapi.protocol.image_headers import HeaderLine, meta_headers
 
 LOG = logging.getLogger(__name__)
 
-# Of the descriptions; their images are the registry's to remember.
+# Of the views; their images are the registry's to remember.
 _REMEMBERED_BYTES = 6 * 1024 * 1024
 
 # Versions of records whose notes were logged; each takes some 200 bytes.
@@ -29,19 +29,19 @@ _MOST_NOTED = 10_000
 _LINE_BYTES = 130
 
 
-class Described(NamedTuple):
+class ImageView(NamedTuple):
     """An image, as it is on the wire, to the policy, and in the stores."""
 
     image: Image
     headers: tuple[HeaderLine, ...]
     target: Mapping[str, object]
-    places: Sequence[Place | NoPlace]
+    locations: Sequence[DataLocation | UnusableLocation]
 
     @property
     def reads_ranges(self) -> bool:
         """Whether the store that comes first reads ranges."""
-        first = self.places[0]
-        return isinstance(first, Place) and first.store.backend.ranges
+        first = self.locations[0]
+        return isinstance(first, DataLocation) and first.store.backend.ranges
 
 
 class _Remembered(NamedTuple):
@@ -49,7 +49,7 @@ class _Remembered(NamedTuple):
 
     image: weakref.ref[Image]
     headers: tuple[HeaderLine, ...]
-    places: Sequence[Place | NoPlace]
+    locations: Sequence[DataLocation | UnusableLocation]
 
     @property
     def weight(self) -> int:
@@ -58,12 +58,14 @@ class _Remembered(NamedTuple):
         Without the stores and the headers' names, which all share; those make up for
         what the cache itself takes.
         """
-        places = [(place.location, getattr(place, "reason", "")) for place in self.places]
-        return weight_of(places) + sum(_LINE_BYTES + len(value) for _, value in self.headers)
+        locations = [
+            (location.recorded, getattr(location, "reason", "")) for location in self.locations
+        ]
+        return weight_of(locations) + sum(_LINE_BYTES + len(value) for _, value in self.headers)
 
 
-class Descriptions:
-    """Describes images; bounded, thread-safe."""
+class ImageViews:
+    """Makes the views of images; bounded, thread-safe."""
 
     def __init__(self, stores: tuple[Loaded[StoreBackend], ...], max_property_headers: int) -> None:
         self._stores = stores
@@ -75,13 +77,13 @@ class Descriptions:
         # By their hashes: it outlasts what was made of the records by far.
         self._noted: FIFOCache[int, None] = FIFOCache(_MOST_NOTED)
 
-    def of(self, image: Image) -> Described:
-        """The description of an image; what cannot be sent of it is logged, once."""
+    def of(self, image: Image) -> ImageView:
+        """The view of an image; what cannot be sent of it is logged, once."""
         with self._lock:
             known = self._known.get(image.id)
         if known is None or known.image() is not image:
             known = self._new(image)
-        return Described(image, known.headers, Target(image), known.places)
+        return ImageView(image, known.headers, Target(image), known.locations)
 
     def _is_new(self, image_id: str, lines: tuple[HeaderLine, ...]) -> bool:
         """Whether what is noted of this version of a record has not been logged yet."""
@@ -96,7 +98,9 @@ class Descriptions:
         if headers.notes and self._is_new(image.id, headers.lines):
             for note in headers.notes:
                 LOG.warning("image %r: %s", image.id, note)
-        made = _Remembered(weakref.ref(image), headers.lines, places_of(image, self._stores))
+        made = _Remembered(
+            weakref.ref(image), headers.lines, data_locations_of(image, self._stores)
+        )
         # ValueError: it is too large to be remembered.
         with self._lock, contextlib.suppress(ValueError):
             self._known[image.id] = made

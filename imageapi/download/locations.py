@@ -12,11 +12,14 @@ from imageapi.errors import BackendError, DataChanged, only_backend_errors, unex
 from imageapi.image import Image, Location
 
 
-class Place(NamedTuple):
-    """A location of an image's data, and the store that opens it."""
+class DataLocation(NamedTuple):
+    """A location of an image's data, and the store that opens it.
+
+    :ivar recorded: as the image's record has it, or as the store makes it of the id.
+    """
 
     store: Loaded[StoreBackend]
-    location: Location
+    recorded: Location
 
     def __str__(self) -> str:
         return str(self.store)
@@ -29,7 +32,7 @@ class Place(NamedTuple):
         blob = None
         try:
             blob = self.store.backend.open(
-                self.location, start=start, stop=stop, version=version, caller=caller
+                self.recorded, start=start, stop=stop, version=version, caller=caller
             )
             # Resuming relies on these; what lacks one is no Blob.
             if version not in (None, blob.version):
@@ -46,30 +49,34 @@ class Place(NamedTuple):
         return blob
 
 
-class NoPlace(NamedTuple):
+class UnusableLocation(NamedTuple):
     """A location that no store opens, and why; None where the record names none."""
 
-    location: Location | None
+    recorded: Location | None
     reason: str
 
     def __str__(self) -> str:
         return "no store"
 
 
-def places_of(image: Image, stores: tuple[Loaded[StoreBackend], ...]) -> Sequence[Place | NoPlace]:
+def data_locations_of(
+    image: Image, stores: tuple[Loaded[StoreBackend], ...]
+) -> Sequence[DataLocation | UnusableLocation]:
     """Where an image's data lies, best first; never empty.  No I/O."""
     if image.locations:
-        return [_place(location, stores) for location in image.locations]
+        return [_data_location(location, stores) for location in image.locations]
     try:
         with only_backend_errors(stores[0]):
-            return [Place(stores[0], stores[0].backend.locate(image.id))]
+            return [DataLocation(stores[0], stores[0].backend.locate(image.id))]
     except BackendError as error:
-        return [NoPlace(None, str(error))]
+        return [UnusableLocation(None, str(error))]
 
 
-def _place(location: Location, stores: Iterable[Loaded[StoreBackend]]) -> Place | NoPlace:
+def _data_location(
+    location: Location, stores: Iterable[Loaded[StoreBackend]]
+) -> DataLocation | UnusableLocation:
     for store in stores:
         if location.store in (None, store.name) and location.scheme in store.backend.schemes:
-            return Place(store, location)
+            return DataLocation(store, location)
     which = "store" if location.store is None else f"store named {location.store!r:.100}"
-    return NoPlace(location, f"no {which} opens a {location.scheme!r:.20} location")
+    return UnusableLocation(location, f"no {which} opens a {location.scheme!r:.20} location")

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image's places -> its data, open, with the first chunk read.
+"""An image's locations -> its data, open, with the first chunk read.
 
-The first place that works is used to the end; which part of the data is
+The first location that works is used to the end; which part of the data is
 wanted, whether it has to be verified, and how it is opened again where it
 breaks off, are decided here.
 """
 
 import logging
-import re
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from imageapi.backends.base import Blob
 from imageapi.caller import Caller
 from imageapi.download.body import Body, close_blob
 from imageapi.download.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts, checksum_of
-from imageapi.download.locations import NoPlace, Place
+from imageapi.download.locations import DataLocation, UnusableLocation
 from imageapi.errors import (
     BackendError,
     DataMismatch,
@@ -26,52 +25,33 @@ from imageapi.errors import (
     bug_in,
 )
 from imageapi.image import Image
-from imageapi.protocol.preconditions import Refusal, Span, select_range
+from imageapi.protocol.ranges import ByteRange, RangeNotSatisfiable, Span
 
 LOG = logging.getLogger(__name__)
 
-_FROM_FIRST_BYTE = re.compile(r"[ \t]*bytes=0+-", re.ASCII | re.IGNORECASE)
 
+class DownloadRequest(NamedTuple):
+    """The part of an image that a client asks for.
 
-class RangeNotSatisfiable(Exception):
-    """The range that is wanted has no byte of the data.
-
-    :ivar size: of the data, in bytes.
+    :ivar range: None for the whole.
+    :ivar may_continue: whether the client may hold bytes already, to which it adds those
+        that it asks for.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        super().__init__(f"not one of {size} bytes")
-
-
-class Wanted(NamedTuple):
-    """The part of an image that a request asks for, in its own words, and for whom."""
-
     image: Image
-    range: str | None
-    if_range: str | None
+    range: ByteRange | None
+    may_continue: bool
     caller: Caller
 
-    @property
-    def may_go_on(self) -> bool:
-        """Whether the client may hold bytes already, to which it adds those that it asks for.
-
-        It asks for a range that does not begin at the first byte.  It goes on even where the
-        answer is the whole: wget passes over what it has.
-        """
-        return self.range is not None and not _FROM_FIRST_BYTE.match(self.range)
-
-    def span_in(self, place: Place, size: int | None) -> Span | None:
+    def span_in(self, location: DataLocation, size: int | None) -> Span | None:
         """The part; None for the whole, also where there is nothing to choose.
 
-        :raises RangeNotSatisfiable: it asks for no byte of so many.
+        :param size: of the whole, in bytes; None where it is unknown.
+        :raises RangeNotSatisfiable: the range has no byte of the data.
         """
-        if size is None or not place.store.backend.ranges:
+        if self.range is None or not size or not location.store.backend.ranges:
             return None
-        span = select_range(self.range, self.if_range, self.image.checksum, size)
-        if isinstance(span, Refusal):
-            raise RangeNotSatisfiable(size)
-        return span
+        return self.range.in_data_of(size)
 
 
 class _WrongSize(DataMismatch):
@@ -103,7 +83,7 @@ class Opened(NamedTuple):
     body: Body
     span: Span | None
     size: int | None
-    place: Place
+    location: DataLocation
 
 
 class Opener:
@@ -116,11 +96,11 @@ class Opener:
         self._verdicts = Verdicts()
 
     def open(
-        self, wanted: Wanted, places: Sequence[Place | NoPlace]
+        self, request: DownloadRequest, locations: Sequence[DataLocation | UnusableLocation]
     ) -> Generator[None, None, Opened]:
-        """Open the first place that works.
+        """Open the first location that works.
 
-        A client that may go on with earlier bytes gets none from a place after one whose data
+        A client that may go on with earlier bytes gets none from a location after one whose data
         is wrong or ends early: it may hold bytes of that data.
 
         :returns: in steps, a body that the caller owns, and closes.
@@ -128,20 +108,24 @@ class Opener:
         :raises RangeNotSatisfiable: the range asks for no byte.
         """
         first_error: BackendError | None = None
-        for place in places:
+        for location in locations:
             found = None
             try:
-                if isinstance(place, NoPlace):
-                    raise LocationRefused(place.reason)
-                found = _open_wanted(place, wanted)
-                return (yield from self._prime(place, found, wanted))
+                if isinstance(location, UnusableLocation):
+                    raise LocationRefused(location.reason)
+                found = _open_requested(location, request)
+                return (yield from self._prime(location, found, request))
             except BackendError as error:
-                log_failure(wanted.image.id, place, error)
+                log_failure(request.image.id, location, error)
                 first_error = first_error or error
-                if found is not None and wanted.may_go_on and _may_be_held(error, place, wanted):
+                if (
+                    found is not None
+                    and request.may_continue
+                    and _may_be_held(error, location, request)
+                ):
                     break
         try:
-            raise first_error or DataNotFound("no place")
+            raise first_error or DataNotFound("no location")
         finally:
             # Its traceback holds this frame: together they would be a cycle.
             del first_error
@@ -164,22 +148,24 @@ class Opener:
     def _checksum_of(self, image: Image) -> Checksum | None:
         return None if self._verify_checksum == "never" else checksum_of(image)
 
-    def _prime(self, place: Place, found: _Found, wanted: Wanted) -> Generator[None, None, Opened]:
+    def _prime(
+        self, location: DataLocation, found: _Found, request: DownloadRequest
+    ) -> Generator[None, None, Opened]:
         """Read until the first chunk to send is there."""
         blob, span, size, past_end = found
         try:
             _check_size(blob, size)
-            checksum = self._checksum_to_verify(place, found, wanted.image)
+            checksum = self._checksum_to_verify(location, found, request.image)
             if past_end is not None and checksum is None:
                 raise RangeNotSatisfiable(past_end)
         except BaseException:
-            close_blob(blob, wanted.image.id, place)
+            close_blob(blob, request.image.id, location)
             raise
         if checksum is not None and span is not None and span.start > 0:
-            blob = _open_from_first_byte(place, blob, size, wanted)
+            blob = _open_from_first_byte(location, blob, size, request)
         # There is nothing to send of it, but that this is its end has to be verified.
         part = (0, size) if past_end is None else (past_end, past_end)
-        body = self._body(place, blob, span or part, checksum, wanted)
+        body = self._body(location, blob, span or part, checksum, request)
         try:
             while not body.prime():
                 if past_end is not None and body.is_complete:
@@ -188,34 +174,34 @@ class Opener:
         except BaseException:
             body.close()
             raise
-        return Opened(body, span, size, place)
+        return Opened(body, span, size, location)
 
     def _body(
         self,
-        place: Place,
+        location: DataLocation,
         blob: Blob,
         part: tuple[int, int | None],
         checksum: Checksum | None,
-        wanted: Wanted,
+        request: DownloadRequest,
     ) -> Body:
         start, stop = part
         version = blob.version
 
         def reopen(position: int) -> Blob:
-            return place.open(position, stop, version, wanted.caller)
+            return location.open(position, stop, version, request.caller)
 
         def on_compared(is_right: bool) -> None:
             # Wrong bytes of what was not settled may have been of two versions.
             says_all = is_right or blob.is_settled
             if checksum is not None and version is not None and says_all:
-                compared = Compared(place.store.name, place.location.url, version, checksum)
+                compared = Compared(location.store.name, location.recorded.url, version, checksum)
                 self._verdicts.add(compared, is_right=is_right)
 
         try:
             return Body(
                 blob,
-                image_id=wanted.image.id,
-                place=place,
+                image_id=request.image.id,
+                location=location,
                 start=start,
                 stop=stop,
                 checksum=checksum,
@@ -224,10 +210,12 @@ class Opener:
                 resume_attempts=self._resume_attempts,
             )
         except BaseException:
-            close_blob(blob, wanted.image.id, place)
+            close_blob(blob, request.image.id, location)
             raise
 
-    def _checksum_to_verify(self, place: Place, found: _Found, image: Image) -> Checksum | None:
+    def _checksum_to_verify(
+        self, location: DataLocation, found: _Found, image: Image
+    ) -> Checksum | None:
         """What all the bytes are to be compared with before the last ones are sent.
 
         :returns: None where a comparison is not asked for, or was made before, or the last
@@ -240,7 +228,7 @@ class Opener:
             return None
         is_right = None
         if blob.version is not None:
-            compared = Compared(place.store.name, place.location.url, blob.version, checksum)
+            compared = Compared(location.store.name, location.recorded.url, blob.version, checksum)
             is_right = self._verdicts.is_right(compared)
         if is_right is False:
             raise WrongHash(
@@ -263,68 +251,72 @@ def _check_size(blob: Blob, size: int | None) -> None:
         raise _WrongSize(f"the data is {blob.total_size} bytes, not {size} as its record says")
 
 
-def _open_from_first_byte(place: Place, blob: Blob, size: int | None, wanted: Wanted) -> Blob:
+def _open_from_first_byte(
+    location: DataLocation, blob: Blob, size: int | None, request: DownloadRequest
+) -> Blob:
     """Open the whole in place of a part, since all of it must be hashed."""
-    close_blob(blob, wanted.image.id, place)
-    whole = place.open(0, None, blob.version, wanted.caller)
+    close_blob(blob, request.image.id, location)
+    whole = location.open(0, None, blob.version, request.caller)
     try:
         _check_size(whole, size)
     except BaseException:
-        close_blob(whole, wanted.image.id, place)
+        close_blob(whole, request.image.id, location)
         raise
     return whole
 
 
-def _may_be_held(error: BackendError, place: Place | NoPlace, wanted: Wanted) -> bool:
+def _may_be_held(
+    error: BackendError, location: DataLocation | UnusableLocation, request: DownloadRequest
+) -> bool:
     """Whether earlier answers may have given bytes of data that cannot be used.
 
     No answer did where the whole and a part alike are at once seen to be of another size.
     """
-    if not isinstance(error, _WrongSize) or isinstance(place, NoPlace):
+    if not isinstance(error, _WrongSize) or isinstance(location, UnusableLocation):
         return True
     try:
         # Of size 1, since HTTP cannot ask for an empty part.
-        return not all(_tells_size(place, stop, wanted) for stop in (None, 1))
+        return not all(_tells_size(location, stop, request) for stop in (None, 1))
     except RangeNotSupported:
         return False
     except BackendError:
         return True
 
 
-def _tells_size(place: Place, stop: int | None, wanted: Wanted) -> bool:
-    blob = place.open(0, stop, None, wanted.caller)
-    close_blob(blob, wanted.image.id, place)
+def _tells_size(location: DataLocation, stop: int | None, request: DownloadRequest) -> bool:
+    blob = location.open(0, stop, None, request.caller)
+    close_blob(blob, request.image.id, location)
     return blob.total_size is not None
 
 
-def _open_wanted(place: Place, wanted: Wanted) -> _Found:
+def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
     """Open the part that is wanted, or the whole."""
-    image, caller = wanted.image, wanted.caller
-    blob, span = _open_span(place, wanted.span_in(place, image.size), None, caller)
+    image, caller = request.image, request.caller
+    blob, span = _open_span(location, request.span_in(location, image.size), None, caller)
     if image.size is not None:
         return _Found(blob, span, image.size)
     # Only now is it known which bytes a range means.
     size = blob.total_size
     try:
-        span = wanted.span_in(place, size)
+        span = request.span_in(location, size)
     except RangeNotSatisfiable:
         return _Found(blob, None, size, past_end=size)
     if span is None:
         return _Found(blob, None, size)
-    close_blob(blob, image.id, place)
-    return _Found(*_open_span(place, span, blob.version, caller), size)
+    close_blob(blob, image.id, location)
+    return _Found(*_open_span(location, span, blob.version, caller), size)
 
 
 def _open_span(
-    place: Place, span: Span | None, version: str | None, caller: Caller
+    location: DataLocation, span: Span | None, version: str | None, caller: Caller
 ) -> tuple[Blob, Span | None]:
     """Open a part where the store's server can, else the whole."""
     if span is not None:
         try:
-            return place.open(*span, version, caller), span
+            return location.open(*span, version, caller), span
         except RangeNotSupported:
-            LOG.debug("%s answers a range with the whole", place)
-    return place.open(0, None, version, caller), None
+            LOG.debug("%s answers a range with the whole", location)
+    return location.open(0, None, version, caller), None
 
 
 def log_failure(image_id: str, where: object, error: BackendError) -> None:

@@ -8,7 +8,7 @@ import pytest
 import webob
 
 from imageapi import Caller
-from imageapi.download.image_view import Descriptions
+from imageapi.download.image_view import ImageViews
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
 
 NOBODY = Caller()
@@ -63,7 +63,7 @@ def test_nothing_is_made_of_an_image_that_the_caller_may_not_know_of(
         pytest.fail("the image is described")
 
     memory.put(is_public=False)
-    monkeypatch.setattr(Descriptions, "of", describe)
+    monkeypatch.setattr(ImageViews, "of", describe)
     assert memory.request(method=method).status_code == 404
 
 

@@ -18,7 +18,7 @@ import imageapi
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
 from imageapi.backends.swift.writer import add_image
-from imageapi.backends.upload import AddError, NewData
+from imageapi.backends.upload import HashingReader, UploadError
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
 from tests.deployment import get
@@ -195,8 +195,8 @@ def test_an_answer_to_the_record_that_does_not_come(
             raise BackendUnavailable("no answer")
 
         monkeypatch.setattr(registry.account, "request", lose)
-        new = NewData(io.BytesIO(b"data"), lambda _: None)
-        with pytest.raises(AddError, match="image i: no answer"):
+        new = HashingReader(io.BytesIO(b"data"), lambda _: None)
+        with pytest.raises(UploadError, match="image i: no answer"):
             add_image(registry, store, Image(id="i", status="queued"), new)
         assert objects(swift) == left
     api.close()
@@ -266,8 +266,11 @@ def test_data_that_changes_on_its_way(
     monkeypatch.setattr(store.account, "request", corrupting)
     (tmp_path / "disk.raw").write_bytes(b"x" * 2 * MIB)
     image = Image(id="i", status="queued")
-    with (tmp_path / "disk.raw").open("rb") as source, pytest.raises(AddError, match="other bytes"):
-        add_image(registry, store, image, NewData(source, lambda _: None))
+    with (
+        (tmp_path / "disk.raw").open("rb") as source,
+        pytest.raises(UploadError, match="other bytes"),
+    ):
+        add_image(registry, store, image, HashingReader(source, lambda _: None))
     api.close()
     assert objects(swift) == []
 
@@ -282,8 +285,8 @@ def test_file_that_grows(swift: Swift, configured: Any, tmp_path: Path) -> None:
             writer.write(b"more")
             writer.flush()
 
-        with pytest.raises(AddError, match="grew while it was read"):
-            add_image(registry, store, Image(id="i", status="queued"), NewData(source, grow))
+        with pytest.raises(UploadError, match="grew while it was read"):
+            add_image(registry, store, Image(id="i", status="queued"), HashingReader(source, grow))
     api.close()
     assert objects(swift) == []
 
@@ -328,7 +331,7 @@ def test_clean_up_that_is_interrupted_again_says_what_is_left(
         return real(method, path, *rest)
 
     monkeypatch.setattr(store.account, "request", interrupted)
-    new = NewData(io.BytesIO(DATA), lambda _: None)
+    new = HashingReader(io.BytesIO(DATA), lambda _: None)
     with pytest.raises(KeyboardInterrupt):
         add_image(registry, store, Image(id="i", status="queued"), new)
     api.close()

@@ -21,7 +21,8 @@ from imageapi.errors import ConfigurationError, LocationRefused, MalformedImage
 from imageapi.image import Image, Location, weight_of
 from imageapi.policy.rules import RulesPolicy
 from imageapi.protocol.image_headers import meta_headers
-from imageapi.protocol.preconditions import Refusal, Span, evaluate, select_range
+from imageapi.protocol.preconditions import allows_range, evaluate
+from imageapi.protocol.ranges import RangeNotSatisfiable, may_continue, parse_range
 from imageapi.testing.suite import build
 from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request
@@ -41,12 +42,14 @@ def conditions(
     """Conditions and ranges are decided, within the image."""
     evaluate(if_match, if_none_match, MD5)
     evaluate(if_match, if_none_match, None)
-    for size in (0, 1, 10, 2**70):
-        span = select_range(asked, if_range, MD5, size)
-        if isinstance(span, Span):
-            assert 0 <= span.start < span.stop <= size
-        else:
-            assert span in (None, Refusal.RANGE_NOT_SATISFIABLE)
+    allows_range(if_range, MD5)
+    may_continue(asked)
+    byte_range = parse_range(asked)
+    for size in (1, 10, 2**70):
+        with contextlib.suppress(RangeNotSatisfiable):
+            if byte_range is not None:
+                span = byte_range.in_data_of(size)
+                assert 0 <= span.start < span.stop <= size
 
 
 def record(data: bytes) -> None:

@@ -52,7 +52,7 @@ def file_name(image_id: str) -> str:
     return quote(image_id, safe="")
 
 
-class Identity(NamedTuple):
+class StatSignature(NamedTuple):
     """What tells a file's content from what it was before."""
 
     device: int
@@ -62,7 +62,7 @@ class Identity(NamedTuple):
     changed_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> "Identity":
+    def of(cls, status: os.stat_result) -> "StatSignature":
         """The identity of a file by its stat or fstat."""
         return cls(
             status.st_dev,

@@ -16,7 +16,7 @@ from imageapi.backends.base import RegistryBackend
 from imageapi.backends.file.folder import (
     NO_FILE,
     NOTHING_THERE,
-    Identity,
+    StatSignature,
     check_folder,
     configured_folder,
     file_name,
@@ -38,7 +38,7 @@ _ENTRY_BYTES = 600
 class _Remembered(NamedTuple):
     """What a file's content was found to be, as long as the file is the same."""
 
-    identity: Identity
+    identity: StatSignature
     found: Image | MalformedImage
 
     def image(self) -> Image:
@@ -100,7 +100,7 @@ class FileRegistry(RegistryBackend):
         descriptor = open_below(self.directory, path)
         try:
             status = os.fstat(descriptor)
-            identity = Identity.of(status)
+            identity = StatSignature.of(status)
             is_settled = identity.is_settled()
             found = _Remembered(identity, _found(descriptor, status, path, image_id))
         finally:

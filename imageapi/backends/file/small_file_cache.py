@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cachetools import FIFOCache
 
 from imageapi.backends.base import Blob
-from imageapi.backends.file.folder import Identity
+from imageapi.backends.file.folder import StatSignature
 
 #: Bytes of the largest file that is kept.
 LARGEST = 64 * 1024
@@ -31,7 +31,7 @@ class SmallFile(NamedTuple):
     :ivar version: names these bytes; None where nothing does yet.
     """
 
-    identity: Identity
+    identity: StatSignature
     version: str | None
     data: bytes
 

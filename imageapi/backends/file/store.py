@@ -14,7 +14,7 @@ from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
 from imageapi.backends.file.folder import (
     NO_FILE,
     NOTHING_THERE,
-    Identity,
+    StatSignature,
     check_folder,
     configured_folder,
     file_name,
@@ -186,7 +186,7 @@ class FileBlob(Blob):
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise LocationRefused(f"{path}: not a regular file")
-        identity = Identity.of(status)
+        identity = StatSignature.of(status)
         self.total_size = self._size = identity.size
         self.version = str(identity) if identity.is_settled() else None
         if version is not None and version != self.version:

@@ -15,7 +15,7 @@ from typing import Self
 
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
-from imageapi.backends.upload import AddError, NewData, record_of
+from imageapi.backends.upload import HashingReader, UploadError, record_of
 from imageapi.image import Image
 
 _CHUNK_SIZE = 1024 * 1024
@@ -28,7 +28,7 @@ def add_image(
     registry: FileRegistry,
     store: FileStore,
     image: Image,
-    new: NewData,
+    new: HashingReader,
 ) -> Image:
     """Add an image.
 
@@ -36,12 +36,12 @@ def add_image(
         not public can be read by their owner and group only.
     :param new: the data, read to its end.
     :returns: the image as it was recorded.
-    :raises AddError: the id exists, a folder cannot be written to, or the data not be read.
+    :raises UploadError: the id exists, a folder cannot be written to, or the data not be read.
     """
     data_path, record_path = store.path(image.id), registry.path(image.id)
     for path in (record_path, data_path):
         if os.path.lexists(path):
-            raise AddError(f"image {image.id} exists already: {path}")
+            raise UploadError(f"image {image.id} exists already: {path}")
     try:
         mode = 0o666 if image.is_public else 0o640
         with _NewFile(data_path, mode) as data, _NewFile(record_path, mode) as record:
@@ -54,9 +54,9 @@ def add_image(
             data.keep()
             record.keep()
     except FileExistsError as error:
-        raise AddError(f"image {image.id} exists already: {error.filename2}") from None
+        raise UploadError(f"image {image.id} exists already: {error.filename2}") from None
     except OSError as error:
-        raise AddError(f"{error.filename or data_path}: {error.strerror}") from None
+        raise UploadError(f"{error.filename or data_path}: {error.strerror}") from None
     return image
 
 

@@ -29,7 +29,7 @@ from imageapi.backends.swift.location import SwiftLocation
 from imageapi.backends.swift.options import path_of
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
-from imageapi.backends.upload import AddError, NewData, record_of
+from imageapi.backends.upload import HashingReader, UploadError, record_of
 from imageapi.errors import BackendError, ConfigurationError, ImageAPIError
 from imageapi.image import Image, Location
 
@@ -45,7 +45,9 @@ _LARGEST_RECORD = 2**21
 _EXISTS = 412
 
 
-def adder(registry: RegistryBackend, store: StoreBackend) -> Callable[[Image, NewData], Image]:
+def adder(
+    registry: RegistryBackend, store: StoreBackend
+) -> Callable[[Image, HashingReader], Image]:
     """What adds images to these two.
 
     :raises ConfigurationError: they are not Swift's.
@@ -55,7 +57,9 @@ def adder(registry: RegistryBackend, store: StoreBackend) -> Callable[[Image, Ne
     return functools.partial(add_image, registry, store)
 
 
-def add_image(registry: SwiftRegistry, store: SwiftStore, image: Image, new: NewData) -> Image:
+def add_image(
+    registry: SwiftRegistry, store: SwiftStore, image: Image, new: HashingReader
+) -> Image:
     """Add an image.
 
     Its data gets a name that nobody else has, or will have, and its record says which:
@@ -64,21 +68,21 @@ def add_image(registry: SwiftRegistry, store: SwiftStore, image: Image, new: New
     :param image: its details; size, hashes, times and the location are filled in.
     :param new: the data, read to its end.
     :returns: the image as it was recorded.
-    :raises AddError: the id exists, Swift does not take it, or the data cannot be read.
+    :raises UploadError: the id exists, Swift does not take it, or the data cannot be read.
     """
     try:
         target = store.location_of(f"{image.id}/{uuid.uuid4().hex}")
         record = registry.path(image.id)
     except (BackendError, ValueError):
-        raise AddError(f"image {image.id}: Swift can have no object of that name") from None
+        raise UploadError(f"image {image.id}: Swift can have no object of that name") from None
     try:
         _refuse_existing(registry.account, record)
         with _NewObjects(store.account) as objects:
             _Upload(store, target, objects, new).run()
             image = replace(new.complete(image), locations=(Location(target.url),))
             _put_record(registry.account, record, record_of(image), objects)
-    except (BackendError, AddError) as error:
-        raise AddError(f"image {image.id}: {error}") from None
+    except (BackendError, UploadError) as error:
+        raise UploadError(f"image {image.id}: {error}") from None
     return image
 
 
@@ -110,7 +114,7 @@ class _Upload:
     """Puts the data of an image into Swift."""
 
     def __init__(
-        self, store: SwiftStore, target: SwiftLocation, objects: "_NewObjects", new: NewData
+        self, store: SwiftStore, target: SwiftLocation, objects: "_NewObjects", new: HashingReader
     ) -> None:
         self._store = store
         self._target = target
@@ -129,7 +133,7 @@ class _Upload:
             part = _Part(self._chunks())
             self._objects.put(self._target.path, part)
             if self._ahead:
-                raise AddError("the data grew while it was read")
+                raise UploadError("the data grew while it was read")
         else:
             self._put_large()
 
@@ -176,7 +180,7 @@ class _NewObjects:
         """Put an object.
 
         :param etag: what Swift is to say of it; by default the part's own.
-        :raises AddError: Swift does not take it as it is.
+        :raises UploadError: Swift does not take it as it is.
         """
         # First: an interruption may come when Swift has it and we do not know.
         self._put.append(path)
@@ -185,7 +189,7 @@ class _NewObjects:
         if response.status != 201:
             raise _not_taken(response, url)
         if response.headers.get("ETag", "").strip('"') != (etag or part.etag):
-            raise AddError(f"{url.shown}: Swift has got other bytes than were sent")
+            raise UploadError(f"{url.shown}: Swift has got other bytes than were sent")
 
     def __exit__(
         self,
@@ -216,12 +220,12 @@ def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewOb
         response, url = account.request("PUT", path, {"If-None-Match": "*"}, _Part([record]))
         close(response)
         if response.status == _EXISTS:
-            raise AddError(f"{url.shown} exists already")
+            raise UploadError(f"{url.shown} exists already")
         if response.status != 201:
             raise _not_taken(response, url)
         # Of two who put it at the same moment, Swift may have told both that it is theirs.
         if _read(account, path) != record:
-            raise AddError(f"{url.shown} exists already")
+            raise UploadError(f"{url.shown} exists already")
         objects.is_kept = True
     except BaseException:
         objects.is_kept = False
@@ -264,12 +268,12 @@ def _refuse_existing(account: SwiftAccount, path: str) -> None:
     response, url = account.request("HEAD", path, {})
     close(response)
     if response.status == 200:
-        raise AddError(f"{url.shown} exists already")
+        raise UploadError(f"{url.shown} exists already")
     if response.status not in ABSENT:
         raise _not_taken(response, url)
 
 
-def _not_taken(response: HTTPResponse, url: Url) -> AddError:
+def _not_taken(response: HTTPResponse, url: Url) -> UploadError:
     why = {401: "it needs credentials", 403: "the user may not", 404: "there is no such container"}
     told = why.get(response.status, "")
-    return AddError(f"{url.shown} answers with status {response.status}{told and ': '}{told}")
+    return UploadError(f"{url.shown} answers with status {response.status}{told and ': '}{told}")

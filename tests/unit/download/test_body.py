@@ -65,7 +65,7 @@ def body_of(
     return Body(
         blob,
         image_id="i",
-        place="the store",
+        location="the store",
         start=start,
         stop=stop,
         checksum=checksum,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageapi.backends.file import folder
-from imageapi.backends.file.folder import Identity, file_name, is_below
+from imageapi.backends.file.folder import StatSignature, file_name, is_below
 from imageapi.image import is_image_id
 
 
@@ -50,10 +50,10 @@ def test_names_of_ids_that_clients_make_up_are_remembered_in_bounded_memory() ->
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"x")
-    before = Identity.of(os.stat(path))
-    assert before == Identity.of(os.stat(path))
+    before = StatSignature.of(os.stat(path))
+    assert before == StatSignature.of(os.stat(path))
     os.utime(path, (1, 1))
-    assert str(before) != str(Identity.of(os.stat(path)))
+    assert str(before) != str(StatSignature.of(os.stat(path)))
 
 
 def test_identity_is_settled_when_its_times_are_past(
@@ -61,11 +61,11 @@ def test_identity_is_settled_when_its_times_are_past(
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"x")
-    identity = Identity.of(os.stat(path))
+    identity = StatSignature.of(os.stat(path))
     assert not identity.is_settled()
     # An old time of change is no proof, since anybody may set it.
     os.utime(path, (1, 1))
-    assert not Identity.of(os.stat(path)).is_settled()
+    assert not StatSignature.of(os.stat(path)).is_settled()
     later = max(identity.changed_ns, identity.modified_ns) + folder.SETTLED_NS
     monkeypatch.setattr("time.time_ns", lambda: later)
     assert not identity.is_settled()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imageapi.backends.file import folder, small_file_cache
-from imageapi.backends.file.folder import Identity
+from imageapi.backends.file.folder import StatSignature
 from imageapi.backends.file.small_file_cache import LARGEST, SmallFile, SmallFiles
 from imageapi.backends.file.store import FileStore
 from imageapi.caller import ANONYMOUS
@@ -183,7 +183,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     paths = [tmp_path / str(number) for number in range(9)]
     for path in paths:
         path.write_bytes(b"data")
-        files.keep(str(path), SmallFile(Identity.of(path.stat()), "v", bytes(3000)))
+        files.keep(str(path), SmallFile(StatSignature.of(path.stat()), "v", bytes(3000)))
     assert [files.get(str(path)) is not None for path in paths] == [False] * 7 + [True] * 2
-    files.keep("larger than all", SmallFile(Identity.of(tmp_path.stat()), "v", bytes(10_000)))
+    files.keep("larger than all", SmallFile(StatSignature.of(tmp_path.stat()), "v", bytes(10_000)))
     assert files.get(str(paths[-1])) is not None

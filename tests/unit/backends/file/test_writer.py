@@ -13,7 +13,7 @@ from imageapi.backends.file import writer
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
 from imageapi.backends.file.writer import add_image
-from imageapi.backends.upload import AddError, NewData
+from imageapi.backends.upload import HashingReader, UploadError
 from imageapi.caller import ANONYMOUS
 from imageapi.image import Image
 from tests.deployment import Deployment, get
@@ -28,7 +28,7 @@ def put(deployment: Deployment, source: Any, image_id: str = "i", **fields: Any)
     assert isinstance(store, FileStore)
     image = Image(id=image_id, status="queued", **{"is_public": True, **fields})
     counted: list[int] = []
-    added = add_image(registry, store, image, NewData(source, counted.append))
+    added = add_image(registry, store, image, HashingReader(source, counted.append))
     assert sum(counted) == added.size
     assert registry.get(image_id, ANONYMOUS).checksum == added.checksum
     return added
@@ -90,7 +90,7 @@ def test_what_was_added_is_served(deployment: Deployment, image_id: str) -> None
 def test_id_that_exists_is_refused(deployment: Deployment, exists: str) -> None:
     path = deployment.data_path("i") if exists == "data" else deployment.record_path("i")
     path.write_bytes(b"before")
-    with pytest.raises(AddError, match="image i exists already"):
+    with pytest.raises(UploadError, match="image i exists already"):
         put(deployment, io.BytesIO(DATA))
     assert left_behind(deployment) == [path.name]
     assert path.read_bytes() == b"before"
@@ -117,7 +117,7 @@ class Interrupted(io.BytesIO):
     "error", [KeyboardInterrupt(), SystemExit(), OSError(errno.EIO, "Input/output error")]
 )
 def test_interrupted_it_leaves_nothing(deployment: Deployment, error: BaseException) -> None:
-    with pytest.raises((AddError, type(error))):
+    with pytest.raises((UploadError, type(error))):
         put(deployment, Interrupted(error))
     assert left_behind(deployment) == []
 
@@ -126,7 +126,7 @@ def test_interrupted_it_leaves_nothing(deployment: Deployment, error: BaseExcept
 @pytest.mark.parametrize("which", ["data", "record"])
 def test_id_that_appears_meanwhile_is_refused(deployment: Deployment, which: str) -> None:
     path = deployment.data_path("i") if which == "data" else deployment.record_path("i")
-    with pytest.raises(AddError, match="exists already"):
+    with pytest.raises(UploadError, match="exists already"):
         put(deployment, Interrupted(None, lambda: path.write_bytes(b"other")))
     assert left_behind(deployment) == [path.name]
     assert path.read_bytes() == b"other"
@@ -145,7 +145,7 @@ def test_any_failing_sync_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(AddError, match="No space left on device"):
+    with pytest.raises(UploadError, match="No space left on device"):
         put(deployment, io.BytesIO(DATA))
     assert left_behind(deployment) == []
 
@@ -171,7 +171,7 @@ def test_interrupted_at_the_very_end_it_keeps_both(
 def test_missing_folder_is_named(deployment: Deployment, folder: str) -> None:
     path: Path = getattr(deployment, folder)
     path.rmdir()
-    with pytest.raises(AddError, match=f"{path}.*: No such file"):
+    with pytest.raises(UploadError, match=f"{path}.*: No such file"):
         put(deployment, io.BytesIO(DATA))
 
 
