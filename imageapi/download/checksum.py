@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which hash verifies an image's data, and which data this process has compared with it."""
 
-import contextlib
 import hashlib
-import threading
 import time
 from typing import NamedTuple, Protocol
 
-from cachetools import FIFOCache
-
+from imageapi.bounded_cache import BoundedCache
 from imageapi.errors import BackendError
 from imageapi.image import Image, weight_of
 
@@ -82,30 +79,22 @@ class _Verdict(NamedTuple):
     """:ivar wrong_until: in seconds of the monotonic clock; None for right bytes."""
 
     wrong_until: float | None
-    weight: int
 
 
 class Verdicts:
     """Remembers which bytes had their hash, and which had not; bounded, thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: FIFOCache[Compared, _Verdict] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda verdict: verdict.weight
-        )
+        self._known: BoundedCache[Compared, _Verdict] = BoundedCache(_REMEMBERED_BYTES)
 
     def add(self, compared: Compared, *, is_right: bool) -> None:
         """Remember the result of a comparison: a wrong one for `WRONG_SECONDS`."""
         wrong_until = None if is_right else time.monotonic() + WRONG_SECONDS
-        verdict = _Verdict(wrong_until, _ENTRY_BYTES + weight_of(compared))
-        # ValueError: it is too large to be remembered.
-        with self._lock, contextlib.suppress(ValueError):
-            self._known[compared] = verdict
+        self._known.put(compared, _Verdict(wrong_until), _ENTRY_BYTES + weight_of(compared))
 
     def is_right(self, compared: Compared) -> bool | None:
         """Whether the bytes have their hash; None when this is not known."""
-        with self._lock:
-            verdict = self._known.get(compared)
+        verdict = self._known.get(compared)
         if verdict is None:
             return None
         if verdict.wrong_until is None:

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What follows from an image's record alone; made once a record, and remembered."""
 
-import contextlib
 import logging
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from cachetools import FIFOCache
-
 from imageapi.backends.base import StoreBackend
+from imageapi.bounded_cache import BoundedCache
 from imageapi.config.plugins import Loaded
 from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
 from imageapi.image import Image, weight_of
@@ -70,17 +67,13 @@ class ImageViews:
     def __init__(self, stores: tuple[Loaded[StoreBackend], ...], max_property_headers: int) -> None:
         self._stores = stores
         self._max_property_headers = max_property_headers
-        self._lock = threading.Lock()
-        self._known: FIFOCache[str, _Remembered] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda remembered: remembered.weight
-        )
+        self._known: BoundedCache[str, _Remembered] = BoundedCache(_REMEMBERED_BYTES)
         # By their hashes: it outlasts what was made of the records by far.
-        self._noted: FIFOCache[int, None] = FIFOCache(_MOST_NOTED)
+        self._noted: BoundedCache[int, bool] = BoundedCache(_MOST_NOTED)
 
     def of(self, image: Image) -> ImageView:
         """The view of an image; what cannot be sent of it is logged, once."""
-        with self._lock:
-            known = self._known.get(image.id)
+        known = self._known.get(image.id)
         if known is None or known.image() is not image:
             known = self._new(image)
         return ImageView(image, known.headers, Target(image), known.locations)
@@ -88,9 +81,8 @@ class ImageViews:
     def _is_new(self, image_id: str, lines: tuple[HeaderLine, ...]) -> bool:
         """Whether what is noted of this version of a record has not been logged yet."""
         version = hash((image_id, lines))
-        with self._lock:
-            is_new = version not in self._noted
-            self._noted[version] = None
+        is_new = self._noted.get(version) is None
+        self._noted.put(version, True)
         return is_new
 
     def _new(self, image: Image) -> _Remembered:
@@ -101,7 +93,5 @@ class ImageViews:
         made = _Remembered(
             weakref.ref(image), headers.lines, data_locations_of(image, self._stores)
         )
-        # ValueError: it is too large to be remembered.
-        with self._lock, contextlib.suppress(ValueError):
-            self._known[image.id] = made
+        self._known.put(image.id, made, made.weight)
         return made

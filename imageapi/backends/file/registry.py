@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records in a folder of this machine, or of a mounted file system."""
 
-import contextlib
 import os
 import stat
-import threading
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from cachetools import FIFOCache
 from oslo_config import cfg
 
 from imageapi import document
@@ -22,6 +19,7 @@ from imageapi.backends.file.folder import (
     file_name,
     open_below,
 )
+from imageapi.bounded_cache import BoundedCache
 from imageapi.caller import Caller
 from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
 from imageapi.image import Image, weight_of
@@ -63,23 +61,17 @@ class FileRegistry(RegistryBackend):
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.directory = configured_folder(conf, group)
-        self._lock = threading.Lock()
-        self._remembered: FIFOCache[str, _Remembered] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda entry: _ENTRY_BYTES + weight_of(entry.found)
-        )
+        self._remembered: BoundedCache[str, _Remembered] = BoundedCache(_REMEMBERED_BYTES)
 
     def get(self, image_id: str, caller: Caller) -> Image:
         path = self.path(image_id)
         try:
             status = os.stat(path)
-            with self._lock:
-                known = self._remembered[path]
-            if known.identity.is_of(status):
-                return known.image()
-        except KeyError:
-            pass
         except OSError as error:
             self._refuse(path, error)
+        known = self._remembered.get(path)
+        if known is not None and known.identity.is_of(status):
+            return known.image()
         try:
             return self._read(path, image_id)
         except LocationRefused as error:
@@ -106,9 +98,7 @@ class FileRegistry(RegistryBackend):
         finally:
             os.close(descriptor)
         if is_settled:
-            # ValueError: it is too large to be remembered.
-            with self._lock, contextlib.suppress(ValueError):
-                self._remembered[path] = found
+            self._remembered.put(path, found, _ENTRY_BYTES + weight_of(found.found))
         return found.image()
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:

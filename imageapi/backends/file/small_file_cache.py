@@ -6,15 +6,12 @@ back: for a small image that takes longer than all the rest.  One stat tells
 whether the bytes in memory are those of the file.
 """
 
-import contextlib
 import os
-import threading
 from typing import NamedTuple
-
-from cachetools import FIFOCache
 
 from imageapi.backends.base import Blob
 from imageapi.backends.file.folder import StatSignature
+from imageapi.bounded_cache import BoundedCache
 
 #: Bytes of the largest file that is kept.
 LARGEST = 64 * 1024
@@ -40,25 +37,21 @@ class SmallFiles:
     """Bounded by the memory that they take; safe in threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: FIFOCache[str, SmallFile] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda file: _ENTRY_BYTES + len(file.data)
-        )
+        self._known: BoundedCache[str, SmallFile] = BoundedCache(_REMEMBERED_BYTES)
 
     def get(self, path: str) -> SmallFile | None:
         """A file that was kept, where the same one lies there still, under no link."""
+        known = self._known.get(path)
+        if known is None:
+            return None
         try:
-            with self._lock:
-                known = self._known[path]
             return known if known.identity.is_of(os.lstat(path)) else None
-        except (KeyError, OSError):
+        except OSError:
             return None
 
     def keep(self, path: str, file: SmallFile) -> None:
         """Keep a file that has a version, in place of what lay there before."""
-        # ValueError: the cache as a whole is smaller.
-        with self._lock, contextlib.suppress(ValueError):
-            self._known[path] = file
+        self._known.put(path, file, _ENTRY_BYTES + len(file.data))
 
 
 class SmallBlob(Blob):

@@ -12,7 +12,7 @@ from imageapi import document
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.http_client.client import Upstream
 from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
-from imageapi.backends.http_client.record_cache import RememberedRecords
+from imageapi.backends.http_client.record_cache import RecordCache
 from imageapi.backends.http_client.status import ABSENT, REFUSED, is_settled, refuse_status
 from imageapi.backends.http_client.urls import Url, prefix
 from imageapi.caller import Caller
@@ -55,7 +55,7 @@ class HTTPRegistry(RegistryBackend):
         self._auth: str = section.auth
         self.decides_visibility = self._auth == "caller"
         self._upstream = Upstream(UpstreamSettings.of(conf, group), small=True)
-        self._remembered = RememberedRecords()
+        self._remembered = RecordCache()
 
     def get(self, image_id: str, caller: Caller) -> Image:
         try:

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parsed records, kept by their ETags: the upstream is asked whether they still hold."""
 
-import contextlib
-import threading
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from cachetools import FIFOCache
-
+from imageapi.bounded_cache import BoundedCache
 from imageapi.errors import MalformedImage
 from imageapi.image import Image, weight_of
 
@@ -15,38 +12,30 @@ from imageapi.image import Image, weight_of
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 
 
-class RememberedRecord(NamedTuple):
+class CachedRecord(NamedTuple):
     """What a record was found to be, and the ETag that it came with."""
 
     etag: str
     found: Image | MalformedImage
-    weight: int
 
 
-class RememberedRecords:
-    """Bounded by the memory that they take; safe in threads."""
+class RecordCache:
+    """Bounded by the memory that the records take; safe in threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: FIFOCache[Hashable, RememberedRecord] = FIFOCache(
-            _REMEMBERED_BYTES, getsizeof=lambda record: record.weight
-        )
+        self._records: BoundedCache[Hashable, CachedRecord] = BoundedCache(_REMEMBERED_BYTES)
 
-    def get(self, key: Hashable) -> RememberedRecord | None:
-        """What is remembered under a key."""
-        with self._lock:
-            return self._known.get(key)
+    def get(self, key: Hashable) -> CachedRecord | None:
+        """The record that is remembered under a key."""
+        return self._records.get(key)
 
     def replace(self, key: Hashable, etag: str, found: Image | MalformedImage) -> None:
-        """Remember a record, or what is wrong with it, in place of what there was.
+        """Remember a record, or what is wrong with it, in place of the one before.
 
         :param etag: empty where the record cannot be asked for by it; then it
             is not remembered.
         """
-        with self._lock:
-            self._known.pop(key, None)
-            if etag:
-                # ValueError: it is too large to be remembered.
-                with contextlib.suppress(ValueError):
-                    weight = weight_of((key, etag, found))
-                    self._known[key] = RememberedRecord(etag, found, weight)
+        if etag:
+            self._records.put(key, CachedRecord(etag, found), weight_of((key, etag, found)))
+        else:
+            self._records.forget(key)

@@ -8,7 +8,7 @@ from oslo_config import cfg
 from imageapi import document
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.http_client.client import read_small
-from imageapi.backends.http_client.record_cache import RememberedRecords
+from imageapi.backends.http_client.record_cache import RecordCache
 from imageapi.backends.http_client.status import ABSENT, close, refuse_status
 from imageapi.backends.swift.account import NO_NAME, SwiftAccount
 from imageapi.backends.swift.options import (
@@ -43,7 +43,7 @@ class SwiftRegistry(RegistryBackend):
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.account = SwiftAccount(conf, group, small=True)
         self._container, self._prefix = container_of(conf, group)
-        self._remembered = RememberedRecords()
+        self._remembered = RecordCache()
 
     def get(self, image_id: str, caller: Caller) -> Image:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from imageapi.backends.http_client.record_cache import RememberedRecords
+from imageapi.backends.http_client.record_cache import RecordCache
 from imageapi.image import Image
 
 
@@ -8,7 +8,7 @@ def image(number: int, size: int = 1) -> Image:
 
 
 def test_memory_is_bounded() -> None:
-    remembered = RememberedRecords()
+    remembered = RecordCache()
     for number in range(30):
         remembered.replace(number, "etag", image(number, 900_000))
     kept = [number for number in range(30) if remembered.get(number)]
@@ -17,7 +17,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_a_record_is_remembered_with_its_etag_until_another_takes_its_place() -> None:
-    remembered = RememberedRecords()
+    remembered = RecordCache()
     remembered.replace("key", "first", image(1))
     remembered.replace("key", "second", image(2))
     known = remembered.get("key")
@@ -27,7 +27,7 @@ def test_a_record_is_remembered_with_its_etag_until_another_takes_its_place() ->
 
 
 def test_what_has_no_etag_or_is_too_large_is_not_remembered() -> None:
-    remembered = RememberedRecords()
+    remembered = RecordCache()
     for etag, size in (("", 1), ("etag", 20_000_000)):
         remembered.replace("key", "etag", image(1))
         remembered.replace("key", etag, image(2, size))
