@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from imageapi.asgi import Application
 from imageapi.asgi.scope import Receive, Scope, Send
-from imageapi.commands.serve import Server, settings_for
+from imageapi.commands.server import Server, settings_for
 
 #: The environment variable that names the file of the answer.
 ANSWER = "IMAGEAPI_BENCHMARKS_ANSWER"

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 from oslo_config import cfg
 
+from imageapi.backends.upload import Adder
 from imageapi.caller import Caller
 from imageapi.image import Image, Location
 
@@ -154,6 +155,13 @@ class StoreBackend(Backend):
         :returns: why, beginning with the option to change; empty where they cannot.
         """
         return ""
+
+    def adder(self, registry: RegistryBackend) -> Adder | None:
+        """A function that adds images to this store and to a registry, for ``imageapi add``.
+
+        :returns: None where images cannot be added to both.
+        """
+        return None
 
     @abstractmethod
     def locate(self, image_id: str) -> Location:

@@ -73,6 +73,11 @@ class HashingReader:
         )
 
 
+#: Adds an image: its details and its data in, the image as it was recorded out.
+#: Raises UploadError.
+Adder = Callable[[Image, HashingReader], Image]
+
+
 def record_of(image: Image) -> bytes:
     """The document that a registry reads, as it is written by ``imageapi add``."""
     text = json.dumps({"images": [document.record(image)]}, ensure_ascii=False, indent=2)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``demo``: the main job on embedded defaults, over a real socket."""
 
+import argparse
 import hashlib
 import http.client
 import io
@@ -13,10 +14,8 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from imageapi.api import ImageAPI
-from imageapi.backends.file.registry import FileRegistry
-from imageapi.backends.file.store import FileStore
-from imageapi.backends.file.writer import add_image
 from imageapi.backends.upload import HashingReader
+from imageapi.commands import arguments
 from imageapi.config.files import load_config
 from imageapi.image import Image
 
@@ -46,7 +45,13 @@ class _QuietHandler(WSGIRequestHandler):
         pass
 
 
-def run() -> int:
+def add_parser(commands: arguments.Commands) -> None:
+    """Add the command to the command line."""
+    demo = commands.add_parser("demo", help="serve and download a sample image")
+    demo.set_defaults(run=_run)
+
+
+def _run(_: argparse.Namespace) -> int:
     """Add a sample image, serve it, download it, print the exchange.
 
     :returns: 0 when the download has the image's checksum, else 1.
@@ -69,11 +74,11 @@ def _configure(folder: str) -> str:
 
 
 def _add_sample(api: ImageAPI) -> Image:
-    registry, store = api.backends.registry.backend, api.backends.stores[0].backend
-    if not isinstance(registry, FileRegistry) or not isinstance(store, FileStore):
+    add = api.backends.stores[0].backend.adder(api.backends.registry.backend)
+    if add is None:
         raise TypeError("the demo's configuration names the file backends")
     data = hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024)
-    return add_image(registry, store, _IMAGE, HashingReader(io.BytesIO(data), lambda _: None))
+    return add(_IMAGE, HashingReader(io.BytesIO(data), lambda _: None))
 
 
 @contextmanager

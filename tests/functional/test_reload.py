@@ -32,10 +32,10 @@ DATA = os.urandom(1_000_000) * 50
 # ``imageapi serve``, that waits a second only for what runs at SIGTERM.
 SERVE = """\
 from imageapi.commands import main
-from imageapi.commands import serve
-serve.STOP_SECONDS = 1
-settings_for = serve.settings_for
-serve.settings_for = lambda *given: settings_for(*given) | {"timeout": 2}
+from imageapi.commands import server
+server.STOP_SECONDS = 1
+settings_for = server.settings_for
+server.settings_for = lambda *given: settings_for(*given) | {"timeout": 2}
 raise SystemExit(main.main())
 """
 
@@ -44,10 +44,10 @@ raise SystemExit(main.main())
 SLOW_START = """\
 import time
 from imageapi.commands import main
-from imageapi.commands import serve
-settings_for = serve.settings_for
+from imageapi.commands import server
+settings_for = server.settings_for
 slow = {"post_fork": lambda master, worker: time.sleep(1)}
-serve.settings_for = lambda *given: settings_for(*given) | slow
+server.settings_for = lambda *given: settings_for(*given) | slow
 raise SystemExit(main.main())
 """
 

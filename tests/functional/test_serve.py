@@ -141,9 +141,9 @@ def test_silent_clients_are_closed(deployment: Deployment) -> None:
 PATIENT = """
 import sys
 from imageapi.commands import main
-from imageapi.commands import serve
+from imageapi.commands import server
 from imageapi.commands import worker
-worker.HEAD_SECONDS = serve.STOP_SECONDS = 3600
+worker.HEAD_SECONDS = server.STOP_SECONDS = 3600
 sys.exit(main.main(sys.argv[1:]))
 """
 

@@ -37,8 +37,8 @@ SECONDS = (2, 8, 32)
 SERVE = """\
 import sys
 from imageapi.commands import main
-from imageapi.commands import serve
-serve.STALL_SECONDS = int(sys.argv.pop(1))
+from imageapi.commands import server
+server.STALL_SECONDS = int(sys.argv.pop(1))
 raise SystemExit(main.main())
 """
 

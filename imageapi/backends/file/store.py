@@ -2,6 +2,7 @@
 """Data in a folder of this machine, or of a mounted file system."""
 
 import contextlib
+import functools
 import os
 import stat
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from imageapi.backends.file.folder import (
 )
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.small_file_cache import LARGEST, SmallBlob, SmallFile, SmallFiles
+from imageapi.backends.upload import Adder
 from imageapi.caller import Caller
 from imageapi.errors import (
     BackendUnavailable,
@@ -70,6 +72,14 @@ class FileStore(StoreBackend):
         if os.path.commonpath([store, os.path.realpath(registry.directory)]) != store:
             return ""
         return f"directory: the registry's folder {registry.directory} lies in {self.directory}"
+
+    def adder(self, registry: RegistryBackend) -> Adder | None:
+        # Not above: the writer knows this module.
+        from imageapi.backends.file.writer import add_image
+
+        if isinstance(registry, FileRegistry):
+            return functools.partial(add_image, registry, self)
+        return None
 
     def path(self, image_id: str) -> str:
         """Where the data lies of an image whose record names no location."""

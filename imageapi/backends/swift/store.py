@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data in OpenStack Swift: plain objects, and static and dynamic large ones."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
-from imageapi.backends.base import Blob, StoreBackend
+from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
 from imageapi.backends.http_client.blob import open_blob, range_headers
 from imageapi.backends.http_client.status import ABSENT, refuse_status
 from imageapi.backends.http_client.urls import Url
@@ -19,6 +20,8 @@ from imageapi.backends.swift.options import (
     container_of,
     dependent_options,
 )
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.upload import Adder
 from imageapi.caller import Caller
 from imageapi.errors import DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
@@ -68,6 +71,14 @@ class SwiftStore(StoreBackend):
         self.container, self._prefix = container_of(conf, group)
         self._allowed: Sequence[str] = [self.container, *section.allowed_containers]
         self._chunk_size: int = conf.imageapi.chunk_size
+
+    def adder(self, registry: RegistryBackend) -> Adder | None:
+        # Not above: the writer knows this module.
+        from imageapi.backends.swift.writer import add_image
+
+        if isinstance(registry, SwiftRegistry):
+            return functools.partial(add_image, registry, self)
+        return None
 
     def locate(self, image_id: str) -> Location:
         return Location(self.location_of(image_id).url)

@@ -7,12 +7,11 @@ sent.  What was put there is taken away again where the rest fails, or is
 interrupted.
 """
 
-import functools
 import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -20,7 +19,6 @@ from urllib.parse import unquote
 
 from urllib3.response import HTTPResponse
 
-from imageapi.backends.base import RegistryBackend, StoreBackend
 from imageapi.backends.http_client.client import read_small
 from imageapi.backends.http_client.status import ABSENT, close
 from imageapi.backends.http_client.urls import Url
@@ -30,7 +28,7 @@ from imageapi.backends.swift.options import path_of
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
 from imageapi.backends.upload import HashingReader, UploadError, record_of
-from imageapi.errors import BackendError, ConfigurationError, ImageAPIError
+from imageapi.errors import BackendError, ImageAPIError
 from imageapi.image import Image, Location
 
 LOG = logging.getLogger(__name__)
@@ -43,18 +41,6 @@ _LARGEST_RECORD = 2**21
 
 # Something has that name.
 _EXISTS = 412
-
-
-def adder(
-    registry: RegistryBackend, store: StoreBackend
-) -> Callable[[Image, HashingReader], Image]:
-    """What adds images to these two.
-
-    :raises ConfigurationError: they are not Swift's.
-    """
-    if not isinstance(registry, SwiftRegistry) or not isinstance(store, SwiftStore):
-        raise ConfigurationError(["add knows no other backends named swift than imageapi's"])
-    return functools.partial(add_image, registry, store)
 
 
 def add_image(

@@ -113,7 +113,7 @@ class TestAdd:
     ) -> None:
         deployment.configure(core=core)
         assert run("add", os.devnull) == 1
-        assert "both file, or both swift" in capsys.readouterr().err
+        assert "both as file, or both as swift" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "words",
@@ -323,7 +323,7 @@ def test_debug_lets_no_library_through(deployment: Deployment, debug: bool) -> N
 def test_serve_without_gunicorn(
     run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "imageapi.commands.serve", None)
+    monkeypatch.setitem(sys.modules, "imageapi.commands.server", None)
     assert run("serve") == 1
     assert "pip install 'imageapi[server]'" in capsys.readouterr().err
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The types of the command line's arguments; each refuses what it cannot be."""
+
+import argparse
+from typing import TypeAlias
+
+from imageapi.image import LONGEST_IMAGE_ID, is_image_id
+from imageapi.protocol.value_text import SURROGATE
+
+#: To which each command adds its parser.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def image_id(text: str) -> str:
+    """An image id."""
+    if is_image_id(text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r:.100} cannot be an image id: no slash, no control character, not 'detail',"
+        f" at most {LONGEST_IMAGE_ID} bytes of UTF-8"
+    )
+
+
+def utf8(text: str) -> str:
+    """A text in UTF-8: no record can hold other bytes, which Python has as lone surrogates."""
+    if SURROGATE.search(text):
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is not UTF-8")
+    return text
+
+
+def key_and_value(text: str) -> tuple[str, str]:
+    """A property: ``K=V``."""
+    key, equals, value = utf8(text).partition("=")
+    if key and equals:
+        return key, value
+    raise argparse.ArgumentTypeError(f"{text!r} is not K=V")
+
+
+def count(text: str) -> int:
+    """A whole number, 0 included."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if count(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if 0 < count(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``show``."""
+
+import argparse
+import sys
+
+from imageapi.commands import arguments
+from imageapi.commands.configured import OPERATOR, open_backends
+from imageapi.commands.terminal import log_bug, tell
+from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
+from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
+from imageapi.image import Image
+from imageapi.protocol.image_headers import meta_headers
+
+
+def add_parser(commands: arguments.Commands) -> None:
+    """Add the command and its arguments to the command line."""
+    show = commands.add_parser("show", help="show a record and where its data is found")
+    show.add_argument("id", metavar="ID", type=arguments.image_id)
+    show.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    with open_backends(options) as backends:
+        try:
+            with only_backend_errors(backends.registry):
+                image = backends.registry.backend.get(options.id, OPERATOR)
+        except BackendError as error:
+            log_bug(error)
+            raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
+        for name, value in meta_headers(image, sys.maxsize).lines:
+            tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
+        if image.members:
+            tell(f"Members: {', '.join(sorted(image.members))}")
+        found = [
+            _show_location(location, image)
+            for location in data_locations_of(image, backends.stores)
+        ]
+    return 0 if any(found) else 1
+
+
+def _show_location(location: DataLocation | UnusableLocation, image: Image) -> bool:
+    """Print where data is; whether it is there and of the right size."""
+    url = location.recorded.redacted() if location.recorded else image.id
+    where = f"Data: {location}, {url}"
+    try:
+        if isinstance(location, UnusableLocation):
+            raise LocationRefused(location.reason)
+        blob = location.open(0, None, None, OPERATOR)
+        size = blob.total_size
+        blob.close()
+    except BackendError as error:
+        log_bug(error)
+        tell(f"{where}: {error}")
+        return False
+    fits = size is None or image.size is None or size == image.size
+    told = "of unknown size" if size is None else f"{size} bytes"
+    tell(f"{where}: {told}{'' if fits else ', which is not the size in the record'}")
+    return fits
