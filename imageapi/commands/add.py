@@ -25,16 +25,16 @@ from imageapi.protocol.image_headers import meta_headers
 def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
     add = commands.add_parser("add", help="add an image to folders, or to Swift")
-    add.add_argument("file", metavar="FILE", help="the data; - for standard input")
-    add.add_argument("--id", type=arguments.image_id, help="default: a new UUID")
+    add.add_argument("file", metavar="FILE", help="the image data; - for standard input")
+    add.add_argument("--id", type=arguments.image_id, help="the image's id; default: a new UUID")
     add.add_argument("--name", type=arguments.utf8)
     add.add_argument("--disk-format", metavar="F", type=arguments.utf8, help="such as raw or qcow2")
     add.add_argument(
         "--container-format", metavar="F", type=arguments.utf8, help="such as bare or ovf"
     )
-    add.add_argument("--min-disk", metavar="G", type=arguments.count, default=0, help="GiB")
-    add.add_argument("--min-ram", metavar="M", type=arguments.count, default=0, help="MiB")
-    add.add_argument("--private", action="store_true", help="not for everybody, nor its files")
+    add.add_argument("--min-disk", metavar="G", type=arguments.count, default=0, help="minimum disk, in GiB")
+    add.add_argument("--min-ram", metavar="M", type=arguments.count, default=0, help="minimum RAM, in MiB")
+    add.add_argument("--private", action="store_true", help="make the image private; only owner and group can read its files")
     add.add_argument("--owner", metavar="P", type=arguments.utf8, help="the owning project's id")
     add.add_argument(
         "--property", metavar="K=V", type=arguments.key_and_value, action="append", default=[]

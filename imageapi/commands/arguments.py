@@ -16,7 +16,7 @@ def image_id(text: str) -> str:
     if is_image_id(text):
         return text
     raise argparse.ArgumentTypeError(
-        f"{text!r:.100} cannot be an image id: no slash, no control character, not 'detail',"
+        f"{text!r:.100} is not a valid image id: no slash, no control character, not 'detail',"
         f" at most {LONGEST_IMAGE_ID} bytes of UTF-8"
     )
 
@@ -54,4 +54,4 @@ def port(text: str) -> int:
     """A TCP port."""
     if 0 < count(text) < 65536:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")

@@ -13,7 +13,7 @@ from imageapi.errors import BackendError, only_backend_errors
 
 def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
-    check = commands.add_parser("check", help="ask every configured backend whether it works")
+    check = commands.add_parser("check", help="check that every configured backend works")
     check.set_defaults(run=_run)
 
 
@@ -39,4 +39,4 @@ def _said_by(loaded: Loaded[Any]) -> str:
         said: object = loaded.backend.check()
     if isinstance(said, str):
         return said
-    raise BackendError(f"check() must return a text, not {type(said).__name__}")
+    raise BackendError(f"check() must return a str, not {type(said).__name__}")

@@ -76,7 +76,7 @@ def _configure(folder: str) -> str:
 def _add_sample(api: ImageAPI) -> Image:
     add = api.backends.stores[0].backend.adder(api.backends.registry.backend)
     if add is None:
-        raise TypeError("the demo's configuration names the file backends")
+        raise TypeError("the demo's configuration must name the file backends")
     data = hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024)
     return add(_IMAGE, HashingReader(io.BytesIO(data), lambda _: None))
 
@@ -113,5 +113,5 @@ def _download(port: int, image: Image) -> int:
     matches = response.status == 200 and checksum == image.checksum
     print(f"MD5 of the bytes received: {checksum}")
     print(f"checksum of the image:     {image.checksum}")
-    print("They are the same." if matches else "They differ!")
+    print("The checksums match." if matches else "The checksums differ!")
     return 0 if matches else 1

@@ -40,10 +40,10 @@ def _parser() -> argparse.ArgumentParser:
         "--config-file",
         metavar="F",
         action="append",
-        help=f"a configuration file; may be given again. Without it: {ENVIRONMENT_VARIABLE},"
-        " else /etc/imageapi/imageapi.conf and oslo.config's other usual places",
+        help=f"a configuration file; may be repeated. Default: {ENVIRONMENT_VARIABLE},"
+        " else /etc/imageapi/imageapi.conf and oslo.config's other usual paths",
     )
-    parser.add_argument("--debug", action="store_true", help="log what imageapi does in detail")
+    parser.add_argument("--debug", action="store_true", help="log imageapi's debug messages too")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_parser(commands)

@@ -11,9 +11,9 @@ from imageapi.errors import ImageAPIError
 
 def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
-    serve = commands.add_parser("serve", help="serve the configuration with gunicorn")
-    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    serve.add_argument("--port", type=arguments.port, default=9292, help="default: %(default)s")
+    serve = commands.add_parser("serve", help="serve the configured images with gunicorn")
+    serve.add_argument("--host", default="127.0.0.1", help="address (%(default)s)")
+    serve.add_argument("--port", type=arguments.port, default=9292, help="port (%(default)s)")
     serve.add_argument(
         "--workers", type=arguments.positive, default=1, help="processes (%(default)s)"
     )
@@ -21,7 +21,7 @@ def add_parser(commands: arguments.Commands) -> None:
         "--threads",
         type=arguments.positive,
         default=THREADS,
-        help="of each, that read data; a client that reads slowly holds none (%(default)s)",
+        help="threads of each process that read data; a slow client occupies none (%(default)s)",
     )
     serve.set_defaults(run=_run)
 

@@ -63,7 +63,7 @@ class Server(BaseApplication):
         except ConfigurationError as error:
             for problem in error.problems:
                 LOG.error("configuration: %s", problem)
-            LOG.error("the configuration is refused: it stays as it was")
+            LOG.error("the new configuration is refused: the old one stays in force")
             return False
         # The workers that still use it have copies of their own.
         self._app.close()
@@ -123,8 +123,8 @@ def _allow_connections(wanted: int) -> int:
     if hard != resource.RLIM_INFINITY and hard < needed:
         wanted = max(1, (hard - _DESCRIPTORS_BESIDES) // _DESCRIPTORS_EACH)
         LOG.warning(
-            "a process may open %d files, so a worker holds %d connections instead of %d:"
-            " raise the limit to %d (ulimit -Hn, LimitNOFILE= of systemd)",
+            "a process may open only %d files, so a worker holds %d connections instead of %d:"
+            " raise the limit to %d (ulimit -Hn, or LimitNOFILE= in systemd)",
             *(hard, wanted, CONNECTIONS, needed),
         )
         needed = hard

@@ -15,7 +15,7 @@ from imageapi.protocol.image_headers import meta_headers
 
 def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
-    show = commands.add_parser("show", help="show a record and where its data is found")
+    show = commands.add_parser("show", help="show a record and the locations of its data")
     show.add_argument("id", metavar="ID", type=arguments.image_id)
     show.set_defaults(run=_run)
 
@@ -55,5 +55,5 @@ def _show_location(location: DataLocation | UnusableLocation, image: Image) -> b
         return False
     fits = size is None or image.size is None or size == image.size
     told = "of unknown size" if size is None else f"{size} bytes"
-    tell(f"{where}: {told}{'' if fits else ', which is not the size in the record'}")
+    tell(f"{where}: {told}{'' if fits else f', but the record says {image.size} bytes'}")
     return fits

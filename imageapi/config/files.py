@@ -24,7 +24,7 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
     :raises ConfigurationError: a file cannot be read or parsed.
     """
     if isinstance(files, str):
-        raise ConfigurationError([f"load_config() takes a list of paths: [{files!r}]"])
+        raise ConfigurationError([f"load_config() takes a list of paths: write [{files!r}]"])
     conf = cfg.ConfigOpts()
     where: dict[str, Any] = {}
     if files is not None:

@@ -9,65 +9,65 @@ CORE = (
     cfg.StrOpt(
         "registry",
         default="file",
-        help="The registry of the images' records: NAME, or NAME:DRIVER. Its options are in"
-        " the section imageapi_registry_NAME.",
+        help="The registry that has the image records: NAME or NAME:DRIVER. Without DRIVER, the"
+        " driver is NAME. Its options are in the section imageapi_registry_NAME.",
     ),
     cfg.ListOpt(
         "stores",
         default=["file"],
-        help="The stores of the images' data, each NAME or NAME:DRIVER, with its options in"
-        " the section imageapi_store_NAME. The first that fits a location opens it; the"
-        " first of all has the data of records without a location.",
+        help="The stores that have the image data, each NAME or NAME:DRIVER. The options of each"
+        " are in the section imageapi_store_NAME. A location is opened by the first store that"
+        " fits it. If a record has no location, its data is in the first store of the list.",
     ),
     cfg.StrOpt(
         "policy",
         default="rules",
-        help="The policy: NAME, or NAME:DRIVER. Shipped are rules (oslo.policy) and visible"
-        " (whoever may see an image may download it). Its options are in the section"
+        help="The policy: NAME or NAME:DRIVER. imageapi includes rules (oslo.policy) and visible"
+        " (a caller who may see an image may download it). Its options are in the section"
         " imageapi_policy_NAME.",
     ),
     cfg.IntOpt(
         "chunk_size",
         default=65536,
         min=1,
-        help="How many bytes are read at a time. A slow download holds up to three chunks; a"
-        " fast one over ASGI half a MiB more.",
+        help="How many bytes are read at a time. A slow download holds up to three chunks in"
+        " memory; a fast download over ASGI half a MiB more.",
     ),
     cfg.StrOpt(
         "public_endpoint",
         default="",
-        help="The URL under which clients reach this service, without the version, for"
-        " X-Image-Meta-Uri. When empty, the URL of each request is used.",
+        help="The URL at which clients reach this service, without the API version. It is sent"
+        " in X-Image-Meta-Uri. If empty, the URL of each request is used.",
     ),
     cfg.StrOpt(
         "verify_checksum",
         default="once",
         choices=[
             ("always", "Verify every whole download."),
-            ("once", "Remember what this process has verified, by the data's version."),
+            ("once", "Verify each version of the data once in each process."),
             ("never", "Trust the stores."),
         ],
-        help="When data is verified against its checksum while it is sent. A download that"
-        " turns out wrong is broken off before its last chunk.",
+        help="When data is verified against its checksum while it is sent. A download whose data"
+        " is wrong is aborted before its last chunk.",
     ),
     cfg.IntOpt(
         "resume_attempts",
         default=3,
         min=0,
-        help="How often in one response data that breaks off is asked for again, from the"
-        " byte reached. Only where the store can tell that the bytes are the same.",
+        help="How often one response resumes data that breaks off, from the byte reached. Data"
+        " is resumed only if the store can tell that it is unchanged.",
     ),
     cfg.IntOpt(
         "max_property_headers",
         default=70,
         min=0,
-        help="How many properties are sent as headers. Python's own client refuses answers"
-        " of more than 100 header lines.",
+        help="Maximum number of properties that are sent as headers. Python's http.client rejects"
+        " responses with more than 100 header lines.",
     ),
     cfg.ListOpt(
         "admin_roles",
         default=["admin"],
-        help="Roles, compared without case, that may know of every image. They are not"
-        " spared the policy.",
+        help="Roles that may see every image, compared without case. The policy applies to them"
+        " too.",
     ),
 )

@@ -83,7 +83,7 @@ def _close(backends: Iterable[Loaded[Any]]) -> None:
         try:
             loaded.backend.close()
         except Exception:
-            LOG.exception("%s: closing it failed", loaded)
+            LOG.exception("%s: close() failed", loaded)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _check_that_records_stay_hidden(
     for registry, store in itertools.product(registries, stores):
         cause = store.backend.exposes(registry.backend)
         if cause:
-            told = f"the records of [{registry.section}] could be downloaded; separate the two"
+            told = f"clients could download the records of [{registry.section}]; separate the two"
             sections.add_problem(store.section, f"{cause}, so {told}")
 
 
@@ -179,7 +179,7 @@ class _Loader:
         parsed = [spec for text in specs if (spec := self._parse(kind, text))]
         names = [spec.name for spec in parsed]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._refuse(kind, f"names {name!r} twice: give each a NAME of its own, as NAME:DRIVER")
+            self._refuse(kind, f"names {name!r} twice: give each its own NAME, as NAME:DRIVER")
         loaded = [self._load(kind, spec) for spec in parsed]
         return [one for one in loaded if one is not None]
 
@@ -190,7 +190,7 @@ class _Loader:
         name, colon, driver = text.partition(":")
         if _NAME.fullmatch(name) and (bool(driver) == bool(colon)):
             return _Spec(name, driver or name)
-        self._refuse(kind, f"{text!r} is not NAME or NAME:DRIVER")
+        self._refuse(kind, f"{text!r} must be NAME or NAME:DRIVER; NAME of letters, digits, _, -")
         return None
 
     def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
@@ -220,7 +220,7 @@ class _Loader:
             several = " and ".join(_origin(entry_point) for entry_point in found)
             self._refuse(
                 kind,
-                f"several distributions bring a {kind.name} named {driver!r}: {several};"
+                f"several distributions provide a {kind.name} named {driver!r}: {several};"
                 " uninstall all but one, or rename its entry point",
             )
             return None
@@ -228,8 +228,8 @@ class _Loader:
         hint = nearest_of(driver, names) or _other_kind(driver)
         self._refuse(
             kind,
-            f"no installed distribution brings a {kind.name} named {driver!r}{hint};"
-            f" there are: {', '.join(names)}",
+            f"no installed distribution provides a {kind.name} named {driver!r}{hint};"
+            f" available: {', '.join(names)}",
         )
         return None
 
@@ -266,10 +266,10 @@ class _Loader:
         except (Exception, SystemExit) as error:
             hint = _what_to_install(found, error)
             if not hint:
-                LOG.exception("[%s]: %s cannot be made", group, origin)
+                LOG.exception("[%s]: %s cannot be created", group, origin)
                 # Its text may hold what the section does: a secret.
-                hint = "; the log has its traceback"
-            problem = f"{found.name!r} cannot be made: {type(error).__name__}{hint}"
+                hint = "; see the traceback in the log"
+            problem = f"{found.name!r} cannot be created: {type(error).__name__}{hint}"
             self._sections.add_problem(group, problem, origin)
         return None
 
@@ -278,7 +278,7 @@ def _other_kind(driver: str) -> str:
     """What else has that name, to go on a sentence; empty where nothing has."""
     for kind in (_REGISTRY, _STORE, _POLICY):
         if driver in importlib.metadata.entry_points(group=f"imageapi.{kind.name}").names:
-            return f" (there is a {kind.name} of that name)"
+            return f" (that is the name of a {kind.name})"
     return ""
 
 
@@ -309,8 +309,8 @@ def _unfit(plugin: Any, base: type[Backend]) -> str:
     if lacking:
         return f"does not define {', '.join(lacking)}"
     if plugin.api_version > API_VERSION:
-        wants = f"was written for version {plugin.api_version} of the interface of backends"
-        return f"{wants}, and this imageapi has {API_VERSION}: upgrade imageapi"
+        wants = f"needs version {plugin.api_version} of the backend interface"
+        return f"{wants}, but this imageapi has version {API_VERSION}: upgrade imageapi"
     return _unfit_schemes(plugin) if issubclass(plugin, StoreBackend) else ""
 
 
@@ -318,7 +318,7 @@ def _unfit_schemes(store: type[StoreBackend]) -> str:
     schemes = getattr(store, "schemes", None)
     if isinstance(schemes, frozenset) and schemes and all(map(_is_scheme, schemes)):
         return ""
-    return "must have schemes, a frozenset of the schemes of URLs that it opens, in lower case"
+    return "must define schemes: a frozenset of the URL schemes that it opens, in lower case"
 
 
 def _is_scheme(scheme: object) -> bool:
@@ -351,4 +351,4 @@ def _origin(found: EntryPoint) -> str:
 
 def _distribution(found: EntryPoint) -> str:
     distribution = found.dist
-    return f"{distribution.name} {distribution.version}" if distribution else "an unknown one"
+    return f"{distribution.name} {distribution.version}" if distribution else "no distribution"

@@ -28,7 +28,7 @@ UNRESOLVED = (
 )
 
 #: And what is told of it; not what follows the ``$``, which may be a part of a password.
-DOLLAR = "refers by a $ to itself, or to an option that there is not; write $$ for a $"
+DOLLAR = "has a $ reference that cannot be resolved (itself, or no option); write $$ for a $"
 
 
 class Sections:

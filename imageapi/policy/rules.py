@@ -28,10 +28,10 @@ _RULES = (
     policy.DocumentedRuleDefault(
         name=GET_IMAGE,
         check_str="",
-        description="Know of an image and see its details. Asked at every GET and HEAD."
-        " The target has the image's values only where the caller may know of it: public"
-        " ones, its own, and those shared with it. Else, and of an absent image, it is"
-        " empty.",
+        description="See that an image exists, and its details. Checked at every GET and HEAD."
+        " The target has the image's values only if the caller may know of the image: a public"
+        " one, one of its own, or one shared with it. Otherwise, and for an absent image, the"
+        " target is empty.",
         operations=[
             {"path": _OPERATION, "method": "GET"},
             {"path": _OPERATION, "method": "HEAD"},
@@ -40,8 +40,8 @@ _RULES = (
     policy.DocumentedRuleDefault(
         name=DOWNLOAD_IMAGE,
         check_str="",
-        description="Download an image's data. Asked at GET of the data and at HEAD of an"
-        " active image; at GET of an absent one with an empty target.",
+        description="Download an image's data. Checked at GET of the data and at HEAD of an"
+        " active image. Also checked at GET of an absent image, with an empty target.",
         operations=[
             {"path": _OPERATION, "method": "GET"},
             {"path": _OPERATION, "method": "HEAD"},
@@ -70,9 +70,9 @@ class RulesPolicy(PolicyBackend):
         return (
             cfg.StrOpt(
                 "policy_file",
-                help="The file of the rules, in oslo.policy's YAML or JSON. A relative path is"
-                " looked for in the folders of the configuration files, and then in"
-                " oslo.config's usual places. Without it the defaults in code hold.",
+                help="The policy file, in oslo.policy's YAML or JSON. A relative path is searched"
+                " for in the folders of the configuration files, and then in oslo.config's usual"
+                " folders. If unset, the default rules in the code apply.",
             ),
         )
 
@@ -80,7 +80,7 @@ class RulesPolicy(PolicyBackend):
         name: str | None = conf[group].policy_file
         self._path = conf.find_file(name) if name else None
         if name is not None and self._path is None:
-            raise ConfigurationError([f"policy_file: there is no file {name!r}"])
+            raise ConfigurationError([f"policy_file: file {name!r} not found"])
         self._lock = threading.Lock()
         self._seen = self._coming = self._identity()
         self._looked_at = time.monotonic()
@@ -97,7 +97,7 @@ class RulesPolicy(PolicyBackend):
 
     def check(self) -> str:
         if self._path is None:
-            return "the rules that are the defaults"
+            return "the default rules (policy_file is not set)"
         try:
             _load(self._path)
         except ValueError as error:
@@ -128,9 +128,9 @@ class RulesPolicy(PolicyBackend):
             try:
                 self._enforcer = _load(self._path)
             except ValueError as error:
-                LOG.error("%s: %s; the rules stay as they were", self._path, error)
+                LOG.error("%s: %s; the previous rules stay in force", self._path, error)
             else:
-                LOG.info("%s: read again", self._path)
+                LOG.info("%s: reloaded", self._path)
 
 
 def _credentials(caller: Caller) -> MutableMapping[str, Any]:
@@ -161,12 +161,12 @@ def _load(path: str | None) -> policy.Enforcer:
         enforcer.rules = policy.Rules.from_dict(rules)
         enforcer.check_rules(raise_on_violation=True)
     except policy.InvalidDefinitionError as error:
-        raise ValueError(f"rules that are undefined or go in circles: {error}") from None
+        raise ValueError(f"undefined or circular rules: {error}") from None
     except RecursionError:
         raise ValueError("a rule is nested too deeply") from None
     unused = sorted(set(rules) - _used(enforcer.rules))
     if unused:
-        LOG.warning("%s: nothing asks for these rules: %s", path, ", ".join(unused))
+        LOG.warning("%s: these rules are never used: %s", path, ", ".join(unused))
     return enforcer
 
 
@@ -186,18 +186,18 @@ def _read(path: str) -> dict[str, str]:
         raise ValueError(error.strerror) from None
     if not text.strip():
         # An editor may empty a file before it writes it: not a wish for the defaults.
-        raise ValueError("is empty; for the defaults in code, leave policy_file out")
+        raise ValueError("is empty; for the default rules, remove the option policy_file")
     try:
         rules = policy.parse_file_contents(text)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if not isinstance(rules, dict):
-        raise ValueError("must hold rules as NAME: RULE")
+        raise ValueError("must contain rules as NAME: RULE")
     for name, rule in rules.items():
         if not isinstance(name, str):
-            raise ValueError(f"the name of a rule must be a text, not {name!r}")
+            raise ValueError(f"the name of a rule must be a string, not {name!r}")
         if not isinstance(rule, str):
-            raise ValueError(f"the rule {name!r} must be a text")
+            raise ValueError(f"the rule {name!r} must be a string")
         _check_grammar(name, rule)
     return rules
 
@@ -217,11 +217,11 @@ def _check_grammar(name: str, rule: str) -> None:
             depth += word == "("
             wants_check = word in ("(", "not")
             if not wants_check and not _is_check(word):
-                raise ValueError(f"the rule {name!r}: {word!r} is no check, such as role:admin")
+                raise ValueError(f"the rule {name!r}: {word!r} is not a check such as role:admin")
         if not fits:
-            raise ValueError(f"the rule {name!r} does not parse at {word!r}")
+            raise ValueError(f"the rule {name!r} has a syntax error at {word!r}")
     if depth or (wants_check and rule):
-        raise ValueError(f"the rule {name!r} ends too early")
+        raise ValueError(f"the rule {name!r} ends too early: a check or a ) is missing")
 
 
 def _is_check(word: str) -> bool:

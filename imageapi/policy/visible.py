@@ -19,4 +19,4 @@ class VisiblePolicy(PolicyBackend):
         return True
 
     def check(self) -> str:
-        return "whoever may know of an image may download it"
+        return "a caller who may know of an image may download it"

@@ -87,9 +87,9 @@ class MemoryStore(StoreBackend):
         try:
             data, current = self._data[unquote(location.url.partition(":")[2])]
         except KeyError:
-            raise DataNotFound("nothing was put there") from None
+            raise DataNotFound("no data was put at this location") from None
         if version is not None and version != current:
-            raise DataChanged("other data was put there")
+            raise DataChanged("the data at this location was replaced")
         end = len(data) if stop is None else min(stop, len(data))
         return _MemoryBlob(self, data, current, start, end)
 

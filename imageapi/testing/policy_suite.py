@@ -99,7 +99,7 @@ class PolicySuite(BackendSuite, mixin=True):
             unknown = question._replace(action="suite_unknown_action")
             self.must(
                 self._answer_or_error(self.policy, unknown) is not True,
-                f"an action that the policy does not know was allowed to {question.caller}:"
+                f"the policy allowed an unknown action to {question.caller}:"
                 " refuse it, or set allows_everything",
             )
 
@@ -112,7 +112,7 @@ class PolicySuite(BackendSuite, mixin=True):
     def test_answers_the_same_again(self) -> None:
         callers = (ANONYMOUS, self.caller, _ADMIN)
         first = self.answers(*callers)
-        self.must(first == self.answers(*callers), "the same question had another answer")
+        self.must(first == self.answers(*callers), "allows() must give the same answer again")
 
     def test_upstream_out_of_reach(self) -> None:
         policy = self.make_unreachable()
@@ -122,8 +122,8 @@ class PolicySuite(BackendSuite, mixin=True):
         for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
             if question.action in self.asks_upstream:
                 answer = self._answer_or_error(policy, question)
-                told = f"allows({question.action!r}) must refuse with its upstream out of reach"
-                self.must(answer is not True, f"{told}, unless asks_upstream leaves it out")
+                told = f"allows({question.action!r}) must refuse while its upstream is unreachable"
+                self.must(answer is not True, f"{told}, unless asks_upstream excludes it")
 
     def test_leaves_no_descriptors_open(self) -> None:
         self.leaks_nothing("allows()", lambda: self.answers(self.caller))
@@ -134,7 +134,7 @@ class PolicySuite(BackendSuite, mixin=True):
 
         def ask(_number: int) -> None:
             for _ in range(5):
-                self.assertEqual(alone, self.answers(*callers), "other answers than one thread's")
+                self.assertEqual(alone, self.answers(*callers), "answers differ from one thread's")
 
         self.in_threads(ask)
 

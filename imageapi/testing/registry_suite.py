@@ -62,15 +62,15 @@ class RegistrySuite(BackendSuite, mixin=True):
 
     def put(self, image: Image) -> None:
         """Put a record where ``self.registry`` finds it, or replace the one of the same id."""
-        raise NotImplementedError("define put(image): the registry answers with it from then on")
+        raise NotImplementedError("define put(image): the registry then returns that image")
 
     def make_unreachable(self) -> RegistryBackend | None:
         """Make a registry whose upstream cannot be reached; None where it has no upstream."""
-        raise NotImplementedError("define make_unreachable(): one without its upstream, or None")
+        raise NotImplementedError("define make_unreachable(): an unreachable registry, or None")
 
     def remove(self, image_id: str) -> None:
         """Remove a record."""
-        self.skipTest("not proved: define remove(image_id)")
+        self.skipTest("not tested: define remove(image_id)")
 
     def can_have(self, image_id: str) -> bool:
         """Whether `put` can put a record of this id; upstreams may refuse odd ones."""
@@ -133,7 +133,7 @@ class RegistrySuite(BackendSuite, mixin=True):
             for field in fields(Image)
             if _comparable(getattr(got, field.name)) != _comparable(getattr(wanted, field.name))
         ]
-        told = f"{what} must answer with the record as it was put, but {'; '.join(differing)}"
+        told = f"{what} must return the record as it was put, but {'; '.join(differing)}"
         self.must(not differing, told)
 
     def knows_not(self, image_id: str) -> Exception:
@@ -215,7 +215,7 @@ class RegistrySuite(BackendSuite, mixin=True):
             if not isinstance(got, BackendError):
                 self.same(image, got, what)
             elif not (self.registry.decides_visibility and isinstance(got, ImageNotFound)):
-                self.fail(f"{what} raised {got!r}: leave that decision, or set decides_visibility")
+                self.fail(f"{what} raised {got!r}: let the core decide, or set decides_visibility")
 
     def test_upstream_out_of_reach(self) -> None:
         registry = self.make_unreachable()

@@ -39,7 +39,7 @@ class StoreHooks(BackendSuite, mixin=True):
         None for a store that has no upstream, such as one in memory.
         """
         raise NotImplementedError(
-            "define make_unreachable(): a store without its upstream, or None"
+            "define make_unreachable(): an unreachable store and a Location, or None"
         )
 
     def missing(self) -> Location:
@@ -48,11 +48,11 @@ class StoreHooks(BackendSuite, mixin=True):
 
     def replace(self, location: Location, data: bytes) -> None:
         """Put other data at a location, as a user of the store would."""
-        self.skipTest("not proved: define replace(location, data)")
+        self.skipTest("not tested: define replace(location, data)")
 
     def remove(self, location: Location) -> None:
         """Remove the data at a location."""
-        self.skipTest("not proved: define remove(location)")
+        self.skipTest("not tested: define remove(location)")
 
     # Helpers of the cases.
 
@@ -157,9 +157,9 @@ class StoreHooks(BackendSuite, mixin=True):
         """Fail where this is no chunk."""
         self.must(
             type(chunk) is bytes,
-            f"a chunk must be bytes, and nothing like them, not {type(chunk).__name__}",
+            f"a chunk must be exactly of type bytes, not {type(chunk).__name__}",
         )
-        self.must(chunk != b"", "a chunk must not be empty: StopIteration is the end")
+        self.must(chunk != b"", "a chunk must not be empty: raise StopIteration at the end")
 
     def next_or_error(self, blob: Blob, when: str) -> object:
         """The next chunk, where there need be none: an error or None instead."""
@@ -171,7 +171,7 @@ class StoreHooks(BackendSuite, mixin=True):
         while (chunk := self.next_of(blob)) is not None:
             data += chunk
             if len(data) > at_most:
-                self.fail(f"{what} must not give more than all {at_most} bytes")
+                self.fail(f"{what} must not return more than all {at_most} bytes")
         self.works("a Blob's close()", blob.close)
         return data
 
@@ -209,11 +209,11 @@ class StoreHooks(BackendSuite, mixin=True):
                 blob = self.works(what, lambda: self.opened(location, start, end))
             except self.failureException as failure:
                 if isinstance(failure.__cause__, RangeNotSupported):
-                    self.fail(f"{failure}; a store that reads no ranges says ranges = False")
+                    self.fail(f"{failure}; if the store reads no ranges, set ranges = False")
                 raise
             self.same(part, self.read(blob, len(data), what), what)
         else:
-            why = f"with start={start}, stop={stop}, by a store that says ranges = False"
+            why = f"with start={start}, stop={stop}, by a store with ranges = False"
             self.refuses(why, location, RangeNotSupported, start=start, stop=stop)
 
     def same(self, wanted: bytes, got: bytes, what: str) -> None:
@@ -221,5 +221,5 @@ class StoreHooks(BackendSuite, mixin=True):
         if wanted != got:
             pairs = enumerate(zip(wanted, got, strict=False))
             first = next((n for n, (one, other) in pairs if one != other), None)
-            where = "" if first is None else f", and byte {first} is not the one that lies there"
-            self.fail(f"{what} must give {len(wanted)} bytes, but gave {len(got)}{where}")
+            where = "" if first is None else f", and byte {first} is wrong"
+            self.fail(f"{what} must return {len(wanted)} bytes, but returned {len(got)}{where}")

@@ -101,7 +101,9 @@ class StoreSuite(StoreHooks, mixin=True):
             if not isinstance(blob, BackendError):
                 got = self.next_or_error(blob, f"with start={start}, stop={stop}")
                 blob.close()
-                what = f"open(start={start}, stop={stop}) of {size} bytes must give none, or raise"
+                what = (
+                    f"open(start={start}, stop={stop}) of {size} bytes must give no data, or raise"
+                )
                 self.must(not isinstance(got, bytes), what)
 
     def test_total_size_is_of_the_whole(self) -> None:
@@ -112,12 +114,12 @@ class StoreSuite(StoreHooks, mixin=True):
         for start, stop in spans:
             blob = self.open(location, start, stop)
             blob.close()
-            what = f"total_size with start={start}, stop={stop} must be the whole's, or None"
+            what = f"total_size with start={start}, stop={stop} must be that of the whole, or None"
             self.must(blob.total_size in (len(data), None), f"{what}, not {blob.total_size}")
 
     def test_is_its_own_iterator(self) -> None:
         blob = self.open(self.put(pattern(10)))
-        self.must(iter(blob) is blob, "a Blob is its own iterator: leave __iter__ as it is")
+        self.must(iter(blob) is blob, "a Blob is its own iterator: do not override __iter__")
         blob.close()
 
     def test_stays_at_its_end(self) -> None:
@@ -126,7 +128,7 @@ class StoreSuite(StoreHooks, mixin=True):
             pass
         again = self.next_or_error(blob, "after the end")
         blob.close()
-        self.must(not isinstance(again, bytes), "after its end a Blob must give no more")
+        self.must(not isinstance(again, bytes), "a Blob must return no more data after its end")
 
     def test_blobs_are_independent(self) -> None:
         (one, here), (other, there) = self.put_some(), self.put_some(b"other")
@@ -146,7 +148,7 @@ class StoreSuite(StoreHooks, mixin=True):
         blob.close()
         if blob.version is None:
             return
-        self.must(isinstance(blob.version, str), "version must be a text, or None")
+        self.must(isinstance(blob.version, str), "version must be a str, or None")
         for start in (0, 1) if self.store.ranges else (0,):
             again = self.open(location, start, None, blob.version)
             why = "the same bytes must have the same version at each open()"
@@ -205,7 +207,7 @@ class StoreSuite(StoreHooks, mixin=True):
         self.must(isinstance(self.store.schemes, frozenset), "schemes must be a frozenset")
         for scheme in self.store.schemes:
             self.must(scheme.lower() == scheme, "schemes must be in lower case")
-        self.must(location.scheme in self.store.schemes, "schemes lacks that of put()'s URL")
+        self.must(location.scheme in self.store.schemes, "schemes must include that of put()'s URL")
         rest = location.url.partition(":")[2]
         capitals = Location(f"{location.scheme.upper()}:{rest}")
         self.reads(capitals, b"data", when="with its scheme in capitals")
@@ -231,7 +233,9 @@ class StoreSuite(StoreHooks, mixin=True):
             what = f"locate({image_id!r:.20})"
             location = self.located(what, image_id)
             if not isinstance(location, BackendError):
-                self.must(location.scheme in self.store.schemes, f"{what}: not a scheme of ours")
+                self.must(
+                    location.scheme in self.store.schemes, f"{what}: its scheme is not in schemes"
+                )
                 # Also where one id is what the other is when percent-encoded.
                 other = located.setdefault(unquote(location.url), image_id)
                 told = f"{image_id!r:.20} and {other!r:.20} must not have the same location"
@@ -264,7 +268,7 @@ class StoreSuite(StoreHooks, mixin=True):
             other = self.open(location)
             chunk = self.next_or_error(blob, "after close()")
             other.close()
-            self.must(not isinstance(chunk, bytes), "a closed Blob must give no more data")
+            self.must(not isinstance(chunk, bytes), "a closed Blob must return no more data")
 
     def test_leaves_no_descriptors_open(self) -> None:
         _, location = self.put_some()

@@ -136,7 +136,7 @@ class BackendSuite(_TestCase):
                 f"write class {cls.__name__}(SUITE, testtools.TestCase), the suite first"
             )
         if isinstance(cls.secrets, str):
-            raise TypeError(f"{cls.__name__}.secrets must be a list of texts, not one text")
+            raise TypeError(f"{cls.__name__}.secrets must be a list of strings, not one string")
 
     def backend(self) -> Backend:
         """The one backend of a case."""
@@ -148,7 +148,7 @@ class BackendSuite(_TestCase):
 
     def test_check_is_content(self) -> None:
         said = self.works("check()", self.backend().check)
-        self.must(type(said) is str, "check() must return a text, which may be empty, or raise")
+        self.must(type(said) is str, "check() must return a str, which may be empty, or raise")
         self.must(not CONTROL.search(said), "the text of check() must be one line")
         self.keeps_secrets({"what check() says": said})
 
@@ -162,7 +162,7 @@ class BackendSuite(_TestCase):
             try:
                 backend = self.works("the constructor", self.unreachable)
             except ConfigurationError as error:
-                self.fail(f"the constructor must not look at its upstream, but raised: {error}")
+                self.fail(f"the constructor must not contact its upstream, but raised: {error}")
         if backend is not None:
             self.lets_go_of(backend)
             self.must(
@@ -170,14 +170,14 @@ class BackendSuite(_TestCase):
                 "the constructor opened descriptors or started threads, which do not survive a"
                 " fork: do so at the first use, under a lock",
             )
-            self.must(not asked, f"the constructor must not ask its upstream: it did {asked}")
+            self.must(not asked, f"the constructor must not contact its upstream: it did {asked}")
 
     def test_check_tells_what_is_wrong(self) -> None:
         backend = self.unreachable()
         if backend is not None:
             self.lets_go_of(backend)
-            error = self.refused("check() with the upstream out of reach", backend.check)
-            self.must(str(error) != "", "check() must say to an operator what is wrong")
+            error = self.refused("check() with an unreachable upstream", backend.check)
+            self.must(str(error) != "", "check() must tell the operator what is wrong")
             self.keeps_secrets({"the error of check()": error})
 
     def lets_go_of(self, backend: Backend) -> None:
@@ -233,8 +233,8 @@ class BackendSuite(_TestCase):
 
     def out_of_reach(self, what: str, act: Callable[[], object]) -> BackendError:
         """Do what must say that the upstream is unreachable, not that nothing is there."""
-        error = self.refused(f"{what} with the upstream out of reach", act, BackendUnavailable)
-        self.keeps_secrets({f"the error of {what} with the upstream out of reach": error})
+        error = self.refused(f"{what} with an unreachable upstream", act, BackendUnavailable)
+        self.keeps_secrets({f"the error of {what} with an unreachable upstream": error})
         return error
 
     def keeps_secrets(self, things: Mapping[str, object], *more: str) -> None:
@@ -273,9 +273,9 @@ class BackendSuite(_TestCase):
             thread.start()
         for thread in threads:
             thread.join(_PATIENCE)
-        self.assertEqual(_THREADS, len(problems), "a thread hangs: is a lock never let go?")
+        self.assertEqual(_THREADS, len(problems), "a thread hangs: is a lock never released?")
         told = next(filter(None, problems), "")
-        self.assertEqual("", told, "used by ten threads at once it fails: share nothing unlocked")
+        self.assertEqual("", told, "it fails when ten threads use it at once: lock shared state")
 
     def in_child(self, act: Callable[[], object]) -> None:
         """Do this in a forked child, and here at the same time; fail where one does or hangs."""
@@ -294,11 +294,11 @@ class BackendSuite(_TestCase):
             os.close(reading)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-        self.assertEqual("", own_problem, "used by a forked child too it fails in the parent")
+        self.assertEqual("", own_problem, "it fails in the parent when a forked child uses it too")
         self.assertEqual(
             "fine",
             told,
-            "made before a fork it fails, or hangs, in the child: open nothing before it is used",
+            "created before a fork, it fails or hangs in the child: open nothing before first use",
         )
 
     def _foreign(self, what: str, error: Exception) -> NoReturn:

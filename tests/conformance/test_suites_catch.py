@@ -21,7 +21,7 @@ from tests.conformance.test_file import FileRegistrySuite, FileStoreSuite
 from tests.conformance.test_memory import MemoryRegistrySuite, MemoryStoreSuite
 
 STORES: list[tuple[type[StoreBackend], str, str]] = [
-    (wrong.ChecksTrue, "check_is_content", "check() must return a text"),
+    (wrong.ChecksTrue, "check_is_content", "check() must return a str"),
     (wrong.ChecksAtLength, "check_is_content", "the text of check() must be one line"),
     (wrong.ClosesOnce, "close_twice", "a second close() raised ValueError"),
     (
@@ -37,22 +37,22 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.AsksInConstructor,
         "constructor_does_no_io",
-        "the constructor must not ask its upstream",
+        "the constructor must not contact its upstream",
     ),
     (
         wrong.ChecksNothing,
         "check_tells_what_is_wrong",
-        "check() with the upstream out of reach must raise",
+        "check() with an unreachable upstream must raise",
     ),
     (wrong.ChecksWithToken, "check_tells_what_is_wrong", "the error of check() shows secret"),
-    (wrong.EndsEarly, "reads_the_whole", "must give 12289 bytes, but gave 12288"),
+    (wrong.EndsEarly, "reads_the_whole", "must return 12289 bytes, but returned 12288"),
     (
         wrong.SkipsWhenAskedForMore,
         "reads_the_same_in_chunks_of_a_preferred_size",
-        "must give 12289 bytes, but gave",
+        "must return 12289 bytes, but returned",
     ),
-    (wrong.GivesBytearrays, "reads_the_whole", "a chunk must be bytes"),
-    (wrong.GivesStr, "reads_the_whole", "a chunk must be bytes"),
+    (wrong.GivesBytearrays, "reads_the_whole", "a chunk must be exactly of type bytes"),
+    (wrong.GivesStr, "reads_the_whole", "a chunk must be exactly of type bytes"),
     (wrong.EndsWithEmptyChunks, "reads_the_whole", "a chunk must not be empty"),
     (
         wrong.TakesEmptyForMissing,
@@ -62,12 +62,12 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.StartsOneLate,
         "reads_first_and_last_byte",
-        "open(start=12288, stop=12289) of 12289 bytes must give 1 bytes",
+        "open(start=12288, stop=12289) of 12289 bytes must return 1 bytes",
     ),
     (
         wrong.StopIsInclusive,
         "reads_first_and_last_byte",
-        "open(start=0, stop=1) of 12289 bytes must give 1 bytes",
+        "open(start=0, stop=1) of 12289 bytes must return 1 bytes",
     ),
     (
         wrong.RefusesRanges,
@@ -77,12 +77,12 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.ReadsRangesAllTheSame,
         "reads_first_and_last_byte",
-        "by a store that says ranges = False must raise RangeNotSupported",
+        "by a store with ranges = False must raise RangeNotSupported",
     ),
     (
         wrong.StumblesAtBorders,
         "reads_ranges_at_borders_of_chunks",
-        "must give 8192 bytes, but gave 8191",
+        "must return 8192 bytes, but returned 8191",
     ),
     (
         wrong.StopMustBeInside,
@@ -92,24 +92,24 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.StartsInside,
         "start_at_the_end_or_past_it",
-        "open(start=12289, stop=None) of 12289 bytes must give none, or raise",
+        "open(start=12289, stop=None) of 12289 bytes must give no data, or raise",
     ),
-    (wrong.ZeroForUnknown, "total_size_is_of_the_whole", "must be the whole's, or None"),
+    (wrong.ZeroForUnknown, "total_size_is_of_the_whole", "must be that of the whole, or None"),
     (
         wrong.SizeOfThePart,
         "total_size_is_of_the_whole",
-        "total_size with start=0, stop=1 must be the whole's",
+        "total_size with start=0, stop=1 must be that of the whole",
     ),
     (
         wrong.GivesGenerators,
         "is_its_own_iterator",
-        "a Blob is its own iterator: leave __iter__ as it is",
+        "a Blob is its own iterator: do not override __iter__",
     ),
-    (wrong.StartsAgain, "stays_at_its_end", "after its end a Blob must give no more"),
+    (wrong.StartsAgain, "stays_at_its_end", "a Blob must return no more data after its end"),
     (
         wrong.OneBlobForAll,
         "blobs_are_independent",
-        "the first of two Blobs read by turns must give",
+        "the first of two Blobs read by turns must return",
     ),
     (wrong.VersionOfEachOpen, "version_opens_again", "the same bytes must have the same version"),
     (
@@ -161,7 +161,7 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     ),
     (wrong.ClosesBlobsOnce, "closes_at_any_time", "a Blob's second close() raised ValueError"),
     (wrong.LeavesRestInPool, "closes_at_any_time", "after another Blob was closed after"),
-    (wrong.ReadsOnAfterClose, "no_data_after_close", "a closed Blob must give no more data"),
+    (wrong.ReadsOnAfterClose, "no_data_after_close", "a closed Blob must return no more data"),
     (
         wrong.RaisesValueErrorAfterClose,
         "no_data_after_close",
@@ -175,12 +175,12 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (
         wrong.SharesLocation,
         "ten_threads",
-        "used by ten threads at once it fails: share nothing unlocked",
+        "it fails when ten threads use it at once: lock shared state",
     ),
     (
         wrong.FailsAfterFork,
         "after_a_fork",
-        "made before a fork it fails, or hangs, in the child: open nothing before",
+        "created before a fork, it fails or hangs in the child: open nothing before",
     ),
     (wrong.DiesAfterFork, "after_a_fork", "it died"),
     (wrong.TellsLocations, "shows_no_secret", "the error of a location shows secret"),
@@ -217,18 +217,18 @@ REGISTRIES: list[tuple[type[RegistryBackend], str, str]] = [
         "get('SUITE'), which is not there, must raise ImageNotFound",
     ),
     (wrong.KnowsOnlyAscii, "odd_ids_that_are_unknown", "raised UnicodeEncodeError"),
-    (wrong.CutsIds, "odd_ids_that_are_known", "must answer with the record as it was put"),
+    (wrong.CutsIds, "odd_ids_that_are_known", "must return the record as it was put"),
     (
         wrong.RemembersImages,
         "replaced_record",
-        "after the record was replaced must answer with the record as it was put",
+        "after the record was replaced must return the record as it was put",
     ),
     (wrong.RemembersAbsence, "new_record", "after the record that was missing was put must work"),
     (wrong.RemembersImages, "removed_record", "which is not there, must raise ImageNotFound"),
     (
         wrong.HidesPrivateImages,
         "answers_every_caller",
-        "leave that decision, or set decides_visibility",
+        "let the core decide, or set decides_visibility",
     ),
     (
         wrong.TakesUnreachableForUnknown,
@@ -240,8 +240,8 @@ REGISTRIES: list[tuple[type[RegistryBackend], str, str]] = [
         "leaves_no_descriptors_open",
         "get() of an unknown id 50 times left 50 descriptors open",
     ),
-    (wrong.SharesId, "ten_threads", "used by ten threads at once it fails: share nothing unlocked"),
-    (wrong.RegistryFailsAfterFork, "after_a_fork", "made before a fork it fails"),
+    (wrong.SharesId, "ten_threads", "it fails when ten threads use it at once: lock shared state"),
+    (wrong.RegistryFailsAfterFork, "after_a_fork", "created before a fork, it fails"),
     (wrong.TellsCallersToken, "shows_no_secret", "an error shows secret"),
 ]
 
@@ -254,23 +254,23 @@ POLICIES: list[tuple[type[Backend], str, str]] = [
     (
         wrong.AllowsTheUnknown,
         "unknown_action",
-        "an action that the policy does not know was allowed",
+        "the policy allowed an unknown action",
     ),
-    (VisiblePolicy, "unknown_action", "an action that the policy does not know was allowed"),
+    (VisiblePolicy, "unknown_action", "the policy allowed an unknown action"),
     (wrong.AddsToTarget, "leaves_the_target_alone", "allows() must not change its target"),
-    (wrong.SaysYesOnce, "answers_the_same_again", "the same question had another answer"),
+    (wrong.SaysYesOnce, "answers_the_same_again", "allows() must give the same answer again"),
     (
         wrong.AllowsWhenUnreachable,
         "upstream_out_of_reach",
-        "must refuse with its upstream out of reach",
+        "must refuse while its upstream is unreachable",
     ),
     (wrong.LeaksOnEachQuestion, "leaves_no_descriptors_open", "descriptors open: close each"),
     (
         wrong.SharesCaller,
         "ten_threads",
-        "used by ten threads at once it fails: share nothing unlocked",
+        "it fails when ten threads use it at once: lock shared state",
     ),
-    (wrong.PolicyFailsAfterFork, "after_a_fork", "made before a fork it fails"),
+    (wrong.PolicyFailsAfterFork, "after_a_fork", "created before a fork, it fails"),
     (wrong.RemembersCaller, "shows_no_secret", "the policy shows secret"),
 ]
 
@@ -369,11 +369,11 @@ def test_constructor_that_looks_at_its_upstream() -> None:
     result = testtools.TestResult()
     suite("test_constructor_does_no_io").run(result)
     ((_, text),) = result.failures
-    assert "the constructor must not look at its upstream, but raised: directory" in text
+    assert "the constructor must not contact its upstream, but raised: directory" in text
 
 
 def test_secrets_are_no_text() -> None:
-    with pytest.raises(TypeError, match="a list of texts"):
+    with pytest.raises(TypeError, match="a list of strings"):
         type("Mine", (StoreSuite, testtools.TestCase), {"secrets": "hunter2"})
 
 

@@ -637,7 +637,7 @@ def test_log_has_one_line_for_what_is_no_bug(
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info in (None, (None, None, None))
-    assert record.getMessage() == "image 'i': store 'memory': nothing was put there"
+    assert record.getMessage() == "image 'i': store 'memory': no data was put at this location"
 
 
 FAULTS = st.lists(

@@ -25,7 +25,7 @@ def test_demo() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "< HTTP/1.1 200 OK" in done.stdout
     assert "< X-Image-Meta-Property-Distro: Ubuntu 10.04 LTS" in done.stdout
-    assert done.stdout.endswith("They are the same.\n")
+    assert done.stdout.endswith("The checksums match.\n")
 
 
 def adding(deployment: Deployment) -> "subprocess.Popen[bytes]":
@@ -127,7 +127,7 @@ def test_configuration_that_is_refused_at_sighup_changes_nothing(deployment: Dep
         deployment.configure(core="registry = flie")
         os.kill(master, signal.SIGHUP)
         deadline = time.monotonic() + 20
-        while "stays as it was" not in log.read_text() and time.monotonic() < deadline:
+        while "stays in force" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(1)  # in which new workers would be made
         assert workers_of(master) == workers

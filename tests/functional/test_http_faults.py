@@ -1164,20 +1164,20 @@ def test_failover_to_another_server(front: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "problems"),
     [
-        ({"url_template": "http://x/images/"}, ["url_template: must hold {image_id}"]),
+        ({"url_template": "http://x/images/"}, ["url_template: must contain {image_id}"]),
         (
             {"url_template": "http://x/other/{image_id}?s3cret"},
             ["url_template: http://x/other/x is not below any of allowed_urls"],
         ),
         (
             {"url_template": "ftp://x/{image_id}"},
-            ["url_template: the URL cannot be read: it is not an http: or https: URL"],
+            ["url_template: invalid URL: it is not an http: or https: URL"],
         ),
         (
             {"allowed_urls": ["http://user:s3cret@x", "http://x", "http://x/?s3cret"]},
             [
-                "allowed_urls: number 1: it holds credentials",
-                "allowed_urls: number 3: it has a query",
+                "allowed_urls: entry 1: it must not contain credentials",
+                "allowed_urls: entry 3: it must not have a query",
             ],
         ),
     ],
@@ -1199,5 +1199,5 @@ def test_location_that_is_not_allowed_is_never_connected_to(front: Any, path: st
 
 
 def test_record_must_name_a_location_where_there_is_no_template() -> None:
-    with pytest.raises(LocationRefused, match="url_template is not set"):
+    with pytest.raises(LocationRefused, match="set url_template"):
         build(HTTPStore, allowed_urls=["http://x"]).locate("i")

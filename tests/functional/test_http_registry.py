@@ -210,7 +210,7 @@ SHORT = 0.3
 
 def times_out(registry: HTTPRegistry) -> None:
     """Ask; the answer does not come in time, and its server does not end it."""
-    with pytest.raises(BackendUnavailable, match="in time"):
+    with pytest.raises(BackendUnavailable, match="timed out"):
         registry.get("i", ANONYMOUS)
 
 
@@ -429,8 +429,8 @@ def test_check_without_a_token(make: Make) -> None:
         ({"ca_file": "/absent.pem"}, "ca_file: .*No such file"),
         ({"ca_file": __file__}, "ca_file: .*PEM"),
         ({"cert_file": "/absent.pem"}, "cert_file: .*No such file"),
-        ({"key_file": "/absent.pem"}, "key_file: needs a cert_file"),
-        ({"ca_file": "/a\0b"}, "ca_file: cannot be used"),
+        ({"key_file": "/absent.pem"}, "key_file: set cert_file too"),
+        ({"ca_file": "/a\0b"}, "ca_file: must not contain a NUL"),
         ({"cert_file": __file__, "key_file": "/a\0b"}, "cert_file: .*"),
         ({"proxy": "nonsense"}, "proxy: must be a URL"),
         ({"proxy": "http://u:s3cret%E2%82%AC@x"}, "proxy: must be a URL"),

@@ -294,8 +294,8 @@ def test_file_that_grows(swift: Swift, configured: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cloud", "told"),
     [
-        ({"password": "wr0ng-secret"}, "does not log us in: it answers with status 401"),
-        ({"auth_type": "none", "endpoint_override": "URL"}, "needs credentials"),
+        ({"password": "wr0ng-secret"}, "answers with status 401"),
+        ({"auth_type": "none", "endpoint_override": "URL"}, "credentials are required"),
     ],
 )
 def test_who_may_not(swift: Swift, configured: Any, cloud: dict[str, str], told: str) -> None:

@@ -141,7 +141,7 @@ def test_endpoint_override(cloud: Cloud, serve: Any) -> None:
         ({"region_name": "RegionTwo"}, 502, "the catalog has no object-store for us"),
         ({"service_type": "object-stare"}, 502, "the catalog has no object-stare for us"),
         ({"valid_interfaces": "internal", "connect_retries": "0"}, 503, "cannot be reached"),
-        ({"password": "wr0ng-s3cret"}, 502, "does not log us in: it answers with status 401"),
+        ({"password": "wr0ng-s3cret"}, 502, "answers with status 401"),
         ({"auth_url": "http://127.0.0.1:1/v3", "connect_retries": "0"}, 503, "cannot be reached"),
         (
             {"auth_type": "password", "auth_url": "http://127.0.0.1:1", "connect_retries": "0"},

@@ -153,7 +153,7 @@ def test_retries_are_bounded(make: Any) -> None:
 
 def test_connections_are_retried_a_bounded_number_of_times(make: Any) -> None:
     store, fake = make(*[hang_up] * 20)
-    with pytest.raises(BackendUnavailable, match="broke the connection off"):
+    with pytest.raises(BackendUnavailable, match="closed the connection early"):
         read(store)
     # Each may be one that was kept, which is replaced once.
     assert 4 <= len(fake.asked) <= 8
@@ -272,7 +272,7 @@ def test_what_is_no_version_is_not_sent(make: Any, version: str) -> None:
         (status("302 Found", "Location: http://127.0.0.1:1/"), BadReply, "status 302"),
         (status("429 Too Many", "Retry-After: 3"), BackendUnavailable, "status 429"),
         (status("500 Oops"), BackendUnavailable, "status 500"),
-        (status("200 OK", "Content-Encoding: gzip"), BadReply, "encoded"),
+        (status("200 OK", "Content-Encoding: gzip"), BadReply, "Content-Encoding"),
         (status("206 Partial Content", "Content-Range: bytes 0-0/1"), BadReply, "status 206"),
     ],
 )
@@ -299,9 +299,9 @@ def test_without_etag_or_timestamp_there_is_no_version(make: Any, headers: list[
 @pytest.mark.parametrize(
     ("answer", "error", "told"),
     [
-        (status("401 Unauthorized"), BadReply, "does not log us in: it answers with status 401"),
-        (status("404 Not Found"), BadReply, "does not log us in: it answers with status 404"),
-        (status("412 Precondition Failed"), BadReply, "status 412; is auth_url right?"),
+        (status("401 Unauthorized"), BadReply, "login failed: .*answers with status 401"),
+        (status("404 Not Found"), BadReply, "login failed: .*answers with status 404"),
+        (status("412 Precondition Failed"), BadReply, "status 412; check auth_url"),
         (status("429 Too Many"), BackendUnavailable, "answers with status 429"),
         (status("503 Busy"), BackendUnavailable, "answers with status 503"),
         (status("200 OK"), BadReply, "logging in at .* failed: InvalidResponse"),
@@ -454,7 +454,7 @@ def test_record_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
             endpoint_override=f"{server.url}/v1/AUTH_acme",
             timeout=TIMEOUT,
         )
-        with pytest.raises(BackendUnavailable, match="in time"):
+        with pytest.raises(BackendUnavailable, match="timed out"):
             registry.get("i", ANONYMOUS)
         assert "x-auth-token" not in server.requests[0].headers
         assert server.requests[0].headers["x-newest"] == "true"
@@ -528,7 +528,7 @@ def test_a_body_has_the_timeout_of_data_and_not_that_of_connecting() -> None:
         assert put(port, timeout=TIMEOUT) == 201
     given_up = threading.Event()
     with taking_a_body(b"0\r\n\r\n", created, after=lambda: given_up.wait(TIMEOUT)) as port:
-        with pytest.raises(BackendUnavailable, match="does not take it in time"):
+        with pytest.raises(BackendUnavailable, match="timed out while sending"):
             put(port, timeout=0.3)
         given_up.set()
 

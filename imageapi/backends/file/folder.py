@@ -149,7 +149,7 @@ def configured_folder(conf: cfg.ConfigOpts, group: str) -> str:
     """
     directory: str = conf[group].directory
     if "\0" in directory:
-        raise ConfigurationError(["directory: must not hold a NUL"])
+        raise ConfigurationError(["directory: must not contain a NUL character"])
     return os.path.abspath(directory)
 
 
@@ -163,4 +163,4 @@ def check_folder(folder: str) -> None:
     except OSError as error:
         raise BackendUnavailable(f"{folder}: {error.strerror}") from None
     if not os.access(folder, os.X_OK):
-        raise BackendUnavailable(f"{folder}: may be listed but not entered")
+        raise BackendUnavailable(f"{folder}: no permission to open files in it (chmod +x)")

@@ -47,15 +47,16 @@ class FileStore(StoreBackend):
             cfg.StrOpt(
                 "directory",
                 default="/var/lib/imageapi/images",
-                help="The folder of the data. file: URLs are opened below it only; the data of"
-                " a record without a location is <percent-encoded id> in it.",
+                help="The folder of the image data. Only file: URLs below this folder are opened."
+                " If a record has no location, its data is the file <percent-encoded id> in this"
+                " folder.",
             ),
             cfg.BoolOpt(
                 "trust_times",
                 default=True,
-                help="Whether a file with the same times and size has the same bytes. Writes"
-                " through mmap and some network file systems change no time. If false,"
-                " verify_checksum = once verifies each whole download.",
+                help="Whether unchanged times and size mean that a file's bytes are unchanged."
+                " Writes through mmap, or on some network file systems, do not update the times."
+                " If false, verify_checksum = once verifies every whole download.",
             ),
         )
 
@@ -71,7 +72,7 @@ class FileStore(StoreBackend):
         store = os.path.realpath(self.directory)
         if os.path.commonpath([store, os.path.realpath(registry.directory)]) != store:
             return ""
-        return f"directory: the registry's folder {registry.directory} lies in {self.directory}"
+        return f"directory: the registry's folder {registry.directory} is inside {self.directory}"
 
     def adder(self, registry: RegistryBackend) -> Adder | None:
         # Not above: the writer knows this module.
@@ -155,18 +156,18 @@ def _path_of(url: str) -> str:
     if path.startswith("//"):
         host, slash, rest = path[2:].partition("/")
         if host not in ("", "localhost"):
-            raise LocationRefused("a file: URL must not name another host")
+            raise LocationRefused("a file: URL must not name another host: write file:///PATH")
         path = slash + rest
     if not path.startswith("/"):
         raise LocationRefused("a file: URL must have an absolute path")
     if "?" in path or "#" in path:
-        raise LocationRefused("a file: URL has no query and no fragment: write %3F and %23")
+        raise LocationRefused("a file: URL must have no query or fragment: write %3F and %23")
     try:
         decoded = unquote_to_bytes(path)
     except UnicodeEncodeError:
-        raise LocationRefused("a file: URL must not hold a lone surrogate") from None
+        raise LocationRefused("a file: URL must not contain a lone surrogate") from None
     if b"\0" in decoded:
-        raise LocationRefused("a file: URL must not hold %00")
+        raise LocationRefused("a file: URL must not contain %00")
     return os.fsdecode(decoded)
 
 
@@ -200,7 +201,7 @@ class FileBlob(Blob):
         self.total_size = self._size = identity.size
         self.version = str(identity) if identity.is_settled() else None
         if version is not None and version != self.version:
-            raise DataChanged(f"{path}: is not the file that was begun with")
+            raise DataChanged(f"{path}: the file has changed since the download began")
         if start:
             # Past the end there is nothing, however far; lseek knows a farthest.
             os.lseek(descriptor, min(start, identity.size), os.SEEK_SET)

@@ -34,10 +34,11 @@ class HTTPRegistry(RegistryBackend):
             cfg.StrOpt(
                 "endpoint",
                 required=True,
-                help="The URL below which the records are: <endpoint>/<percent-encoded id>"
-                "<suffix> each. Such as http://glance.example.com:9292/v2/images.",
+                help="The base URL of the records. The record of an image is at"
+                " <endpoint>/<percent-encoded id><suffix>. Example:"
+                " http://glance.example.com:9292/v2/images.",
             ),
-            cfg.StrOpt("suffix", default="", help="What follows the id, such as .json."),
+            cfg.StrOpt("suffix", default="", help="Text after the id in the URL, such as .json."),
             AUTH,
             *OPTIONS,
         )
@@ -61,7 +62,7 @@ class HTTPRegistry(RegistryBackend):
         try:
             url = Url.parse(self._text(image_id))
         except ValueError:
-            raise ImageNotFound("no URL can name it") from None
+            raise ImageNotFound("no URL can contain this image id") from None
         headers = token_headers(self._auth, caller)
         # Two callers may be told two things.
         key = (image_id, hashlib.sha256(headers.get("X-Auth-Token", "").encode()).digest())
@@ -95,7 +96,7 @@ class HTTPRegistry(RegistryBackend):
         if response.status in ABSENT:
             raise ImageNotFound("no record")
         if response.status in REFUSED and self.decides_visibility:
-            raise ImageNotFound("not for this caller")
+            raise ImageNotFound(f"the upstream refuses this caller with status {response.status}")
         refuse_status(response, url)
 
 

@@ -51,25 +51,25 @@ class HTTPStore(StoreBackend):
             cfg.ListOpt(
                 "allowed_urls",
                 default=[],
-                help="The URLs below which data may be read, such as"
-                " https://images.example.com/public: scheme, host and port must be the same,"
-                " and the path must go on with a slash. Nothing else is ever connected to,"
-                " redirects included.",
+                help="URL prefixes below which data may be read, such as"
+                " https://images.example.com/public. Scheme, host and port of a URL must be"
+                " equal to those of the prefix. Its path must be equal, or continue with a slash."
+                " imageapi never connects to another URL, not even for a redirect.",
             ),
             cfg.StrOpt(
                 "url_template",
                 # It may hold a signature.
                 secret=True,
-                help="The URL of the data of a record without a location, with {image_id} in"
-                " it, such as http://glance.example.com:9292/v2/images/{image_id}/file. It must"
-                " be allowed.",
+                help="The URL of an image's data if its record has no location. It must contain"
+                " {image_id} and be allowed by allowed_urls. Example:"
+                " http://glance.example.com:9292/v2/images/{image_id}/file.",
             ),
             cfg.BoolOpt(
                 "trust_validators",
                 default=False,
-                help="Whether the servers send the same ETag, Last-Modified or Content-MD5 for"
-                " the same bytes only. If true, verify_checksum = once verifies data once for"
-                " each of them. If false, it verifies each whole download.",
+                help="Whether the same ETag, Last-Modified or Content-MD5 always means the same"
+                " bytes. If true, verify_checksum = once verifies data once for each value. If"
+                " false, it verifies every whole download.",
             ),
             AUTH,
             *OPTIONS,
@@ -87,7 +87,7 @@ class HTTPStore(StoreBackend):
 
     def locate(self, image_id: str) -> Location:
         if self._template is None:
-            raise LocationRefused("a record must name a location: url_template is not set")
+            raise LocationRefused("the record has no location: add one, or set url_template")
         return Location(self._template.replace("{image_id}", quote(image_id, safe="")))
 
     def open(
@@ -130,7 +130,7 @@ class HTTPStore(StoreBackend):
         if self._template is None:
             return None
         if "{image_id}" not in self._template:
-            raise ConfigurationError(["url_template: must hold {image_id}"])
+            raise ConfigurationError(["url_template: must contain {image_id}"])
         try:
             return self._allowed_url(self.locate("x").url).origin
         except LocationRefused as error:
@@ -140,7 +140,7 @@ class HTTPStore(StoreBackend):
         try:
             url = Url.parse(text)
         except ValueError as error:
-            raise LocationRefused(f"the URL cannot be read: {error}") from None
+            raise LocationRefused(f"invalid URL: {error}") from None
         return self._allow(url)
 
     def _allow(self, url: Url) -> Url:
@@ -163,7 +163,7 @@ class HTTPStore(StoreBackend):
             try:
                 url = self._allow(url.join(response.headers.get("Location", "")))
             except (ValueError, LocationRefused) as error:
-                raise BadReply(f"{url.shown} redirects, but {error}") from None
+                raise BadReply(f"{url.shown} redirects to a URL that is refused: {error}") from None
         raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
 
     def _refuse(self, response: HTTPResponse, url: Url) -> None:
@@ -186,7 +186,7 @@ def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
         try:
             prefixes.append(prefix(text))
         except ValueError as error:
-            problems.append(f"allowed_urls: number {texts.index(text) + 1}: {error}")
+            problems.append(f"allowed_urls: entry {texts.index(text) + 1}: {error}")
     if problems:
         raise ConfigurationError(problems)
     return prefixes
@@ -202,7 +202,7 @@ def _condition(version: str | None) -> dict[str, str]:
         return {}
     modified, _, length = version.rpartition(";")
     if not (modified and length.isdigit() and time_of(modified)):
-        raise DataChanged("that is no version of ours")
+        raise DataChanged("the version was not made by this store")
     return {"If-Unmodified-Since": modified}
 
 

@@ -33,7 +33,7 @@ def range_headers(start: int, stop: int | None) -> dict[str, str]:
     :raises RangeNotSupported: HTTP cannot ask for no byte at all.
     """
     if stop is not None and stop <= start:
-        raise RangeNotSupported("an empty range")
+        raise RangeNotSupported("HTTP cannot request an empty range")
     if not start and stop is None:
         return {}
     # Servers refuse numbers that they cannot hold; that far is the end.
@@ -60,7 +60,7 @@ def open_blob(
         refuse_encoding(response, url)
         blob = HTTPBlob(response, url, **how)
         if version not in (None, blob.version):
-            raise DataChanged(f"{url.shown}: other bytes than those that were begun with")
+            raise DataChanged(f"{url.shown}: the data has changed since the download began")
     except BaseException:
         close(response)
         raise
@@ -95,7 +95,7 @@ class HTTPBlob(Blob):
             self.total_size = _size_of_unsatisfied(response, url, start)
             self._left = 0
         elif is_part and response.status == 200:
-            raise RangeNotSupported(f"{url.shown} answers a range with the whole")
+            raise RangeNotSupported(f"{url.shown} ignores Range and returns the whole data")
         elif is_part and response.status == 206:
             self._left, self.total_size = _sizes_of_part(response, url, start, stop)
         elif response.status == 200:
@@ -143,7 +143,7 @@ class HTTPBlob(Blob):
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0 or (self._left > 0 and not chunk):
-                raise BackendUnavailable(f"{self._url.shown} sends another length than it told")
+                raise BackendUnavailable(f"{self._url.shown} sent a wrong number of bytes")
         return chunk
 
 
@@ -161,12 +161,12 @@ def _sizes_of_part(
         is_wanted = bool(ends) and first == start and length > 0 and last + 1 == min(ends)
         if is_wanted and response.length_remaining in (None, length):
             return length, size
-    raise BadReply(f"{url.shown} answers with another part than was asked for")
+    raise BadReply(f"{url.shown} returned another range than the one requested")
 
 
 def _size_of_unsatisfied(response: HTTPResponse, url: Url, start: int) -> int:
     """The size of data that ends before a part that was asked for."""
     match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) > start:
-        raise BadReply(f"{url.shown} answers that there is no byte {start}, which makes no sense")
+        raise BadReply(f"{url.shown} returned an invalid 416 for a range from byte {start}")
     return int(match[1])

@@ -160,7 +160,7 @@ def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
             while len(data) <= limit and (piece := response.read1(limit, decode_content=False)):
                 data += piece
         if response.status == 200 and len(data) > limit:
-            raise BadReply(f"{url.shown} answers with more than {limit} bytes")
+            raise BadReply(f"{url.shown} returned more than the limit of {limit} bytes")
         return bytes(data)
     finally:
         close(response)
@@ -179,9 +179,9 @@ def telling(url: Url) -> Iterator[None]:
     except (ProtocolError, ProxyError, SSLError, NewConnectionError) as error:
         raise _told(url, error) from None
     except UpstreamTimeout:
-        raise BackendUnavailable(f"{url.shown} does not answer in time") from None
+        raise BackendUnavailable(f"{url.shown} timed out while connecting or receiving") from None
     except (HTTPError, http.client.HTTPException):
-        raise BadReply(f"{url.shown} answers with something that is not HTTP") from None
+        raise BadReply(f"{url.shown} returned an invalid HTTP response") from None
 
 
 def _told(url: Url, error: HTTPError) -> BackendError:
@@ -190,15 +190,15 @@ def _told(url: Url, error: HTTPError) -> BackendError:
         return BackendUnavailable(f"{url.shown} cannot be reached through the proxy")
     if isinstance(error, SSLError):
         reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
-        return BackendUnavailable(f"{url.shown} cannot be trusted: TLS says {reason}")
+        return BackendUnavailable(f"{url.shown}: the TLS connection failed: {reason}")
     if isinstance(error, NewConnectionError):
         reason = getattr(cause, "strerror", None) or "no connection"
         return NotReached(f"{url.shown} cannot be reached: {reason}")
     if isinstance(cause, TimeoutError):
-        return BackendUnavailable(f"{url.shown} does not take it in time")
+        return BackendUnavailable(f"{url.shown} timed out while sending")
     if isinstance(cause, OSError | http.client.IncompleteRead):
-        return NotReached(f"{url.shown} broke the connection off")
-    return BadReply(f"{url.shown} answers with something that is not HTTP")
+        return NotReached(f"{url.shown} closed the connection early")
+    return BadReply(f"{url.shown} returned an invalid HTTP response")
 
 
 def _cause(error: BaseException) -> BaseException | None:

@@ -171,14 +171,14 @@ class _Response(http.client.HTTPResponse):
             super().begin()
         except ValueError:
             # Of the parser of mail that http.client uses for headers.
-            raise http.client.HTTPException("headers that cannot be parsed") from None
+            raise http.client.HTTPException("the response headers cannot be parsed") from None
         if self._received.ended:
             # http.client takes the end of the connection for the end of the head.
             raise http.client.IncompleteRead(b"")
         self._received.expect_end()
         if self.status < 200:
             # http.client knows 100 only, and would take the next answer for another's.
-            raise http.client.HTTPException("an answer that is none yet")
+            raise http.client.HTTPException("an unexpected 1xx response")
         self._refuse_malformed()
         self._refuse_framing()
 
@@ -207,9 +207,9 @@ class _Response(http.client.HTTPResponse):
         encodings = self.headers.get_all("Transfer-Encoding", [])
         # Just as http.client compares it: what it does not know it does not decode.
         if encodings and (lengths or [text.lower() for text in encodings] != ["chunked"]):
-            raise http.client.HTTPException("an unknown framing, or two of them")
+            raise http.client.HTTPException("unsupported or conflicting Transfer-Encoding")
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-            raise http.client.HTTPException("a length that is none, or two of them")
+            raise http.client.HTTPException("invalid or conflicting Content-Length")
 
     # Two of http.client's own steps, which are laxer than RFC 9112, 7.1.
 

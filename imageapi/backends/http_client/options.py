@@ -38,27 +38,28 @@ AUTH = cfg.StrOpt(
     "auth",
     default="none",
     choices=[
-        ("none", "Ask in nobody's name."),
-        ("caller", "Send the caller's own token along, as X-Auth-Token."),
+        ("none", "Send no token."),
+        ("caller", "Send the caller's own token as X-Auth-Token."),
     ],
-    help="In whose name the server is asked. What it refuses with caller is not there for the"
-    " caller.",
+    help="Whose token is sent to the upstream server. With caller, an upstream 401 or 403 means"
+    " 'not found' in the registry and 'forbidden' in the store.",
 )
 
 CONNECT_TIMEOUT = cfg.Opt(
     "connect_timeout",
     type=Seconds(),
     default=5.0,
-    help="How many seconds each step of connecting may take: an address of the host, the"
-    " proxy, TLS.",
+    help="Timeout in seconds for each step of connecting: each address of the host, the proxy,"
+    " TLS.",
 )
 
 POOL_SIZE = cfg.IntOpt(
     "pool_size",
     default=16,
     min=1,
-    help="How many connections to one host are kept open: as many as the server has"
-    " threads. More are made when needed, and closed after use.",
+    help="How many connections to one host are kept open. Set it to the number of threads of"
+    " the server that runs imageapi. More connections are opened when needed, and closed after"
+    " use.",
 )
 
 #: The options of each section that has an upstream.
@@ -68,23 +69,23 @@ OPTIONS = (
         "read_timeout",
         type=Seconds(),
         default=30.0,
-        help="How many seconds the head of an answer, a record, or the next bytes of data may"
-        " take.",
+        help="Timeout in seconds for the headers of a response, for a whole record, and for the"
+        " next bytes of data.",
     ),
     POOL_SIZE,
     cfg.StrOpt(
         "ca_file",
-        help="A file of the certificates, in PEM, that sign those of the servers asked. Without"
-        " it, those of the system.",
+        help="PEM file of the CA certificates that verify upstream servers. If unset, those of"
+        " the system are used.",
     ),
     cfg.StrOpt(
-        "cert_file", help="A file of our own certificate, in PEM, for servers that ask for one."
+        "cert_file", help="PEM file of the client certificate, for servers that request one."
     ),
-    cfg.StrOpt("key_file", help="The key of cert_file, where it is not in the same file."),
+    cfg.StrOpt("key_file", help="PEM file of the private key, if not in cert_file."),
     cfg.StrOpt(
         "proxy",
         secret=True,
-        help="The URL of a proxy. Proxies that the environment names are not used.",
+        help="The URL of a proxy. Environment variables such as http_proxy are ignored.",
     ),
 )
 
@@ -135,7 +136,7 @@ def tls_context(**files: str | None) -> ssl.SSLContext:
     """
     (ca_option, ca_file), (cert_option, cert_file), (key_option, key_file) = files.items()
     if key_file and not cert_file:
-        raise ConfigurationError([f"{key_option}: needs a {cert_option}"])
+        raise ConfigurationError([f"{key_option}: set {cert_option} too"])
     option = ca_option
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
@@ -144,11 +145,11 @@ def tls_context(**files: str | None) -> ssl.SSLContext:
             # Without a password OpenSSL would ask the terminal for one.
             context.load_cert_chain(cert_file, key_file or None, password="")  # nosec B106
     except ssl.SSLError:
-        raise ConfigurationError([f"{option}: does not hold it in PEM, unencrypted"]) from None
+        raise ConfigurationError([f"{option}: must be a valid, unencrypted PEM file"]) from None
     except OSError as error:
-        raise ConfigurationError([f"{option}: cannot be used: {error.strerror}"]) from None
+        raise ConfigurationError([f"{option}: cannot read the file: {error.strerror}"]) from None
     except ValueError:
-        raise ConfigurationError([f"{option}: cannot be used: no path holds a NUL"]) from None
+        raise ConfigurationError([f"{option}: must not contain a NUL character"]) from None
     return context
 
 

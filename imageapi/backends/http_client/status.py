@@ -36,7 +36,7 @@ def refuse_encoding(response: HTTPResponse, url: Url) -> None:
     """
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":
-        raise BadReply(f"{url.shown} answers encoded, though identity was asked for")
+        raise BadReply(f"{url.shown} returned a Content-Encoding, though identity was requested")
 
 
 def refuse_status(response: HTTPResponse, url: Url) -> NoReturn:

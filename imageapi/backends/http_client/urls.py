@@ -45,15 +45,17 @@ class Url:
         :raises ValueError: it is none, or could be read in more than one way.
         """
         if _FORBIDDEN.search(text):
-            raise ValueError("it holds a character that a URL must have percent-encoded")
+            raise ValueError("it contains a character that must be percent-encoded")
         if "#" in text:
-            raise ValueError("it has a fragment")
+            raise ValueError("it must not have a fragment")
         match = _URL.fullmatch(text)
         if match is None:
             raise ValueError("it is not an http: or https: URL")
         scheme, authority, path, query = match.groups()
         if query is not None and _NO_PERCENT.search(query):
-            raise ValueError("its query holds a percent sign that encodes nothing")
+            raise ValueError(
+                "its query has a % without two hex digits: write %25 for a percent sign"
+            )
         scheme = scheme.lower()
         host, port = _host_and_port(authority)
         return cls(scheme, host, port or _PORTS[scheme], _path(path or "/"), query)
@@ -64,7 +66,7 @@ class Url:
         :raises ValueError: as for `parse`.
         """
         if _FORBIDDEN.search(reference):
-            raise ValueError("it holds a character that a URL must have percent-encoded")
+            raise ValueError("it contains a character that must be percent-encoded")
         try:
             joined = urljoin(str(self), reference.partition("#")[0])
         except ValueError:
@@ -108,19 +110,19 @@ def prefix(text: str) -> Url:
     """
     url = Url.parse(text)
     if url.query is not None:
-        raise ValueError("it has a query")
+        raise ValueError("it must not have a query")
     return url
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:
     if "@" in authority:
-        raise ValueError("it holds credentials")
+        raise ValueError("it must not contain credentials")
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise ValueError("it names no host, or one that is not ASCII")
+        raise ValueError("its host or port is invalid: the host must be ASCII")
     host, port = match.groups()
     if port is not None and not 0 < int(port) < 65536:
-        raise ValueError("its port is none")
+        raise ValueError("its port must be from 1 to 65535")
     return _host(host.lower()), int(port) if port else None
 
 
@@ -129,12 +131,12 @@ def _host(host: str) -> str:
         try:
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
         except ValueError:
-            raise ValueError("its host is no IPv6 address") from None
+            raise ValueError("its host is not a valid IPv6 address") from None
     # With or without the root's dot it is the same name.
     host = host.removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(0 < len(label) < 64 for label in labels):
-        raise ValueError("it names no host")
+        raise ValueError("its host name is too long, or has an empty or too long label")
     return host
 
 
@@ -142,11 +144,11 @@ def _path(path: str) -> str:
     path = _PERCENT.sub(_spell, path)
     decoded = unquote_to_bytes(path)
     if _CONTROL.search(decoded):
-        raise ValueError("its path holds a control character")
+        raise ValueError("its path contains a control character")
     # Some servers take an encoded slash, and some a backslash, for a slash.
     # And some read a dot segment before a parameter.
     if any(one.partition(b";")[0] in (b".", b"..") for one in re.split(rb"[/\\]", decoded)):
-        raise ValueError("its path holds a dot segment")
+        raise ValueError("its path contains a dot segment (. or ..)")
     return path
 
 
@@ -157,5 +159,5 @@ def _spell(match: re.Match[str]) -> str:
     except ValueError:
         byte = b""
     if len(digits) != 2 or not byte:
-        raise ValueError("its path holds a percent sign that encodes nothing")
+        raise ValueError("its path has a % without two hex digits: write %25 for a percent sign")
     return byte.decode() if _UNRESERVED.fullmatch(byte) else f"%{digits.upper()}"

@@ -71,7 +71,7 @@ class _Again:
         pause = next(self._connects, None)
         if pause is None:
             return False
-        LOG.info("%s; asking again in %g s", error, pause)
+        LOG.info("%s; retrying in %g s", error, pause)
         time.sleep(pause)
         return True
 
@@ -93,7 +93,7 @@ class _Again:
         if pause > _LONGEST_PAUSE:
             return False
         close(response)
-        LOG.info("%s answers with %d; asking again in %g s", url.shown, response.status, pause)
+        LOG.info("%s answers with status %d; retrying in %g s", url.shown, response.status, pause)
         time.sleep(pause)
         return True
 
@@ -173,7 +173,7 @@ class SwiftAccount:
             if response.status in ABSENT:
                 return f"container {container} at {url.shown}"
         if response.status in ABSENT:
-            raise BackendError(f"{url.shown}: there is no such container")
+            raise BackendError(f"{url.shown}: the container does not exist: create it")
         if response.status not in (200, 204):
             refuse_status(response, url)
         return f"container {container} at {url.shown}"

@@ -35,7 +35,7 @@ class SwiftLocation(NamedTuple):
         try:
             return cls(container, name, path_of(container, name))
         except ValueError as error:
-            raise LocationRefused(f"no object of Swift: {error}") from None
+            raise LocationRefused(f"not a valid Swift object name: {error}") from None
 
     @classmethod
     def parse(cls, url: str) -> "SwiftLocation":
@@ -49,10 +49,10 @@ class SwiftLocation(NamedTuple):
         scheme, separator, rest = url.partition("://")
         scheme = scheme.lower()
         if scheme not in SCHEMES or not separator:
-            raise LocationRefused("not a location in Swift")
+            raise LocationRefused("not a Swift location: write swift://CONTAINER/OBJECT")
         if "?" in rest or "#" in rest or _NO_PERCENT.search(rest):
             raise LocationRefused(
-                "a location in Swift has no query and no fragment: write %3F, %23 and %25"
+                "a Swift location must have no query or fragment: write %3F, %23 and %25"
             )
         authority, _, name = rest.partition("/")
         if scheme == "swift" and "@" not in authority:
@@ -61,9 +61,9 @@ class SwiftLocation(NamedTuple):
             # What comes before is a server, or the name of one, and credentials.
             *before, container, name = ["", "", *rest.split("/")]
             if len(before) < 3:
-                raise LocationRefused("a location of Glance's must end in /CONTAINER/OBJECT")
+                raise LocationRefused("a Glance location must end in /CONTAINER/OBJECT")
         if not container or not name:
-            raise LocationRefused("a location in Swift must name a container and an object")
+            raise LocationRefused("a Swift location must name a container and an object")
         return cls.of(_decoded(container), _decoded(name))
 
     @property
@@ -76,4 +76,4 @@ def _decoded(text: str) -> str:
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeError:
-        raise LocationRefused("a location in Swift must be UTF-8") from None
+        raise LocationRefused("a Swift location must be UTF-8") from None

@@ -59,21 +59,21 @@ _TYPES = {
 
 # Where keystoneauth's own texts would mislead.
 _HELP = {
-    "timeout": "How many seconds a login, the head of an answer, a record, or the next bytes of"
-    " data may take.",
-    "retriable_status_codes": "The status codes after which a request is sent again.",
+    "timeout": "Timeout in seconds for a login, for the headers of a response, for a whole"
+    " record, and for the next bytes of data.",
+    "retriable_status_codes": "HTTP status codes after which a request is retried.",
     "insecure": "Do not verify the certificates of servers.",
     "endpoint_override": "The URL of the account, such as"
-    " https://swift.example.com/v1/AUTH_images, instead of the catalog's. %(project_id)s"
-    " stands for the project's id.",
-    "connect_retries": "How often a request is sent again whose connection was refused, or"
-    " ended before an answer.",
-    "status_code_retries": "How often a request is sent again that one of"
-    " retriable_status_codes answers, unless Retry-After asks for more than 10 seconds.",
-    "connect_retry_delay": "Seconds before such a request; by default 0.5, and each time twice"
-    " as many, up to 10.",
-    "status_code_retry_delay": "Seconds before such a request; by default 0.5, and each time"
-    " twice as many, up to 10.",
+    " https://swift.example.com/v1/AUTH_images, used instead of the one in the service catalog."
+    " %(project_id)s is replaced by the project's id.",
+    "connect_retries": "How often a request is retried after its connection was refused, or"
+    " closed before a response.",
+    "status_code_retries": "How often a request is retried after a status in"
+    " retriable_status_codes. It is not retried if Retry-After asks for more than 10 seconds.",
+    "connect_retry_delay": "Seconds before a retry after a failed connection. By default 0.5,"
+    " doubled at each retry. Never more than 10.",
+    "status_code_retry_delay": "Seconds before a retry after such a status. By default 0.5,"
+    " doubled at each retry. Never more than 10.",
 }
 
 _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -82,7 +82,7 @@ _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 def connection_options() -> Sequence[cfg.Opt]:
     """The options that say how Swift is reached, but for those of an ``auth_type``."""
     auth_type, _ = loading.get_auth_common_conf_options()
-    auth_type.help = f"A plugin of keystoneauth: {AUTH_TYPE}, or any other."
+    auth_type.help = f"The keystoneauth plugin to log in with: {AUTH_TYPE}, or any other."
     known = [
         *loading.get_session_conf_options(),
         *loading.get_adapter_conf_options(include_deprecated=False),
@@ -102,12 +102,12 @@ def backend_options(objects: str) -> Sequence[cfg.Opt]:
     """
     _, auth_section = loading.get_auth_common_conf_options()
     auth_section.help = (
-        "The section that has all options from auth_type on, instead of this one. Backends that"
-        " name one section log in once."
+        "The section from which auth_type and all options after it are read, instead of this"
+        " one. Backends with the same auth_section share one login."
     )
     return [
         cfg.StrOpt("container", required=True, help=f"The container of the {objects}."),
-        cfg.StrOpt("object_prefix", default="", help="What the names of the objects begin with."),
+        cfg.StrOpt("object_prefix", default="", help="Prefix of the object names."),
         auth_section,
     ]
 
@@ -128,7 +128,7 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
     try:
         plugin = loading.get_auth_plugin_conf_options(name) if name else []
     except AuthPluginException:
-        told = f"there is no plugin {name!r} of keystoneauth; there are {AUTH_TYPE} and others"
+        told = f"no keystoneauth plugin named {name!r} is installed; use {AUTH_TYPE}, or others"
         raise ConfigurationError([f"auth_type: {told}"]) from None
     return {section: [*options, *plugin]}
 
@@ -154,7 +154,7 @@ def container_of(conf: cfg.ConfigOpts, group: str) -> tuple[str, str]:
     """
     container, beginning = conf[group].container, conf[group].object_prefix
     if "/" in container:
-        raise ConfigurationError(["container: must be a container's name, without a slash"])
+        raise ConfigurationError(["container: must be a container name without a slash"])
     for option, name in (("container", container), ("object_prefix", f"{beginning}x")):
         try:
             path_of(container, name)
@@ -212,5 +212,5 @@ def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
         try:
             context.set_ciphers(section.tls_ciphers)
         except ssl.SSLError:
-            raise ConfigurationError(["tls_ciphers: OpenSSL has none of these"]) from None
+            raise ConfigurationError(["tls_ciphers: OpenSSL knows none of these ciphers"]) from None
     return UpstreamSettings(section.connect_timeout, section.timeout, section.pool_size, context)

@@ -26,7 +26,7 @@ _LARGEST_RECORD = 1024 * 1024
 
 
 #: The options that are never in another section.
-OWN_OPTIONS = backend_options("records: <object_prefix><id>.json each")
+OWN_OPTIONS = backend_options("records. Each record is the object <object_prefix><id>.json")
 
 
 class SwiftRegistry(RegistryBackend):
@@ -49,7 +49,7 @@ class SwiftRegistry(RegistryBackend):
         try:
             path = self.path(image_id)
         except ValueError:
-            raise ImageNotFound("Swift can have no object of that name") from None
+            raise ImageNotFound("the id cannot be part of a Swift object name") from None
         # A replica that missed a change must not be believed.
         headers = {"X-Newest": "true"}
         known = self._remembered.get(image_id)

@@ -168,7 +168,7 @@ class SwiftSession:
         try:
             return prefix(url)
         except ValueError as error:
-            raise BadReply(f"the endpoint in the catalog cannot be used: {error}") from None
+            raise BadReply(f"the Swift endpoint is not a valid URL: {error}") from None
 
     def _refuse_override(self) -> None:
         if self._override is not None:
@@ -177,7 +177,7 @@ class SwiftSession:
             except ValueError as error:
                 raise ConfigurationError([f"endpoint_override: {error}"]) from None
         elif isinstance(self._auth, noauth.NoAuth) and not self._auth.endpoint:
-            raise ConfigurationError(["endpoint_override: must be set, as auth_type is none"])
+            raise ConfigurationError(["endpoint_override: must be set when auth_type is none"])
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -186,14 +186,16 @@ class SwiftSession:
         try:
             yield
         except exceptions.SSLError:
-            raise BackendUnavailable(f"{where} cannot be trusted: TLS fails") from None
+            raise BackendUnavailable(f"{where}: the TLS connection failed") from None
         except exceptions.ConnectTimeout:
-            raise BackendUnavailable(f"{where} does not answer in time") from None
+            raise BackendUnavailable(f"{where} timed out while connecting or receiving") from None
         except (exceptions.ConnectionError, exceptions.DiscoveryFailure):
             raise NotReached(f"{where} cannot be reached") from None
         except exceptions.CatalogException:
-            told = f"the catalog has no {self._wanted['service_type']} for us: look at"
-            told += " project_name and its domain, region_name, valid_interfaces, service_type"
+            told = (
+                f"the catalog has no {self._wanted['service_type']} endpoint for this user: check"
+            )
+            told += " project_name and its domain, region_name, valid_interfaces and service_type"
             raise BadReply(told) from None
         except exceptions.HttpError as error:
             raise _refused(where, error) from None
@@ -239,8 +241,8 @@ def _refused(where: str, error: exceptions.HttpError) -> BackendError:
     if status == 429 or status >= 500:
         retry_after = getattr(error, "retry_after", 0) or None
         return BackendUnavailable(f"{where} answers with status {status}", retry_after)
-    hint = "; is auth_url right?" if status in (404, 405, 412) else ""
-    return BadReply(f"{where} does not log us in: it answers with status {status}{hint}")
+    hint = "; check auth_url" if status in (404, 405, 412) else ""
+    return BadReply(f"login failed: {where} answers with status {status}{hint}")
 
 
 def _shown(url: str | None) -> str:

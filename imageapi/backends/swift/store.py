@@ -33,20 +33,21 @@ _VERSION = re.compile(r"([0-9A-Za-z-]+) [0-9.]+")
 
 #: The options that are never in another section.
 OWN_OPTIONS = (
-    *backend_options("data: <object_prefix><id> each"),
+    *backend_options("data. That of a record without a location is <object_prefix><id>"),
     cfg.ListOpt(
         "allowed_containers",
         default=[],
-        help="The containers that locations may name, besides container. One that ends in"
-        " * stands for all that begin so; * alone for all that the user may read.",
+        help="Containers that locations may name, besides the option container. A name that"
+        " ends in * stands for all containers that begin with the text before it; * alone for"
+        " all containers that the user may read.",
     ),
     cfg.IntOpt(
         "segment_size",
         default=1024**3,
         min=1024**2,
         max=5 * 1024**3,
-        help="Above how many bytes imageapi add makes a static large object, and how large its"
-        " segments are. Swift takes 1000 of them by default.",
+        help="Number of bytes above which imageapi add uploads a static large object, and size"
+        " of its segments. By default Swift accepts 1000 segments for each object.",
     ),
 )
 
@@ -129,7 +130,7 @@ class SwiftStore(StoreBackend):
                 allowed.endswith("*") and container.startswith(allowed[:-1])
             ):
                 return path
-        raise LocationRefused("its container is none of allowed_containers")
+        raise LocationRefused("its container is not in allowed_containers")
 
 
 def _condition(version: str | None) -> dict[str, str]:
@@ -138,7 +139,7 @@ def _condition(version: str | None) -> dict[str, str]:
         return {}
     match = _VERSION.fullmatch(version)
     if match is None:
-        raise DataChanged("that is no version of ours")
+        raise DataChanged("the version was not made by this store")
     return {"If-Match": f'"{match[1]}"'}
 
 
@@ -161,5 +162,5 @@ def _refuse(response: HTTPResponse, url: Url) -> None:
 def _refuse_other(response: HTTPResponse, url: Url) -> None:
     """The same, where it was asked for one version."""
     if response.status == 412:
-        raise DataChanged(f"{url.shown} is not what was begun with")
+        raise DataChanged(f"{url.shown}: the data has changed since the download began")
     _refuse(response, url)

@@ -60,7 +60,7 @@ def add_image(
         target = store.location_of(f"{image.id}/{uuid.uuid4().hex}")
         record = registry.path(image.id)
     except (BackendError, ValueError):
-        raise UploadError(f"image {image.id}: Swift can have no object of that name") from None
+        raise UploadError(f"image {image.id}: the id cannot be part of a Swift object name") from None
     try:
         _refuse_existing(registry.account, record)
         with _NewObjects(store.account) as objects:
@@ -175,7 +175,7 @@ class _NewObjects:
         if response.status != 201:
             raise _not_taken(response, url)
         if response.headers.get("ETag", "").strip('"') != (etag or part.etag):
-            raise UploadError(f"{url.shown}: Swift has got other bytes than were sent")
+            raise UploadError(f"{url.shown}: Swift received other bytes than were sent")
 
     def __exit__(
         self,
@@ -194,10 +194,10 @@ class _NewObjects:
                 _remove(self._account, left[-1])
                 left.pop()
         except ImageAPIError as error:
-            LOG.error("cleaning up stopped: %s", error)
+            LOG.error("clean-up stopped: %s", error)
         finally:
             for path in left:
-                LOG.error("left behind, to be removed by hand: %s", unquote(path))
+                LOG.error("left behind; remove it by hand: %s", unquote(path))
 
 
 def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewObjects) -> None:
@@ -225,7 +225,7 @@ def _take_record_away(account: SwiftAccount, path: str, record: bytes) -> None:
         if _read(account, path) == record:
             _remove(account, path)
     except ImageAPIError as error:
-        LOG.error("may be left behind, to be removed by hand: %s (%s)", unquote(path), error)
+        LOG.error("may be left behind; if so, remove it by hand: %s (%s)", unquote(path), error)
 
 
 def _read(account: SwiftAccount, path: str) -> bytes:
@@ -260,6 +260,6 @@ def _refuse_existing(account: SwiftAccount, path: str) -> None:
 
 
 def _not_taken(response: HTTPResponse, url: Url) -> UploadError:
-    why = {401: "it needs credentials", 403: "the user may not", 404: "there is no such container"}
+    why = {401: "credentials are required", 403: "no permission", 404: "no such container"}
     told = why.get(response.status, "")
     return UploadError(f"{url.shown} answers with status {response.status}{told and ': '}{told}")

@@ -188,7 +188,7 @@ class TestShow:
                 1,
             ),
             ({"locations": ["rbd:x", "file://{}/i"]}, "store 'file', file://{}/i: 4 bytes", 0),
-            ({"size": 5}, "4 bytes, which is not the size in the record", 1),
+            ({"size": 5}, "4 bytes, but the record says 5 bytes", 1),
             ({"members": ["p2", "p1"]}, "Members: p1, p2", 0),
         ],
     )
@@ -229,13 +229,13 @@ class TestCheck:
             f"registry 'file' (driver 'file' {of_ours}, directory {deployment.registry}",
             f"store 'fast' (driver 'file' {of_ours}, directory {deployment.images}",
             f"store 'file' (driver 'file' {of_ours}, directory {deployment.images}",
-            f"policy 'rules' (driver 'rules' {of_ours}, the rules that are the defaults",
+            f"policy 'rules' (driver 'rules' {of_ours}, the default rules (policy_file is not set)",
         ]
 
     @pytest.mark.parametrize(
         ("check", "told", "logged"),
         [
-            (lambda: None, "check() must return a text, not NoneType", ""),
+            (lambda: None, "check() must return a str, not NoneType", ""),
             (
                 lambda: [][0],
                 "store 'file' raised IndexError",

@@ -42,7 +42,7 @@ def test_no_option_comes_from_the_environment(
 
 
 def test_one_path_instead_of_a_list() -> None:
-    with pytest.raises(ConfigurationError, match=r"list of paths: \['imageapi.conf'\]"):
+    with pytest.raises(ConfigurationError, match=r"list of paths: write \['imageapi.conf'\]"):
         load_config("imageapi.conf")
 
 

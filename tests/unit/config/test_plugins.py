@@ -87,10 +87,10 @@ policy_file = absent.yaml
 """,
     )
     expected = [
-        r"\[imageapi\] registry: no installed .* 'flie' \(did you mean 'file'\?\); there are: file",
+        r"\[imageapi\] registry: no installed .* 'flie' \(did you mean 'file'\?\); available: file",
         r"\[imageapi\] stores: names 'file' twice",
-        r"\[imageapi\] stores: no installed distribution brings a store named 'swfit'",
-        r"\[imageapi_policy_rules\] policy_file: there is no file 'absent.yaml'",
+        r"\[imageapi\] stores: no installed distribution provides a store named 'swfit'",
+        r"\[imageapi_policy_rules\] policy_file: file 'absent.yaml' not found",
         r"\[imageapi\] public_endpoint: must be a URL such as",
         r"\[imageapi\] verify_checksums: .* \(did you mean 'verify_checksum'\?\) \(in .*conf\)",
         r"\[imageapi_store_file\] directroy: .* \(did you mean 'directory'\?\)",
@@ -109,9 +109,9 @@ policy_file = absent.yaml
         ("resume_attempts = -1", r"\[imageapi\] resume_attempts"),
         ("stores =", r"\[imageapi\] stores: must name a store"),
         ("registry =", r"\[imageapi\] registry: must name a registry"),
-        ("stores = file:", r"'file:' is not NAME or NAME:DRIVER"),
-        ("stores = :file", r"':file' is not NAME or NAME:DRIVER"),
-        ("stores = a b", r"'a b' is not NAME or NAME:DRIVER"),
+        ("stores = file:", r"'file:' must be NAME or NAME:DRIVER"),
+        ("stores = :file", r"':file' must be NAME or NAME:DRIVER"),
+        ("stores = a b", r"'a b' must be NAME or NAME:DRIVER"),
         ("public_endpoint = ftp://x", "public_endpoint"),
         ("public_endpoint = http://", "public_endpoint"),
         ("public_endpoint = http://u:p@x", "public_endpoint"),
@@ -120,7 +120,7 @@ policy_file = absent.yaml
         ("public_endpoint = http://x:y", "public_endpoint"),
         ("public_endpoint = http://x:99999", "public_endpoint"),
         ("public_endpoint = http://x/a b", "public_endpoint"),
-        ("chunk_size = $chunk_size", "chunk_size: refers by a \\$ to itself"),
+        ("chunk_size = $chunk_size", "chunk_size: has a \\$ reference"),
     ],
 )
 def test_wrong_values(tmp_path: Path, line: str, problem: str) -> None:
@@ -160,9 +160,9 @@ MODULES = {
 WRONG = "tests.unit.wrong_plugins"
 
 NO_CLASS = "is not a class derived from imageapi.backends.base.StoreBackend"
-NO_SCHEMES = "must have schemes, a frozenset of the schemes of URLs that it opens, in lower case"
+NO_SCHEMES = "must define schemes: a frozenset of the URL schemes that it opens, in lower case"
 
-NOT_MADE = "NAME cannot be made: ZeroDivisionError; the log has its traceback"
+NOT_MADE = "NAME cannot be created: ZeroDivisionError; see the traceback in the log"
 
 # What an entry point's name is, what it names, and why the loader refuses it.
 REFUSED = [
@@ -219,7 +219,7 @@ REFUSED = [
         "later",
         f"{WRONG}:Later",
         (
-            "was written for version 2 of the interface of backends, and this imageapi has 1:"
+            "needs version 2 of the backend interface, but this imageapi has version 1:"
             " upgrade imageapi"
         ),
     ),
@@ -246,11 +246,15 @@ REFUSED_SECTIONS = [
         f"{WRONG}:BuggyOptions",
         NOT_MADE,
     ),
-    ("leaving", f"{WRONG}:Leaving", "NAME cannot be made: SystemExit; the log has its traceback"),
+    (
+        "leaving",
+        f"{WRONG}:Leaving",
+        "NAME cannot be created: SystemExit; see the traceback in the log",
+    ),
     (
         "late",
         f"{WRONG}:Late [client]",
-        "NAME cannot be made: ModuleNotFoundError; pip install 'acme-images[client]'",
+        "NAME cannot be created: ModuleNotFoundError; pip install 'acme-images[client]'",
     ),
 ]
 
@@ -322,14 +326,14 @@ def test_plugin_with_an_error_of_syntax(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "driver", "hint"),
     [
-        ("registry", "good", " (there is a store of that name)"),
-        ("stores", "rules", " (there is a policy of that name)"),
+        ("registry", "good", " (that is the name of a store)"),
+        ("stores", "rules", " (that is the name of a policy)"),
         ("stores", "zzz", ""),
     ],
 )
 def test_name_of_another_kind(tmp_path: Path, option: str, driver: str, hint: str) -> None:
     (found,) = problems_of(tmp_path, f"[imageapi]\n{option} = {driver}\n")
-    assert f" named {driver!r}{hint}; there are: " in found
+    assert f" named {driver!r}{hint}; available: " in found
 
 
 @pytest.mark.usefixtures("site")
@@ -346,7 +350,7 @@ def test_two_distributions_with_one_name(tmp_path: Path) -> None:
     (found,) = problems_of(tmp_path, "[imageapi]\nstores = twice\n")
     target = OTHERS["twice"]
     both = [origin("twice", target), origin("twice", target, "other-images")]
-    told = "[imageapi] stores: several distributions bring a store named 'twice': "
+    told = "[imageapi] stores: several distributions provide a store named 'twice': "
     file = f"in {tmp_path / 'imageapi.conf'}"
     assert found in [
         f"{told}{one} and {other}; uninstall all but one, or rename its entry point ({file})"
@@ -519,7 +523,7 @@ def test_close_goes_on_when_one_fails(
     monkeypatch.setattr(backends.stores[1].backend, "close", lambda: closed.append(1))
     backends.close()
     assert closed == [1]
-    assert "registry 'file': closing it failed" in caplog.text
+    assert "registry 'file': close() failed" in caplog.text
 
 
 FOLDERS = """

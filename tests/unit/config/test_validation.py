@@ -61,7 +61,7 @@ def test_part_of_a_secret_is_not_repeated_either(tmp_path: Path) -> None:
     """oslo.config takes what follows a dollar sign for the name of an option."""
     lines = "[imageapi_store_acme]\nendpoint = x\npin = 12$s3cret\n"
     (told,) = sections_of(tmp_path, lines).problems
-    assert "pin: refers by a $" in told
+    assert "pin: has a $ reference" in told
     assert "s3cret" not in told
 
 

@@ -84,27 +84,27 @@ def test_rule_default_is_not_asked(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("{", "YAML|expected|parsing"),
-        ("- a\n- b", "must hold rules"),
-        ("just a text", "must hold rules"),
-        ('"get_image": [["role:a"]]', "the rule 'get_image' must be a text"),
-        ('"get_image": "admin"', "'admin' is no check"),
-        ('"get_image": "role:a role:b"', "does not parse at 'role:b'"),
+        ("- a\n- b", "must contain rules"),
+        ("just a text", "must contain rules"),
+        ('"get_image": [["role:a"]]', "the rule 'get_image' must be a string"),
+        ('"get_image": "admin"', "'admin' is not a check"),
+        ('"get_image": "role:a role:b"', "has a syntax error at 'role:b'"),
         ('"get_image": "role:a or"', "ends too early"),
-        ('"get_image": "or role:a"', "does not parse at 'or'"),
+        ('"get_image": "or role:a"', "has a syntax error at 'or'"),
         ('"get_image": "(role:a"', "ends too early"),
-        ('"get_image": "role:a)"', r"does not parse at '\)'"),
-        ('"get_image": "()"', r"does not parse at '\)'"),
+        ('"get_image": "role:a)"', r"has a syntax error at '\)'"),
+        ('"get_image": "()"', r"has a syntax error at '\)'"),
         ('"get_image": "not"', "ends too early"),
-        ('"get_image": "role:a not role:b"', "does not parse at 'not'"),
-        ('"get_image": "rule:absent"', "undefined or go in circles.*get_image"),
-        ('"get_image": "rule:a"\n"a": "rule:get_image"', "in circles"),
-        ('"get_image": "\'role:a\'"', "does not parse|is no check"),
-        ('"other": "nonsense"', "'nonsense' is no check"),
-        ('"get_image": "project_id:%(owner"', "is no check"),
-        ('"get_image": "project_id:%(owner)d"', "is no check"),
+        ('"get_image": "role:a not role:b"', "has a syntax error at 'not'"),
+        ('"get_image": "rule:absent"', "undefined or circular.*get_image"),
+        ('"get_image": "rule:a"\n"a": "rule:get_image"', "undefined or circular"),
+        ('"get_image": "\'role:a\'"', "does not parse|is not a check"),
+        ('"other": "nonsense"', "'nonsense' is not a check"),
+        ('"get_image": "project_id:%(owner"', "is not a check"),
+        ('"get_image": "project_id:%(owner)d"', "is not a check"),
         (" \n", "is empty"),
         ('"get_image": " "', "ends too early"),
-        ('1: "@"', "the name of a rule must be a text, not 1"),
+        ('1: "@"', "the name of a rule must be a string, not 1"),
         ("[" * 2000, "nested too deeply"),
         (f'"get_image": "{"not " * 2000}@"', "nested too deeply"),
     ],
@@ -160,7 +160,7 @@ def test_file_that_breaks_later_leaves_the_rules_as_they_were(
     for _ in range(3):
         assert not one.allows("get_image", CALLER, {})
     assert len(caplog.records) == 1
-    assert "the rules stay as they were" in caplog.text
+    assert "the previous rules stay in force" in caplog.text
     with pytest.raises(BackendError, match=str(path)):
         one.check()
     path.write_text('"get_image": "@"')
@@ -184,7 +184,7 @@ def test_name_of_no_file_refuses_to_start(tmp_path: Path, name: str) -> None:
     config.write_text(f"[imageapi_policy_rules]\npolicy_file = {name}\n")
     conf([], default_config_files=[str(config)], default_config_dirs=[])
     conf.register_opts(RulesPolicy.options(), group="imageapi_policy_rules")
-    with pytest.raises(ConfigurationError, match="there is no file"):
+    with pytest.raises(ConfigurationError, match="not found"):
         RulesPolicy(conf, "imageapi_policy_rules")
 
 
@@ -201,7 +201,7 @@ def test_rule_that_nothing_asks_for_is_told(
 ) -> None:
     policy(tmp_path, text)
     (message,) = caplog.messages
-    assert message.endswith(f"nothing asks for these rules: {unused}")
+    assert message.endswith(f"these rules are never used: {unused}")
 
 
 def test_file_of_comments_leaves_the_defaults(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def registry(deployment: Deployment) -> FileRegistry:
 
 @pytest.mark.parametrize("backend", [FileRegistry, FileStore])
 def test_directory_that_no_system_can_have(backend: type[Backend]) -> None:
-    with pytest.raises(ConfigurationError, match=r"^directory: must not hold a NUL$"):
+    with pytest.raises(ConfigurationError, match=r"^directory: must not contain a NUL character$"):
         build(backend, directory="/a\0b")
 
 
