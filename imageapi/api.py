@@ -75,7 +75,7 @@ class ImageAPI:
         request = Request(environ)
         image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
         if image_id is None:
-            response = error_responses.refuse(request, exc.HTTPNotFound())
+            response = error_responses.render(request, exc.HTTPNotFound())
         else:
             response = self.respond(request, image_id)
         return start(response, start_response)
@@ -105,9 +105,9 @@ class ImageAPI:
         try:
             return (yield from self._steps(request, image_id))
         except exc.HTTPException as refusal:
-            return error_responses.refuse(request, refusal)
+            return error_responses.render(request, refusal)
         except BackendError as error:
-            return error_responses.refuse(request, error_responses.failure(error, image_id))
+            return error_responses.render(request, error_responses.failure(error, image_id))
 
     def _steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
         if not is_image_id(image_id):

@@ -84,7 +84,7 @@ def parse(data: bytes, image_id: str) -> Image:
     :param image_id: the id that was asked for; a document may leave its own out.
     :raises MalformedImage: it is not such a document; the text says what is wrong.
     """
-    _refuse_too_many_values(data)
+    _check_value_count(data)
     try:
         document = _DECODER.decode(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -219,7 +219,7 @@ def _unwrapped(document: Any) -> Mapping[str, Any]:
     return document
 
 
-def _refuse_too_many_values(data: bytes) -> None:
+def _check_value_count(data: bytes) -> None:
     """Before they are decoded, since each costs much more than its bytes."""
     if _structure(data) <= _MOST_VALUES:
         return  # as in most records, commas and brackets within texts included

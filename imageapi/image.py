@@ -130,11 +130,11 @@ class Image:
             raise MalformedImage("members must be a frozenset of project ids")
         if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
             raise MalformedImage("size must be a whole number, 0 or more, or None")
-        self._refuse_hashes()
+        self._check_hashes()
         if self.status not in STATUSES:
             raise MalformedImage(f"status must be one of {', '.join(sorted(STATUSES))}")
 
-    def _refuse_hashes(self) -> None:
+    def _check_hashes(self) -> None:
         if not isinstance(self.checksum, str | None) or len(self.checksum or "") > 128:
             raise MalformedImage("checksum must be a text of up to 128 characters, or None")
         name = self.os_hash_algo

@@ -41,9 +41,9 @@ class LazyAPI:
             self._api.close()
 
 
-def refuse(request: Request, error: ConfigurationError) -> Response:
+def not_configured(request: Request, error: ConfigurationError) -> Response:
     """Answer without a configuration; only the log says what is wrong with it."""
     for problem in error.problems:
         LOG.error("configuration: %s", problem)
     refusal = exc.HTTPInternalServerError("The server's configuration is refused.")
-    return error_responses.refuse(request, refusal)
+    return error_responses.render(request, refusal)

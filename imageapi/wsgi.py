@@ -49,7 +49,7 @@ class _LazyApplication:
         try:
             api = self._api.get()
         except ConfigurationError as error:
-            return start(lazy_api.refuse(Request(environ), error), start_response)
+            return start(lazy_api.not_configured(Request(environ), error), start_response)
         return api(environ, start_response)
 
 

@@ -84,7 +84,7 @@ class Application(_Door):
 def _routed(api: ImageAPI, request: Request) -> Responding:
     image_id = image_id_of(request.environ["SCRIPT_NAME"], request.environ["PATH_INFO"])
     if image_id is None:
-        return error_responses.refuse(request, exc.HTTPNotFound())
+        return error_responses.render(request, exc.HTTPNotFound())
     return (yield from api.steps(request, image_id))
 
 
@@ -142,7 +142,7 @@ class _LazyApplication(_Door):
         try:
             api = self._api.get()
         except ConfigurationError as error:
-            return lazy_api.refuse(request, error)
+            return lazy_api.not_configured(request, error)
         return (yield from _routed(api, request))
 
     def close(self) -> None:

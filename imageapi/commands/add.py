@@ -28,13 +28,18 @@ def add_parser(commands: arguments.Commands) -> None:
     add.add_argument("file", metavar="FILE", help="the image data; - for standard input")
     add.add_argument("--id", type=arguments.image_id, help="the image's id; default: a new UUID")
     add.add_argument("--name", type=arguments.utf8)
-    add.add_argument("--disk-format", metavar="F", type=arguments.utf8, help="such as raw or qcow2")
+    for name, about in (("disk", "such as raw or qcow2"), ("container", "such as bare or ovf")):
+        add.add_argument(f"--{name}-format", metavar="F", type=arguments.utf8, help=about)
+    for name, metavar, about in (("disk", "G", "disk, in GiB"), ("ram", "M", "RAM, in MiB")):
+        about = f"minimum {about}"
+        add.add_argument(
+            f"--min-{name}", metavar=metavar, type=arguments.count, default=0, help=about
+        )
     add.add_argument(
-        "--container-format", metavar="F", type=arguments.utf8, help="such as bare or ovf"
+        "--private",
+        action="store_true",
+        help="make the image private; only owner and group can read its files",
     )
-    add.add_argument("--min-disk", metavar="G", type=arguments.count, default=0, help="minimum disk, in GiB")
-    add.add_argument("--min-ram", metavar="M", type=arguments.count, default=0, help="minimum RAM, in MiB")
-    add.add_argument("--private", action="store_true", help="make the image private; only owner and group can read its files")
     add.add_argument("--owner", metavar="P", type=arguments.utf8, help="the owning project's id")
     add.add_argument(
         "--property", metavar="K=V", type=arguments.key_and_value, action="append", default=[]

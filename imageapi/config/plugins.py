@@ -121,7 +121,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
         policies = loader.load_all(_POLICY, [core.policy])
         _check_public_endpoint(core.public_endpoint, sections)
         _check_that_records_stay_hidden(registries, stores, sections)
-    sections.refuse_unknown_options()
+    sections.report_unknown_options()
     if sections.problems:
         _close([*registries, *stores, *policies])
         raise ConfigurationError(sections.problems)
@@ -174,23 +174,25 @@ class _Loader:
     def load_all(self, kind: _Kind[B], specs: Sequence[str]) -> list[Loaded[B]]:
         """Load the backends that the option of a kind names."""
         if not any(specs):
-            self._refuse(kind, f"must name a {kind.name}")
+            self._add_problem(kind, f"must name a {kind.name}")
             return []
         parsed = [spec for text in specs if (spec := self._parse(kind, text))]
         names = [spec.name for spec in parsed]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._refuse(kind, f"names {name!r} twice: give each its own NAME, as NAME:DRIVER")
+            self._add_problem(kind, f"names {name!r} twice: give each its own NAME, as NAME:DRIVER")
         loaded = [self._load(kind, spec) for spec in parsed]
         return [one for one in loaded if one is not None]
 
-    def _refuse(self, kind: _Kind[Any], cause: str, about: str = "") -> None:
+    def _add_problem(self, kind: _Kind[Any], cause: str, about: str = "") -> None:
         self._sections.add_problem(options.GROUP, f"{kind.option}: {cause}", about)
 
     def _parse(self, kind: _Kind[Any], text: str) -> _Spec | None:
         name, colon, driver = text.partition(":")
         if _NAME.fullmatch(name) and (bool(driver) == bool(colon)):
             return _Spec(name, driver or name)
-        self._refuse(kind, f"{text!r} must be NAME or NAME:DRIVER; NAME of letters, digits, _, -")
+        self._add_problem(
+            kind, f"{text!r} must be NAME or NAME:DRIVER; NAME of letters, digits, _, -"
+        )
         return None
 
     def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
@@ -204,7 +206,7 @@ class _Loader:
             return None
         cause = _unfit(plugin, kind.base)
         if cause:
-            self._refuse(kind, f"{spec.driver!r} {cause}", _origin(found))
+            self._add_problem(kind, f"{spec.driver!r} {cause}", _origin(found))
             return None
         backend = self._construct(group, plugin, found)
         if backend is None:
@@ -218,7 +220,7 @@ class _Loader:
             return found[0]
         if found:
             several = " and ".join(_origin(entry_point) for entry_point in found)
-            self._refuse(
+            self._add_problem(
                 kind,
                 f"several distributions provide a {kind.name} named {driver!r}: {several};"
                 " uninstall all but one, or rename its entry point",
@@ -226,7 +228,7 @@ class _Loader:
             return None
         names = sorted(entry_point.name for entry_point in entry_points)
         hint = nearest_of(driver, names) or _other_kind(driver)
-        self._refuse(
+        self._add_problem(
             kind,
             f"no installed distribution provides a {kind.name} named {driver!r}{hint};"
             f" available: {', '.join(names)}",
@@ -241,7 +243,7 @@ class _Loader:
             if not hint:
                 LOG.exception("%s cannot be imported", _origin(found))
             cause = f"{found.name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
-            self._refuse(kind, cause, _origin(found))
+            self._add_problem(kind, cause, _origin(found))
             return None
 
     def _construct(self, group: str, plugin: type[B], found: EntryPoint) -> B | None:

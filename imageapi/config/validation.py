@@ -77,12 +77,12 @@ class Sections:
         self._known.setdefault(group, set()).update(_spellings(options, group))
         return [option.dest for option in options if not self._is_usable(group, option)]
 
-    def refuse_unknown_options(self) -> None:
+    def report_unknown_options(self) -> None:
         """A misspelt option would else keep its default without a word."""
         for path in getattr(self._conf, "config_file", None) or ():
             for group, names in _names_in(path).items():
                 if group in self._known:
-                    self._refuse_unknown(path, group, names)
+                    self._report_unknown(path, group, names)
                     continue
                 if group in self._expected:
                     continue
@@ -90,7 +90,7 @@ class Sections:
                 if nearest or group.startswith("imageapi_"):
                     LOG.warning("[%s] in %s is not used%s", group, path, nearest)
 
-    def _refuse_unknown(self, path: str, group: str, names: Iterable[str]) -> None:
+    def _report_unknown(self, path: str, group: str, names: Iterable[str]) -> None:
         known = self._known[group]
         for name in names:
             if name.replace("-", "_") not in known:

@@ -31,7 +31,7 @@ _PAGE = """\
 </html>"""
 
 
-def refuse(request: Request, refusal: exc.HTTPException) -> Response:
+def render(request: Request, refusal: exc.HTTPException) -> Response:
     """The answer, its body written as Accept prefers; to HEAD just its headers."""
     answer = refusal.wsgi_response
     if not isinstance(answer, exc.WSGIHTTPException) or answer.empty_body:

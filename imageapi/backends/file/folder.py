@@ -85,7 +85,7 @@ class StatSignature(NamedTuple):
     def __str__(self) -> str:
         return f"{self[0]}:{self[1]}:{self[2]}:{self[3]}:{self[4]}"
 
-    def is_settled(self) -> bool:
+    def shows_next_change(self) -> bool:
         """Whether a change from now on would show in the times."""
         return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
 

@@ -93,11 +93,11 @@ class FileRegistry(RegistryBackend):
         try:
             status = os.fstat(descriptor)
             identity = StatSignature.of(status)
-            is_settled = identity.is_settled()
+            shows_next_change = identity.shows_next_change()
             found = _Remembered(identity, _found(descriptor, status, path, image_id))
         finally:
             os.close(descriptor)
-        if is_settled:
+        if shows_next_change:
             self._remembered.put(path, found, _ENTRY_BYTES + weight_of(found.found))
         return found.image()
 

@@ -199,7 +199,7 @@ class FileBlob(Blob):
             raise LocationRefused(f"{path}: not a regular file")
         identity = StatSignature.of(status)
         self.total_size = self._size = identity.size
-        self.version = str(identity) if identity.is_settled() else None
+        self.version = str(identity) if identity.shows_next_change() else None
         if version is not None and version != self.version:
             raise DataChanged(f"{path}: the file has changed since the download began")
         if start:

@@ -3,6 +3,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import NoReturn
 from urllib.parse import quote
 
 from oslo_config import cfg
@@ -13,7 +14,12 @@ from imageapi.backends.base import RegistryBackend
 from imageapi.backends.http_client.client import Upstream
 from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.http_client.record_cache import RecordCache
-from imageapi.backends.http_client.status import ABSENT, REFUSED, is_settled, refuse_status
+from imageapi.backends.http_client.status import (
+    ABSENT,
+    REFUSED,
+    has_usable_validator,
+    refuse_status,
+)
 from imageapi.backends.http_client.urls import Url, prefix
 from imageapi.caller import Caller
 from imageapi.errors import BadReply, ConfigurationError, ImageNotFound, MalformedImage
@@ -76,7 +82,7 @@ class HTTPRegistry(RegistryBackend):
             self._refuse(response, url)
         found = document.found(data, image_id, url.shown)
         etag = response.headers.get("ETag", "").strip()
-        self._remembered.replace(key, etag if is_settled(response) else "", found)
+        self._remembered.replace(key, etag if has_usable_validator(response) else "", found)
         return _image(found)
 
     def check(self) -> str:
@@ -92,7 +98,7 @@ class HTTPRegistry(RegistryBackend):
     def _text(self, image_id: str) -> str:
         return f"{str(self._endpoint).rstrip('/')}/{quote(image_id, safe='')}{self._suffix}"
 
-    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+    def _refuse(self, response: HTTPResponse, url: Url) -> NoReturn:
         if response.status in ABSENT:
             raise ImageNotFound("no record")
         if response.status in REFUSED and self.decides_visibility:

@@ -16,7 +16,7 @@ from imageapi.backends.http_client.status import (
     ABSENT,
     REFUSED,
     close,
-    is_settled,
+    has_usable_validator,
     refuse_status,
     time_of,
 )
@@ -105,7 +105,7 @@ class HTTPStore(StoreBackend):
         blob = open_blob(
             response,
             url,
-            self._refuse,
+            self._check_status,
             version,
             chunk_size=self._chunk_size,
             start=start,
@@ -166,7 +166,7 @@ class HTTPStore(StoreBackend):
                 raise BadReply(f"{url.shown} redirects to a URL that is refused: {error}") from None
         raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
 
-    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+    def _check_status(self, response: HTTPResponse, url: Url) -> None:
         """Raise what an answer means that has no data."""
         if response.status in (200, 206, 416):
             return
@@ -212,7 +212,7 @@ def _version(response: HTTPResponse, size: int | None) -> str | None:
     A strong ETag; or else when they were last modified, and their length
     (RFC 9110, 8.8); or else the MD5 of the whole, which Glance sends with parts too.
     """
-    if not is_settled(response):
+    if not has_usable_validator(response):
         return None
     etag = response.headers.get("ETag", "").strip()
     if _STRONG_ETAG.fullmatch(etag):

@@ -9,7 +9,7 @@ from urllib3.response import HTTPResponse
 
 from imageapi.backends.base import Blob
 from imageapi.backends.http_client.client import telling
-from imageapi.backends.http_client.status import close, refuse_encoding
+from imageapi.backends.http_client.status import check_encoding, close
 from imageapi.backends.http_client.urls import Url
 from imageapi.errors import (
     BackendError,
@@ -44,20 +44,20 @@ def range_headers(start: int, stop: int | None) -> dict[str, str]:
 def open_blob(
     response: HTTPResponse,
     url: Url,
-    refuse: Callable[[HTTPResponse, Url], None],
+    check_status: Callable[[HTTPResponse, Url], None],
     version: str | None,
     **how: Any,
 ) -> "HTTPBlob":
     """Take over an answer, as data where it is, and closed where it is not.
 
-    :param refuse: raises what an answer means that has no data.
+    :param check_status: raises what an answer means that has no data.
     :param version: what the bytes must be.
     :param how: as for `HTTPBlob`.
     :raises BackendError: it is not the data that was asked for.
     """
     try:
-        refuse(response, url)
-        refuse_encoding(response, url)
+        check_status(response, url)
+        check_encoding(response, url)
         blob = HTTPBlob(response, url, **how)
         if version not in (None, blob.version):
             raise DataChanged(f"{url.shown}: the data has changed since the download began")

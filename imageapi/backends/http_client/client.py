@@ -20,7 +20,7 @@ from urllib3.response import HTTPResponse
 
 from imageapi.backends.http_client.connections import POOLS, SMALL_POOLS, close_pools
 from imageapi.backends.http_client.options import UpstreamSettings
-from imageapi.backends.http_client.status import close, refuse_encoding
+from imageapi.backends.http_client.status import check_encoding, close
 from imageapi.backends.http_client.urls import Url
 from imageapi.errors import BackendError, BackendUnavailable, BadReply
 
@@ -154,7 +154,7 @@ def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
     """
     try:
         if response.status == 200:
-            refuse_encoding(response, url)
+            check_encoding(response, url)
         data = bytearray()
         with telling(url):
             while len(data) <= limit and (piece := response.read1(limit, decode_content=False)):

@@ -179,8 +179,8 @@ class _Response(http.client.HTTPResponse):
         if self.status < 200:
             # http.client knows 100 only, and would take the next answer for another's.
             raise http.client.HTTPException("an unexpected 1xx response")
-        self._refuse_malformed()
-        self._refuse_framing()
+        self._check_header_syntax()
+        self._check_framing()
 
     @contextlib.contextmanager
     def _being_read(self) -> Iterator[None]:
@@ -195,14 +195,14 @@ class _Response(http.client.HTTPResponse):
                 # Even where the data came just then, and the thread asks for no more.
                 super().close()
 
-    def _refuse_malformed(self) -> None:
+    def _check_header_syntax(self) -> None:
         """urllib3 would log it, with the URL, and go on."""
         defects = [one for one in self.headers.defects if not isinstance(one, _HARMLESS)]
         payload = self.headers.get_payload()
         if defects or (isinstance(payload, str) and payload):
             raise http.client.HTTPException("malformed headers")
 
-    def _refuse_framing(self) -> None:
+    def _check_framing(self) -> None:
         lengths = {text.strip() for text in self.headers.get_all("Content-Length", [])}
         encodings = self.headers.get_all("Transfer-Encoding", [])
         # Just as http.client compares it: what it does not know it does not decode.

@@ -29,7 +29,7 @@ def close(response: HTTPResponse) -> None:
     response.release_conn()
 
 
-def refuse_encoding(response: HTTPResponse, url: Url) -> None:
+def check_encoding(response: HTTPResponse, url: Url) -> None:
     """Bytes that are compressed are others than those that were asked for.
 
     :raises BadReply: they are.
@@ -72,7 +72,7 @@ def time_of(text: str) -> datetime | None:
     return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
 
 
-def is_settled(response: HTTPResponse) -> bool:
+def has_usable_validator(response: HTTPResponse) -> bool:
     """Whether what changes from now on has another ETag, and another Last-Modified."""
     modified = time_of(response.headers.get("Last-Modified", ""))
     if modified is None:

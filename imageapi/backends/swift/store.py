@@ -106,7 +106,7 @@ class SwiftStore(StoreBackend):
         blob = open_blob(
             response,
             url,
-            _refuse if version is None else _refuse_other,
+            _check_status if version is None else _check_status_of_version,
             version,
             chunk_size=self._chunk_size,
             start=start,
@@ -150,7 +150,7 @@ def _version(response: HTTPResponse, _size: int | None) -> str | None:
     return version if _VERSION.fullmatch(version) else None
 
 
-def _refuse(response: HTTPResponse, url: Url) -> None:
+def _check_status(response: HTTPResponse, url: Url) -> None:
     """Raise what an answer means that has no data."""
     if response.status in (200, 206, 416):
         return
@@ -159,8 +159,8 @@ def _refuse(response: HTTPResponse, url: Url) -> None:
     refuse_status(response, url)
 
 
-def _refuse_other(response: HTTPResponse, url: Url) -> None:
+def _check_status_of_version(response: HTTPResponse, url: Url) -> None:
     """The same, where it was asked for one version."""
     if response.status == 412:
         raise DataChanged(f"{url.shown}: the data has changed since the download began")
-    _refuse(response, url)
+    _check_status(response, url)

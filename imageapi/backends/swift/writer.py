@@ -60,9 +60,11 @@ def add_image(
         target = store.location_of(f"{image.id}/{uuid.uuid4().hex}")
         record = registry.path(image.id)
     except (BackendError, ValueError):
-        raise UploadError(f"image {image.id}: the id cannot be part of a Swift object name") from None
+        raise UploadError(
+            f"image {image.id}: the id cannot be part of a Swift object name"
+        ) from None
     try:
-        _refuse_existing(registry.account, record)
+        _check_absent(registry.account, record)
         with _NewObjects(store.account) as objects:
             _Upload(store, target, objects, new).run()
             image = replace(new.complete(image), locations=(Location(target.url),))
@@ -250,7 +252,7 @@ def _make_container(account: SwiftAccount, path: str) -> None:
     raise _not_taken(response, url)
 
 
-def _refuse_existing(account: SwiftAccount, path: str) -> None:
+def _check_absent(account: SwiftAccount, path: str) -> None:
     response, url = account.request("HEAD", path, {})
     close(response)
     if response.status == 200:

@@ -23,7 +23,7 @@ def sections_of(tmp_path: Path, text: str) -> Sections:
     path.write_text(text)
     sections = Sections(imageapi.load_config([path]))
     sections.register("imageapi_store_acme", OPTIONS, "of acme 1.0")
-    sections.refuse_unknown_options()
+    sections.report_unknown_options()
     return sections
 
 

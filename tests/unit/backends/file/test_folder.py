@@ -62,15 +62,15 @@ def test_identity_is_settled_when_its_times_are_past(
     path = tmp_path / "x"
     path.write_bytes(b"x")
     identity = StatSignature.of(os.stat(path))
-    assert not identity.is_settled()
+    assert not identity.shows_next_change()
     # An old time of change is no proof, since anybody may set it.
     os.utime(path, (1, 1))
-    assert not StatSignature.of(os.stat(path)).is_settled()
+    assert not StatSignature.of(os.stat(path)).shows_next_change()
     later = max(identity.changed_ns, identity.modified_ns) + folder.SETTLED_NS
     monkeypatch.setattr("time.time_ns", lambda: later)
-    assert not identity.is_settled()
+    assert not identity.shows_next_change()
     monkeypatch.setattr("time.time_ns", lambda: later + 1)
-    assert identity.is_settled()
+    assert identity.shows_next_change()
 
 
 @pytest.mark.parametrize(
