@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of registries and stores; that of policies is policy/base.py.
 
-One instance a process, made before a fork and shared by threads: a
-constructor does no I/O but reading files that are configuration, and what is
-made lazily is made under a lock.  A backend raises the exceptions of
-`imageapi.errors` and no others, with no secret in their texts.
+Each process has one instance of a backend, created before a fork and shared by
+threads.  Its constructor does no I/O except reading files that are
+configuration.  What it creates later, it creates under a lock.  A backend raises
+only the exceptions of `imageapi.errors`, and their texts contain no secret.
 """
 
 from abc import ABC, abstractmethod
@@ -24,13 +24,13 @@ API_VERSION = 1
 class Backend(ABC):
     """What registries, stores and policies have in common."""
 
-    #: The version of the interface that it needs.  An imageapi whose
-    #: `API_VERSION` is older refuses to load it.
+    #: The version of this interface that the backend needs.  An imageapi whose
+    #: `API_VERSION` is lower refuses to load the backend.
     api_version: ClassVar[int] = 1
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
-        """The options of its section; the loader registers and checks them."""
+        """Return the options of its section; the loader registers and checks them."""
         return ()
 
     @classmethod
@@ -39,74 +39,74 @@ class Backend(ABC):
         conf: cfg.ConfigOpts,  # noqa: ARG003 - for those that have some
         group: str,  # noqa: ARG003 - for them, too
     ) -> Mapping[str, Sequence[cfg.Opt]]:
-        """Options that it has only where those of `options` have certain values.
+        """Return options that depend on the values of those in `options`.
 
-        :param conf: with the options of its section, which can be used.
-        :returns: options by the section that they are in, its own or another
-            that an option names; the loader registers and checks them too.
-        :raises imageapi.errors.ConfigurationError: the values cannot work.
+        :param conf: a configuration in which the section's options can be read.
+        :returns: the options, by section: the backend's own section, or another
+            that an option names.  The loader registers and checks them too.
+        :raises imageapi.errors.ConfigurationError: the values are invalid.
         """
         return {}
 
     @abstractmethod
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
-        """Read the options, and files that they name as configuration; no other I/O.
+        """Read the options, and configuration files that they name; do no other I/O.
 
         :param conf: the caller's configuration.
-        :param group: the section that holds this instance's options.
-        :raises imageapi.errors.ConfigurationError: they cannot work.
+        :param group: the section of this instance's options.
+        :raises imageapi.errors.ConfigurationError: the options are invalid.
         """
 
     @abstractmethod
     def check(self) -> str:
-        """Try whether it can do its work, for ``imageapi check``.
+        """Test whether the backend works, for ``imageapi check``.
 
-        :returns: a few words for the operator, such as where its data lies;
-            no secret.
-        :raises imageapi.errors.BackendError: what is wrong.
+        :returns: a short text for the operator, such as where the data is.
+            It contains no secret, and may be empty.
+        :raises imageapi.errors.BackendError: the backend does not work.
         """
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing open
-        """Let go of all that is held open.  May be called twice."""
+        """Close everything that is open.  May be called twice."""
 
 
 class RegistryBackend(Backend):
-    """Knows the records of images."""
+    """Finds the records of images."""
 
-    #: Whether its upstream has decided already that the caller may know of an
-    #: image that `get` answers with.  Else the core decides, by is_public,
-    #: owner and members.
+    #: True if the upstream decides whether the caller may know of an image, so
+    #: that `get` returns only such images.  If False, the core decides, by
+    #: is_public, owner and members.
     decides_visibility: bool = False
 
     @abstractmethod
     def get(self, image_id: str, caller: Caller) -> Image:
-        """The record of one image.
+        """Return the record of one image.
 
-        :param image_id: any text that `imageapi.image.is_image_id` accepts,
-            compared exactly.
-        :raises imageapi.errors.ImageNotFound: there is none.
-        :raises imageapi.errors.MalformedImage: the record is not one.
-        :raises imageapi.errors.BackendUnavailable: it cannot be asked now.
-        :raises imageapi.errors.BadReply: its upstream's answer makes no sense.
+        :param image_id: any text that `imageapi.image.is_image_id` accepts;
+            compare it exactly.
+        :raises imageapi.errors.ImageNotFound: the image does not exist.
+        :raises imageapi.errors.MalformedImage: the record is malformed.
+        :raises imageapi.errors.BackendUnavailable: the registry is unreachable for now.
+        :raises imageapi.errors.BadReply: the upstream's response is invalid.
         """
 
 
 class Blob(ABC):
     """Data being read: an iterator over chunks, owned by one response.
 
-    :ivar total_size: bytes of the whole object, also where only a part is
-        read; None where unknown, never 0 for unknown.
-    :ivar version: names these exact bytes; None where nothing does, and then
-        a broken download is not resumed and nothing is remembered as verified.
-    :ivar is_settled: whether what is still to be read is of that version too,
-        whatever happens meanwhile, or ends in an error.  Where it is not, each whole
-        download is verified, and so is each part that reaches the end; and wrong bytes
-        say nothing about the version.
-    :ivar is_trusted: whether the same version always names the same bytes.  Where it
-        does not, downloads are verified as where it is not settled.
-    :ivar preferred_chunk_size: how many bytes the core would like a chunk to have, for
-        a client that takes them fast; 0 for as many as are configured.  The core sets
-        it between chunks; a Blob may ignore it.
+    :ivar total_size: the size of the whole object in bytes, even if only a part is
+        read.  None if unknown; never 0 for unknown.
+    :ivar version: a name of exactly these bytes.  None if there is no such name:
+        then a broken download is not resumed, and no verification is remembered.
+    :ivar is_settled: True if all remaining bytes are of this version too, or reading
+        raises an error, even if the data changes meanwhile.  If False, each whole
+        download is verified, and each part that reaches the end.  Wrong bytes then
+        do not mark the version as wrong.
+    :ivar is_trusted: True if the same version always means the same bytes.  If False,
+        downloads are verified as if is_settled were False.
+    :ivar preferred_chunk_size: the chunk size in bytes that the core prefers, for a
+        fast client; 0 for the configured size.  The core sets it between chunks.  A
+        Blob may ignore it.
     """
 
     total_size: int | None
@@ -120,39 +120,39 @@ class Blob(ABC):
 
     @abstractmethod
     def __next__(self) -> bytes:
-        """The next chunk, never an empty one.
+        """Return the next chunk, which is never empty.
 
-        Ends only where the data, or the part asked for, ends.
+        The iterator ends only at the end of the data, or of the requested part.
 
-        :raises imageapi.errors.DataChanged: the data was changed meanwhile.
-        :raises imageapi.errors.BackendUnavailable: it broke off.
+        :raises imageapi.errors.DataChanged: the data was changed while it was read.
+        :raises imageapi.errors.BackendUnavailable: reading failed before the end.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Release all at once, without reading the rest.
+        """Release everything immediately, without reading the rest.
 
-        Idempotent; legal before the first chunk.
+        May be called repeatedly, and before the first chunk.
         """
 
 
 class StoreBackend(Backend):
     """Reads the data of images."""
 
-    #: The schemes, in lower case, of the URLs that it opens.
+    #: The schemes of the URLs that the store opens, in lower case.
     schemes: ClassVar[frozenset[str]]
 
-    #: Whether it reads parts at all.  One that does not raises
-    #: RangeNotSupported for any other start or stop than the defaults.
+    #: Whether the store can read a part of the data.  If False, `open` raises
+    #: RangeNotSupported for any start or stop other than the defaults.
     ranges: ClassVar[bool] = True
 
     def exposes(self, registry: RegistryBackend) -> str:
-        """Whether the registry's records could be downloaded from this store as data.
+        """Tell whether clients could download the registry's records from this store.
 
-        Such a configuration is refused at start, since records hold what clients must
-        not see.
+        Such a configuration is refused at start, because records contain what clients
+        must not see.
 
-        :returns: why, beginning with the option to change; empty where they cannot.
+        :returns: the reason, beginning with the option to change; empty if they cannot.
         """
         return ""
 
@@ -165,7 +165,7 @@ class StoreBackend(Backend):
 
     @abstractmethod
     def locate(self, image_id: str) -> Location:
-        """Where the data lies of a record that names no location.  No I/O."""
+        """Return the location of the data of a record without one.  Does no I/O."""
 
     @abstractmethod
     def open(
@@ -177,16 +177,16 @@ class StoreBackend(Backend):
         version: str | None = None,
         caller: Caller,
     ) -> Blob:
-        """Open data; does its I/O now and raises now, never at the first chunk.
+        """Open data.  Errors in opening are raised here, not at the first chunk.
 
-        :param start: the first byte to read.
-        :param stop: the byte before which to stop; None for the end.
-        :param version: the `Blob.version` that the bytes must have.
-        :raises imageapi.errors.DataNotFound: nothing lies there.
-        :raises imageapi.errors.DataChanged: other bytes than ``version`` do.
-        :raises imageapi.errors.DataForbidden: its upstream does not let this caller.
-        :raises imageapi.errors.LocationRefused: it may not open that.
-        :raises imageapi.errors.RangeNotSupported: it cannot read just a part.
-        :raises imageapi.errors.BackendUnavailable: it cannot be reached now.
-        :raises imageapi.errors.BadReply: its upstream's answer makes no sense.
+        :param start: the offset of the first byte to read.
+        :param stop: the offset before which to stop; None for the end.
+        :param version: the `Blob.version` that the bytes must have; None for any.
+        :raises imageapi.errors.DataNotFound: there is no data at this location.
+        :raises imageapi.errors.DataChanged: the data there is of another version.
+        :raises imageapi.errors.DataForbidden: the upstream refuses it to this caller.
+        :raises imageapi.errors.LocationRefused: the store may not open this location.
+        :raises imageapi.errors.RangeNotSupported: the store can read only the whole.
+        :raises imageapi.errors.BackendUnavailable: the store is unreachable for now.
+        :raises imageapi.errors.BadReply: the upstream's response is invalid.
         """

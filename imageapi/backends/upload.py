@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What adding an image has in common wherever it goes: its data, read once, and its record."""
+"""What every way to add an image shares: data that is read once, and the record."""
 
 import dataclasses
 import hashlib
@@ -16,16 +16,16 @@ from imageapi.image import Image
 
 
 class UploadError(ImageAPIError):
-    """The image was not added, and nothing of it was left behind."""
+    """The image was not added, and no part of it remains."""
 
 
 class HashingReader:
-    """The data of an image that is added: counted and hashed as it is read."""
+    """The data of an image to add: counts and hashes the bytes as they are read."""
 
     def __init__(self, source: BinaryIO, progress: Callable[[int], object]) -> None:
-        """Nothing is read yet.
+        """Prepare; read nothing yet.
 
-        :param progress: called with the number of bytes of each chunk.
+        :param progress: is called with the number of bytes of each chunk.
         """
         self._source = source
         self._progress = progress
@@ -34,19 +34,19 @@ class HashingReader:
         self._sha512 = hashlib.sha512()
 
     def expected_size(self) -> int | None:
-        """How many bytes there are still to read; None where only the end will tell."""
+        """Return the number of bytes still to read; None if unknown before the end."""
         try:
             status = os.fstat(self._source.fileno())
             if stat.S_ISREG(status.st_mode):
                 return max(status.st_size - self._source.tell(), 0)
         except OSError:
-            pass  # no file at all, such as one in memory
+            pass  # not a real file, such as one in memory
         return None
 
     def read(self, size: int) -> bytes:
-        """The next bytes, so many at the most; none at the end.
+        """Return the next bytes, at most ``size`` of them; no bytes at the end.
 
-        :raises UploadError: they cannot be read.
+        :raises UploadError: the data cannot be read.
         """
         try:
             chunk = self._source.read(size)
@@ -59,7 +59,7 @@ class HashingReader:
         return chunk
 
     def complete(self, image: Image) -> Image:
-        """The image with what is known of its data now that all of it was read."""
+        """Return the image with the size and hashes of its data, once all of it was read."""
         now = datetime.now(UTC)
         return dataclasses.replace(
             image,
@@ -79,6 +79,6 @@ Adder = Callable[[Image, HashingReader], Image]
 
 
 def record_of(image: Image) -> bytes:
-    """The document that a registry reads, as it is written by ``imageapi add``."""
+    """Return the record document that ``imageapi add`` writes for a registry."""
     text = json.dumps({"images": [document.record(image)]}, ensure_ascii=False, indent=2)
     return text.encode() + b"\n"
