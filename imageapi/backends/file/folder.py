@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files in a folder: their names, opening them without leaving it, and whether
-they are still what they were.
+"""Files in a folder: their names, opening them without leaving the folder, and
+detecting that they have changed.
 """
 
 import errno
@@ -15,23 +15,23 @@ from oslo_config import cfg
 
 from imageapi.errors import BackendUnavailable, ConfigurationError, LocationRefused
 
-# A file changed twice within a file system's clock tick keeps its times.  The
-# coarsest in use (FAT's) tick every two seconds, so the times of a file that
-# changed just now identify nothing yet.
+# A file that is changed twice within one tick of the file system's clock keeps its
+# times.  The coarsest clock in use (FAT's) ticks every two seconds.  So until then the
+# times of a changed file do not identify its content.
 SETTLED_NS = 2_000_000_000
 
-# How a system says that there is no such file.
+# The errors that mean that a file does not exist.
 NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
-# How it says that what is there cannot be opened as a file: a link to itself, a socket.
+# The errors for what cannot be opened as a file, such as a link to itself or a socket.
 NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 
-# Names and paths in use are shorter; clients make up ids of any length.
+# Names and paths in use are shorter.  Clients can send ids of any length.
 _LONGEST_REMEMBERED = 200
 
 
 def remembered(function: Callable[[str], str]) -> Callable[[str], str]:
-    """Remember what a pure function made of texts; bounded, thread-safe."""
+    """Cache the results of a pure function of a string; bounded and thread-safe."""
     remembering = lru_cache(maxsize=4096)(function)
 
     @wraps(function)
@@ -43,9 +43,10 @@ def remembered(function: Callable[[str], str]) -> Callable[[str], str]:
 
 @remembered
 def file_name(image_id: str) -> str:
-    """The name under which a folder has an image: its id, percent-encoded.
+    """Return the file name of an image in a folder: its id, percent-encoded.
 
-    Injective, and never a path: ``.`` and ``..`` are encoded too.
+    Different ids have different names, and no name is a path: ``.`` and ``..`` are
+    encoded too.
     """
     if image_id in (".", ".."):
         return image_id.replace(".", "%2E")
@@ -53,7 +54,7 @@ def file_name(image_id: str) -> str:
 
 
 class StatSignature(NamedTuple):
-    """What tells a file's content from what it was before."""
+    """The fields of a stat that change when a file's content changes."""
 
     device: int
     inode: int
@@ -63,7 +64,7 @@ class StatSignature(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> "StatSignature":
-        """The identity of a file by its stat or fstat."""
+        """Take these fields from a stat or fstat."""
         return cls(
             status.st_dev,
             status.st_ino,
@@ -73,7 +74,7 @@ class StatSignature(NamedTuple):
         )
 
     def is_of(self, status: os.stat_result) -> bool:
-        """Whether a stat or fstat shows the very same; made at each request."""
+        """Whether a stat or fstat has the same fields; called at each request."""
         return (
             self.changed_ns == status.st_ctime_ns
             and self.modified_ns == status.st_mtime_ns
@@ -85,8 +86,8 @@ class StatSignature(NamedTuple):
     def __str__(self) -> str:
         return f"{self[0]}:{self[1]}:{self[2]}:{self[3]}:{self[4]}"
 
-    def shows_next_change(self) -> bool:
-        """Whether a change from now on would show in the times."""
+    def is_settled(self) -> bool:
+        """Whether any later change would change the times."""
         return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
 
 
@@ -95,17 +96,17 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_below(folder: str, path: str) -> int:
-    """Open a file below the folder; links are followed, but not out of it.
+    """Open a file below the folder; follow links, but not out of the folder.
 
-    The plain case, a file right in the folder, is one system call that
-    follows no link.  All others are resolved first and then opened name
-    by name, so that a link put there meanwhile is not followed either.
+    A file directly in the folder is opened by one system call that follows no
+    link.  Any other path is resolved first, and then opened name by name, so
+    that a link created meanwhile is not followed either.
 
-    :param folder: an absolute path, as the configuration has it.
+    :param folder: an absolute path, as in the configuration.
     :param path: an absolute path.
-    :returns: a descriptor, of whatever lies there; the caller closes it.
-    :raises LocationRefused: it is not below the folder.
-    :raises OSError: it cannot be opened.
+    :returns: a descriptor of a file of any type; the caller closes it.
+    :raises LocationRefused: the path is not below the folder.
+    :raises OSError: the file cannot be opened.
     """
     parent, _, name = path.rpartition("/")
     if parent == folder and name not in ("", ".", ".."):
@@ -122,7 +123,7 @@ def open_below(folder: str, path: str) -> int:
 
 
 def is_below(folder: str, path: str) -> bool:
-    """Whether a path is that of something below a folder, by how it is written."""
+    """Whether a path is below a folder, judged by its text alone."""
     path = os.path.normpath(path)
     parents = (folder, os.path.realpath(folder))
     return any(os.path.commonpath([parent, path]) == parent for parent in parents)
@@ -143,9 +144,9 @@ def _open_names(root: str, names: Sequence[str]) -> int:
 
 
 def configured_folder(conf: cfg.ConfigOpts, group: str) -> str:
-    """The absolute path of the folder that a section names.
+    """Return the absolute path of the folder that a section names.
 
-    :raises ConfigurationError: it cannot be a path.
+    :raises ConfigurationError: the value is not a valid path.
     """
     directory: str = conf[group].directory
     if "\0" in directory:
@@ -154,9 +155,9 @@ def configured_folder(conf: cfg.ConfigOpts, group: str) -> str:
 
 
 def check_folder(folder: str) -> None:
-    """Try whether files in a folder can be read.
+    """Test whether files in a folder can be opened.
 
-    :raises BackendUnavailable: why not.
+    :raises BackendUnavailable: they cannot.
     """
     try:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

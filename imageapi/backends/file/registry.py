@@ -26,21 +26,21 @@ from imageapi.image import Image, weight_of
 
 _LARGEST_RECORD = 1024 * 1024
 
-# Of parsed records, by what they take in memory: one byte of JSON can take 44.
+# The limit for parsed records in memory: one byte of JSON can take 44 bytes parsed.
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 
-# What takes no more in a large record than in a small one.
+# The overhead of an entry, independent of the size of its record.
 _ENTRY_BYTES = 600
 
 
 class _Remembered(NamedTuple):
-    """What a file's content was found to be, as long as the file is the same."""
+    """The result of parsing a file, valid as long as the file is the same."""
 
     identity: StatSignature
     found: Image | MalformedImage
 
     def image(self) -> Image:
-        """The image; raises what is wrong with the record."""
+        """Return the image, or raise the error of the record."""
         if isinstance(self.found, Image):
             return self.found
         raise self.found.again()
@@ -80,7 +80,7 @@ class FileRegistry(RegistryBackend):
             self._refuse(path, error)
 
     def path(self, image_id: str) -> str:
-        """Where the record of an image lies."""
+        """Return the path of an image's record."""
         return f"{self.directory}/{file_name(image_id)}.json"
 
     def check(self) -> str:
@@ -88,7 +88,7 @@ class FileRegistry(RegistryBackend):
         return f"directory {self.directory}"
 
     def _read(self, path: str, image_id: str) -> Image:
-        # What os.stat() has said of a link that leads out is not believed, but asked anew.
+        # The os.stat() before may have followed a link out of the folder, so stat again.
         descriptor = open_below(self.directory, path)
         try:
             status = os.fstat(descriptor)
@@ -97,8 +97,10 @@ class FileRegistry(RegistryBackend):
             found = _Remembered(identity, _found(descriptor, status, path, image_id))
         finally:
             os.close(descriptor)
-        if shows_next_change:
-            self._remembered.put(path, found, _ENTRY_BYTES + weight_of(found.found))
+        if is_settled:
+            # ValueError: the entry is larger than the cache.
+            with self._lock, contextlib.suppress(ValueError):
+                self._remembered[path] = found
         return found.image()
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
@@ -106,14 +108,14 @@ class FileRegistry(RegistryBackend):
             raise ImageNotFound("no record") from None
         if error.errno in NO_FILE:
             raise MalformedImage(f"{path}: not a regular file") from None
-        # A folder that is not mounted must not look as if no image existed.
+        # If the folder is not mounted, clients must not conclude that no image exists.
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
 
 
 def _found(
     descriptor: int, status: os.stat_result, path: str, image_id: str
 ) -> Image | MalformedImage:
-    """The image of an open record, or what is wrong with the record."""
+    """Return the image of an open record, or the error of the record."""
     if not stat.S_ISREG(status.st_mode):
         return MalformedImage(f"{path}: not a regular file")
     if status.st_size > _LARGEST_RECORD:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small files, kept whole for as long as the system says that they are the same.
+"""A cache of small files, valid as long as a stat shows no change.
 
-Each file call hands the interpreter's lock to another thread and wants it
-back: for a small image that takes longer than all the rest.  One stat tells
-whether the bytes in memory are those of the file.
+Each file call releases the interpreter's lock and must acquire it again.  For a
+small image that takes longer than all the rest.  One stat shows whether the
+bytes in memory are still those of the file.
 """
 
 import os
@@ -13,19 +13,19 @@ from imageapi.backends.base import Blob
 from imageapi.backends.file.folder import StatSignature
 from imageapi.bounded_cache import BoundedCache
 
-#: Bytes of the largest file that is kept.
+#: The size in bytes of the largest file that is kept.
 LARGEST = 64 * 1024
 
 _REMEMBERED_BYTES = 4 * 1024 * 1024
 
-# What the cache, the path and the identity take for each.
+# The memory for the path, the identity and the cache entry of one file.
 _ENTRY_BYTES = 800
 
 
 class SmallFile(NamedTuple):
     """A file as it was read.
 
-    :ivar version: names these bytes; None where nothing does yet.
+    :ivar version: names these bytes; None if the times are not settled yet.
     """
 
     identity: StatSignature
@@ -34,24 +34,23 @@ class SmallFile(NamedTuple):
 
 
 class SmallFiles:
-    """Bounded by the memory that they take; safe in threads."""
+    """The cached files: bounded in memory, safe in threads."""
 
     def __init__(self) -> None:
         self._known: BoundedCache[str, SmallFile] = BoundedCache(_REMEMBERED_BYTES)
 
     def get(self, path: str) -> SmallFile | None:
-        """A file that was kept, where the same one lies there still, under no link."""
-        known = self._known.get(path)
-        if known is None:
-            return None
+        """Return a cached file if the path still names the same file, and no link."""
         try:
             return known if known.identity.is_of(os.lstat(path)) else None
         except OSError:
             return None
 
     def keep(self, path: str, file: SmallFile) -> None:
-        """Keep a file that has a version, in place of what lay there before."""
-        self._known.put(path, file, _ENTRY_BYTES + len(file.data))
+        """Cache a file that has a version; replace an older entry of that path."""
+        # ValueError: the file is larger than the cache.
+        with self._lock, contextlib.suppress(ValueError):
+            self._known[path] = file
 
 
 class SmallBlob(Blob):

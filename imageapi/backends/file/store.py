@@ -37,7 +37,7 @@ from imageapi.image import Location
 
 
 class FileStore(StoreBackend):
-    """Reads ``file:`` URLs below its folder, and nothing else of the machine."""
+    """Reads ``file:`` URLs below its folder, and no other files."""
 
     schemes = frozenset({"file"})
 
@@ -83,7 +83,7 @@ class FileStore(StoreBackend):
         return None
 
     def path(self, image_id: str) -> str:
-        """Where the data lies of an image whose record names no location."""
+        """Return the path of the data of an image whose record has no location."""
         return f"{self.directory}/{file_name(image_id)}"
 
     def locate(self, image_id: str) -> Location:
@@ -125,9 +125,9 @@ class FileStore(StoreBackend):
 
     def _read_whole(self, path: str, blob: "FileBlob") -> Blob:
         with contextlib.closing(blob):
-            # As it was when it was opened: what changes it later may not be settled.
+            # The state when it was opened: a later change may not be settled.
             small = SmallFile(blob.identity, blob.version, b"".join(blob))
-        # Further down, a folder on the way may become a link out of this one.
+        # Deeper down, a folder on the path may be replaced by a link out of this folder.
         if small.version is not None and os.path.dirname(path) == self.directory:
             self._small_files.keep(path, small)
         return SmallBlob(small, start=0, stop=None)
@@ -139,7 +139,7 @@ class FileStore(StoreBackend):
     def _refuse(self, path: str, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
             if not is_below(self.directory, path):
-                # The same answer as where something lies there.
+                # The same error as for a file that exists there.
                 raise LocationRefused(f"{path} is not below {self.directory}") from None
             raise DataNotFound(f"{path}: {error.strerror}") from None
         if error.errno in NO_FILE:
@@ -149,7 +149,7 @@ class FileStore(StoreBackend):
 
 @remembered
 def _path_of(url: str) -> str:
-    """The absolute path that a file: URL names (RFC 8089), percent-decoded."""
+    """Return the absolute path of a file: URL (RFC 8089), percent-decoded."""
     scheme, _, path = url.partition(":")
     if scheme.lower() != "file":
         raise LocationRefused("not a file: URL")
@@ -172,9 +172,9 @@ def _path_of(url: str) -> str:
 
 
 class FileBlob(Blob):
-    """An open file, read in plain reads.
+    """An open file, read with plain read calls.
 
-    Its version is the file's identity and times, once they are settled.
+    Its version is the file's identity and times, once the times are settled.
     """
 
     total_size: int
@@ -189,10 +189,10 @@ class FileBlob(Blob):
         stop: int | None,
         version: str | None,
     ) -> None:
-        """Take over a descriptor, once nothing is raised.
+        """Take over a descriptor.  If this raises, the caller still owns it.
 
-        :raises LocationRefused: it is no regular file.
-        :raises DataChanged: it is not the version asked for.
+        :raises LocationRefused: it is not a regular file.
+        :raises DataChanged: the file is not the requested version.
         """
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -203,7 +203,7 @@ class FileBlob(Blob):
         if version is not None and version != self.version:
             raise DataChanged(f"{path}: the file has changed since the download began")
         if start:
-            # Past the end there is nothing, however far; lseek knows a farthest.
+            # Every offset past the end reads nothing; lseek accepts only offsets up to a limit.
             os.lseek(descriptor, min(start, identity.size), os.SEEK_SET)
         self._descriptor = descriptor
         self._path = path
@@ -217,15 +217,15 @@ class FileBlob(Blob):
     def __next__(self) -> bytes:
         if self._ended:
             raise StopIteration
-        # One byte more than there should be tells whether the file has grown;
-        # a whole chunk's buffer for a small file would cost more than reading it.
+        # Ask for one byte more than expected, to notice that the file has grown.  Not
+        # for a whole chunk: for a small file its buffer would cost more than the read.
         stop = self._size + 1 if self._stop is None else self._stop
         most = max(self._chunk_size, self.preferred_chunk_size)
         wanted = min(most, max(stop - self._position, 0))
         try:
             chunk = os.read(self._descriptor, wanted)
             self._position += len(chunk)
-            # A read that comes short at the size was the last one.
+            # A short read that ends at the expected size was the last one.
             is_last = len(chunk) < wanted and self._position == self._size
             self._check_unchanged()
             self._ended = is_last or not chunk or self._position == self._stop
@@ -241,15 +241,15 @@ class FileBlob(Blob):
             os.close(descriptor)
 
     def __del__(self) -> None:
-        # For hosts that drop an answer without closing it.
+        # For servers that drop a response without closing it.
         self.close()
 
     def _check_unchanged(self) -> None:
-        """A file rewritten in place while it was read gave a mixture of bytes.
+        """Raise DataChanged if the file was rewritten in place: its bytes are a mixture.
 
-        Losing a name changes only the ctime: a file that was replaced
-        meanwhile goes on being read as it was.  It could hide another change,
-        so each read looks, and not only the last one.
+        If a file loses a name, as when it is replaced, only its ctime changes and
+        its bytes stay, so that reading continues.  A lost name could hide another
+        change.  So every read checks, and not only the last one.
         """
         status = os.fstat(self._descriptor)
         if status.st_nlink < self._links:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put an image into the file store and its record into the file registry.
 
-The data first, the record last, each whole or not at all: a client never sees
-a record without data, nor an operator half a file after an interruption.  Only
-a SIGKILL or a power cut between the two names leaves data without a record; the
-id is then refused until somebody removes the data.
+The data is written first and the record last, each completely or not at all.  So a
+client never sees a record without data, and an interruption leaves no partial
+file.  Only a SIGKILL or a power cut between creating the two names leaves data
+without a record.  The id is then refused until somebody removes the data.
 """
 
 import errno
@@ -20,7 +20,7 @@ from imageapi.image import Image
 
 _CHUNK_SIZE = 1024 * 1024
 
-# Where a file system has no unnamed files (O_TMPFILE), such as NFS.
+# The errors of a file system without unnamed files (O_TMPFILE), such as NFS.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
@@ -32,11 +32,11 @@ def add_image(
 ) -> Image:
     """Add an image.
 
-    :param image: its details; size, hashes and times are filled in. Files of one that is
-        not public can be read by their owner and group only.
-    :param new: the data, read to its end.
+    :param image: its details; size, hashes and times are filled in. If it is not public,
+        only the owner and group of its files can read them.
+    :param new: the data; it is read to its end.
     :returns: the image as it was recorded.
-    :raises UploadError: the id exists, a folder cannot be written to, or the data not be read.
+    :raises UploadError: the id exists, a folder is not writable, or the data cannot be read.
     """
     data_path, record_path = store.path(image.id), registry.path(image.id)
     for path in (record_path, data_path):
@@ -61,15 +61,15 @@ def add_image(
 
 
 class _NewFile:
-    """A file that gets its name when it is whole; without one it is gone when closed.
+    """A file that gets its name when it is complete.  Unnamed, it vanishes when closed.
 
-    Once placed, it stays if it is kept, or the ``with`` block ends without an exception.
+    Once placed, it stays if it is kept, or if the ``with`` block ends without an exception.
     """
 
     def __init__(self, path: str, mode: int) -> None:
-        """Make the file.
+        """Create the file.
 
-        :param mode: its permissions, of which the umask takes some away.
+        :param mode: its permissions, before the umask is applied.
         """
         self._path = path
         self._mode = mode
@@ -94,12 +94,12 @@ class _NewFile:
         """Give the file its name, unless something has that name already."""
         os.fsync(self._file.fileno())
         source = self._temporary or f"/proc/self/fd/{self._file.fileno()}"
-        # A folder's descriptor makes this linkat(2), which can follow that link.
+        # With src_dir_fd this is linkat(2), which can follow the link in /proc.
         os.link(source, self._path, src_dir_fd=self._folder, follow_symlinks=True)
         os.fsync(self._folder)
 
     def keep(self) -> None:
-        """From now on no exception takes the file away."""
+        """Keep the file even if an exception follows."""
         self._is_kept = True
 
     def __exit__(
@@ -118,7 +118,7 @@ class _NewFile:
             os.close(self._folder)
 
     def _is_placed(self) -> bool:
-        # An interruption may come between the link and the note of it.
+        # An interruption may come between the link and recording it, so compare files.
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
         except FileNotFoundError:
@@ -131,7 +131,7 @@ class _NewFile:
         except OSError as error:
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
-        # No image's file name holds a plus sign: it would be percent-encoded.
+        # No file name of an image contains a plus sign: it would be percent-encoded.
         self._temporary = os.path.join(folder, f".add+{secrets.token_hex(8)}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return os.open(self._temporary, flags, self._mode)
