@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records behind HTTP: on a static server, in another registry, in a Glance."""
+"""Records on an HTTP server: static files, another imageapi, or a Glance."""
 
 import hashlib
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ _LARGEST_RECORD = 1024 * 1024
 
 
 class HTTPRegistry(RegistryBackend):
-    """Asks for ``<endpoint>/<percent-encoded id><suffix>``.
+    """Requests ``<endpoint>/<percent-encoded id><suffix>``.
 
-    With ``auth = caller`` its upstream decides who may know of an image.
+    With ``auth = caller`` the upstream decides who may know of an image.
     """
 
     @classmethod
@@ -70,7 +70,7 @@ class HTTPRegistry(RegistryBackend):
         except ValueError:
             raise ImageNotFound("no URL can contain this image id") from None
         headers = token_headers(self._auth, caller)
-        # Two callers may be told two things.
+        # The upstream may return different records to different callers.
         key = (image_id, hashlib.sha256(headers.get("X-Auth-Token", "").encode()).digest())
         known = self._remembered.get(key)
         if known is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data behind HTTP, at URLs that are allowed."""
+"""Data on HTTP servers, at allowed URLs."""
 
 import re
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 
 
 class HTTPStore(StoreBackend):
-    """Reads ``http:`` and ``https:`` URLs below the prefixes that are allowed."""
+    """Reads ``http:`` and ``https:`` URLs below the allowed prefixes."""
 
     schemes = frozenset({"http", "https"})
 
@@ -151,9 +151,9 @@ class HTTPStore(StoreBackend):
     def _follow(
         self, url: Url, headers: dict[str, str], caller: Caller
     ) -> tuple[HTTPResponse, Url]:
-        """Ask, and go where redirects lead, as long as all of it is allowed."""
+        """Send the request and follow redirects, as long as every URL is allowed."""
         for _ in range(_HOPS + 1):
-            # The caller's token is for the server that url_template names.
+            # Only the server that url_template names gets the caller's token.
             own = url.origin == self._own_origin
             token = token_headers(self._auth, caller) if own else {}
             response = self._upstream.get(url, {**headers, **token})
@@ -166,8 +166,8 @@ class HTTPStore(StoreBackend):
                 raise BadReply(f"{url.shown} redirects to a URL that is refused: {error}") from None
         raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
 
-    def _check_status(self, response: HTTPResponse, url: Url) -> None:
-        """Raise what an answer means that has no data."""
+    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+        """Raise the error for a response without data; return for all others."""
         if response.status in (200, 206, 416):
             return
         told = f"{url.shown} answers with status {response.status}"
@@ -193,7 +193,7 @@ def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
 
 
 def _condition(version: str | None) -> dict[str, str]:
-    """What makes a server refuse to send other bytes than those of a version."""
+    """Return headers that make a server refuse to send any other version."""
     if version is None:
         return {}
     if version.startswith('"'):
@@ -207,10 +207,10 @@ def _condition(version: str | None) -> dict[str, str]:
 
 
 def _version(response: HTTPResponse, size: int | None) -> str | None:
-    """What names the bytes of an answer, where the server has had time to change it.
+    """Return the version of a response's data; None if it changed too recently.
 
-    A strong ETag; or else when they were last modified, and their length
-    (RFC 9110, 8.8); or else the MD5 of the whole, which Glance sends with parts too.
+    The version is a strong ETag; or else Last-Modified and the length (RFC 9110,
+    8.8); or else the MD5 of the whole data, which Glance also sends with parts.
     """
     if not has_usable_validator(response):
         return None
