@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data of an HTTP answer, which must be just the part that was asked for."""
+"""The data of an HTTP response, which must be exactly the requested part."""
 
 import re
 from collections.abc import Callable
@@ -28,15 +28,15 @@ VersionOf = Callable[[HTTPResponse, int | None], str | None]
 
 
 def range_headers(start: int, stop: int | None) -> dict[str, str]:
-    """What asks a server for a part; nothing for the whole.
+    """Return the headers that request a part; none for the whole.
 
-    :raises RangeNotSupported: HTTP cannot ask for no byte at all.
+    :raises RangeNotSupported: the range is empty, which HTTP cannot express.
     """
     if stop is not None and stop <= start:
         raise RangeNotSupported("HTTP cannot request an empty range")
     if not start and stop is None:
         return {}
-    # Servers refuse numbers that they cannot hold; that far is the end.
+    # Servers refuse numbers that are too large for them; so far out means the end.
     last = "" if stop is None or stop > _FARTHEST else stop - 1
     return {"Range": f"bytes={start}-{last}"}
 
@@ -48,12 +48,12 @@ def open_blob(
     version: str | None,
     **how: Any,
 ) -> "HTTPBlob":
-    """Take over an answer, as data where it is, and closed where it is not.
+    """Turn a response into a Blob; close the response if it has no such data.
 
-    :param check_status: raises what an answer means that has no data.
-    :param version: what the bytes must be.
-    :param how: as for `HTTPBlob`.
-    :raises BackendError: it is not the data that was asked for.
+    :param refuse: raises the error for a response without data.
+    :param version: the version that the data must have; None for any.
+    :param how: the other arguments of `HTTPBlob`.
+    :raises BackendError: the response is not the requested data.
     """
     try:
         check_status(response, url)
@@ -68,7 +68,7 @@ def open_blob(
 
 
 class HTTPBlob(Blob):
-    """The data of an answer, which it owns."""
+    """The data of a response, which the Blob owns."""
 
     def __init__(
         self,
@@ -80,16 +80,16 @@ class HTTPBlob(Blob):
         stop: int | None,
         version_of: VersionOf,
     ) -> None:
-        """Take over an answer with status 200, 206 or 416, once nothing is raised.
+        """Take over a response with status 200, 206 or 416, unless this raises.
 
-        :param start, stop: the part that was asked for.
-        :param version_of: what version an answer says that its bytes are; it
-            is given the size of the whole too.
-        :raises RangeNotSupported: a part was asked for, and the whole is the answer.
-        :raises BadReply: it is neither the whole nor that part.
+        :param start, stop: the requested part.
+        :param version_of: returns the version of the data of a response; it gets
+            the response and the size of the whole.
+        :raises RangeNotSupported: a part was requested, but the server sends the whole.
+        :raises BadReply: the response is neither the whole nor that part.
         """
         is_part = start > 0 or stop is not None
-        # How many bytes there must still be; None where nobody knows.
+        # How many bytes must still come; None if unknown.
         self._left = response.length_remaining
         if response.status == 416 and is_part:
             self.total_size = _size_of_unsatisfied(response, url, start)
@@ -134,12 +134,12 @@ class HTTPBlob(Blob):
         response = self._response
         size = max(self._chunk_size, self.preferred_chunk_size)
         if response.chunked:
-            # One chunk of theirs, or a part of it.
+            # One chunk of the chunked encoding, or a part of it.
             return response.read1(size, decode_content=False)
         return response.read(size, decode_content=False)
 
     def _counted(self, chunk: bytes) -> bytes:
-        """A part must be as long as it says, also where its framing does not tell."""
+        """Check that the data has the announced length, even if its framing does not."""
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0 or (self._left > 0 and not chunk):
@@ -150,14 +150,14 @@ class HTTPBlob(Blob):
 def _sizes_of_part(
     response: HTTPResponse, url: Url, start: int, stop: int | None
 ) -> tuple[int, int | None]:
-    """How long the part is, and the whole, where the part is the one that was asked for."""
+    """Return the sizes of the part and of the whole, if it is the requested part."""
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if match is not None:
         first, last = int(match[1]), int(match[2])
         size = None if match[3] == "*" else int(match[3])
         ends = [end for end in (stop, size) if end is not None]
         length = last - first + 1
-        # Up to an end that nobody tells there is no telling whether it is all.
+        # Without stop and size it is unknown whether the part reaches the end.
         is_wanted = bool(ends) and first == start and length > 0 and last + 1 == min(ends)
         if is_wanted and response.length_remaining in (None, length):
             return length, size
@@ -165,7 +165,7 @@ def _sizes_of_part(
 
 
 def _size_of_unsatisfied(response: HTTPResponse, url: Url, start: int) -> int:
-    """The size of data that ends before a part that was asked for."""
+    """Return the size of data that ends before the requested part."""
     match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) > start:
         raise BadReply(f"{url.shown} returned an invalid 416 for a range from byte {start}")

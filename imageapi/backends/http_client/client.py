@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server asked over HTTP: connections, timeouts, TLS, and what goes wrong, in our words.
+"""The HTTP client: connections, timeouts, TLS, and errors translated into ours.
 
-Nothing is taken from the environment: no proxy, no credentials.  No text of
-an error holds more of a URL than its path, and nothing that a server sent.
+Nothing is taken from the environment: no proxy, no credentials.  The text of an
+error contains no query of a URL, and nothing that a server sent.
 """
 
 import http.client
@@ -24,22 +24,22 @@ from imageapi.backends.http_client.status import check_encoding, close
 from imageapi.backends.http_client.urls import Url
 from imageapi.errors import BackendError, BackendUnavailable, BadReply
 
-# How many hosts connections are kept for.
+# The number of hosts for which connections are kept.
 _HOSTS = 100
 
 
 class NotReached(BackendUnavailable):
-    """There was no connection, or it ended before an answer."""
+    """There was no connection, or it was closed before a response."""
 
 
 class Upstream:
-    """Asks servers.  Safe in threads, and after a fork."""
+    """Sends requests to servers.  Safe in threads, and after a fork."""
 
     def __init__(self, settings: UpstreamSettings, *, small: bool = False) -> None:
-        """Make what will hold the connections; there are none yet.
+        """Create the connection pools; open no connection yet.
 
-        :param small: whether all answers are to come within the read timeout
-            as a whole.
+        :param small: True if each response, body included, must arrive within one
+            read timeout.
         """
         self._settings = settings
         self._classes = SMALL_POOLS if small else POOLS
@@ -48,7 +48,7 @@ class Upstream:
         self._process = os.getpid()
 
     def get(self, url: Url, headers: Mapping[str, str]) -> HTTPResponse:
-        """Ask for a URL: `request` with GET."""
+        """Send a GET request; see `request`."""
         return self.request("GET", url, headers)
 
     def request(
@@ -58,21 +58,21 @@ class Upstream:
         headers: Mapping[str, str],
         body: bytes | Iterable[bytes] | None = None,
     ) -> HTTPResponse:
-        """Send a request, and read the head of the answer.
+        """Send a request, and read the status and headers of the response.
 
-        :param headers: besides those that every request has.
-        :returns: an answer of any status, its body unread and not decoded;
-            for the caller to `close`.
-        :raises NotReached: there is none, since there was no connection for it.
-        :raises BackendUnavailable: there is none for now.
-        :raises BadReply: what there is is not HTTP.
+        :param headers: headers in addition to those of every request.
+        :returns: a response of any status, its body unread and not decoded.  The
+            caller must `close` it.
+        :raises NotReached: no connection, or it was closed before a response.
+        :raises BackendUnavailable: no response for now, such as after a timeout.
+        :raises BadReply: the response is not valid HTTP.
         """
         until = time.monotonic() + self._settings.read_timeout
         with telling(url):
             try:
                 return self._request(method, url, headers, body, self._settings.read_timeout)
             except ProtocolError as error:
-                # A connection that was kept may be closed just as it is used.
+                # The server may close a kept connection just when it is reused.
                 left = until - time.monotonic()
                 can_be_sent_again = body is None or isinstance(body, bytes)
                 if not can_be_sent_again or not _was_closed(error) or left <= 0:
@@ -82,13 +82,13 @@ class Upstream:
     def get_small(
         self, url: Url, headers: Mapping[str, str], limit: int
     ) -> tuple[HTTPResponse, bytes]:
-        """Ask for what is small, and read it whole.
+        """Send a GET request for something small, and read the whole body.
 
-        :param limit: bytes.
-        :returns: the answer, closed, and its body; of another status than 200
-            as much of it as there is within the limit.
-        :raises BackendUnavailable: as for `get`, or the body does not come.
-        :raises BadReply: as for `get`, or it is larger, or compressed.
+        :param limit: the maximum size of the body, in bytes.
+        :returns: the closed response, and its body.  For a status other than 200
+            the body may be cut at the limit.
+        :raises BackendUnavailable: as for `get`, or the body does not arrive.
+        :raises BadReply: as for `get`, or the body is too large or compressed.
         """
         response = self.get(url, headers)
         return response, read_small(response, url, limit)
@@ -102,7 +102,7 @@ class Upstream:
     def _request(
         self, method: str, url: Url, headers: Mapping[str, str], body: Any, read_timeout: float
     ) -> HTTPResponse:
-        # urllib3 sends under the timeout of connecting, and a body takes longer than that.
+        # urllib3 sends within the connect timeout, but sending a body takes longer.
         connect_timeout = self._settings.connect_timeout if body is None else read_timeout
         response = self._pools_of_process().request(
             method,
@@ -119,7 +119,7 @@ class Upstream:
 
     def _pools_of_process(self) -> urllib3.PoolManager:
         if self._process != os.getpid():
-            # After a fork the parent goes on using the connections there are.
+            # After a fork, the existing connections belong to the parent.
             with self._lock:
                 if self._process != os.getpid():
                     self._pools = self._new_pools()
@@ -144,13 +144,12 @@ class Upstream:
 
 
 def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
-    """Read a small answer whole, and close it.
+    """Read the whole body of a small response, and close the response.
 
-    :param limit: bytes.
-    :returns: its body; of another status than 200 as much of it as there is
-        within the limit.
-    :raises BackendUnavailable: it does not come.
-    :raises BadReply: it is larger, or compressed.
+    :param limit: the maximum size of the body, in bytes.
+    :returns: the body.  For a status other than 200 it may be cut at the limit.
+    :raises BackendUnavailable: the body does not arrive.
+    :raises BadReply: the body is too large or compressed.
     """
     try:
         if response.status == 200:
@@ -168,14 +167,14 @@ def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
 
 @contextmanager
 def telling(url: Url) -> Iterator[None]:
-    """Turn what urllib3 raises into our errors.
+    """Translate the exceptions of urllib3 into ours.
 
-    :raises BackendUnavailable: the server cannot be reached, or broke off.
-    :raises BadReply: what it says is not HTTP.
+    :raises BackendUnavailable: the server cannot be reached, or closed the connection.
+    :raises BadReply: the response is not valid HTTP.
     """
     try:
         yield
-    # urllib3 counts what is refused at once among what takes too long.
+    # Before the timeouts: in urllib3 a refused connection is a kind of timeout.
     except (ProtocolError, ProxyError, SSLError, NewConnectionError) as error:
         raise _told(url, error) from None
     except UpstreamTimeout:
@@ -202,13 +201,13 @@ def _told(url: Url, error: HTTPError) -> BackendError:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """What urllib3 has wrapped, as an argument or as a cause."""
+    """Return the exception that urllib3 has wrapped, as an argument or as a cause."""
     wrapped = [one for one in error.args if isinstance(one, BaseException)]
     return wrapped[-1] if wrapped else error.__cause__
 
 
 def _was_closed(error: ProtocolError) -> bool:
-    """Whether the connection ended before a byte of an answer came."""
+    """Whether the connection was closed before the first byte of a response."""
     return isinstance(
         _cause(error), http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError
     )

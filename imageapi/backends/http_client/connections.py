@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""urllib3's connections, stricter with the heads of answers.
+"""urllib3's connections, with stricter parsing of responses and with deadlines.
 
-A head, and each further read, must come within the read timeout as a whole: a
-timeout of each byte never fires on a server that drips.  A head that is cut or
-malformed, or tells the length in two ways, is no answer.  Data is read in large
-reads, straight into what is handed on; where it comes slowly, what there is is
-handed on.
+The status line and headers must arrive within one read timeout, and so must each
+further read.  A timeout per byte would never fire on a server that drips.
+Headers that are truncated or malformed, or that give the length twice, are an
+invalid response.  Data is read in large reads, straight into the chunk that is
+passed on.  If data arrives slowly, a read returns what has arrived.
 """
 
 import contextlib
@@ -24,67 +24,67 @@ from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-# How many seconds a large read goes on once it has something.
+# How many seconds a large read continues after its first bytes.
 _GATHERED = 0.2
-# And how many bytes it is woken for then: a server that sends small pieces
-# would else wake it for each.
+# And for how many bytes it then wakes up.  Otherwise it would wake up for each small
+# piece that a server sends.
 _WORTH_WAKING = 512 * 1024
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r\n")
 _LONGEST_LINE = 65536
 
-# What the parser says of any head whose Content-Type is that of several parts.
+# The defects that the parser reports for every multipart Content-Type.
 _HARMLESS = (StartBoundaryNotFoundDefect, MultipartInvariantViolationDefect)
 
 
 class _Received(io.RawIOBase):
-    """What a socket receives, up to a deadline where there is one, in large reads."""
+    """Reads from a socket in large reads, up to a deadline if there is one."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # Not read, but as long as it is open the socket stays open.
+        # Never read from, but it keeps the socket open.
         self._reference = sock.makefile("rb", buffering=0)
         self._timeout = sock.gettimeout()
         self._until: float | None = None
         self._gathers = False
         self._has_some = False
-        # What TLS has received already, the system no longer counts.
+        # SO_RCVLOWAT does not count bytes that the TLS layer has received already.
         self._can_wait = not isinstance(sock, ssl.SSLSocket) and hasattr(sock, "setsockopt")
         self._woken_for = 1
         self.ended = False
         self.start()
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """As http.client asks a socket."""
+        """Called by http.client, as on a socket."""
         return io.BufferedReader(self)
 
     def start(self) -> None:
-        """Let all that follows come within the timeout, however many reads it takes."""
+        """Start the timeout for everything that follows, in any number of reads."""
         self._gathers = False
         self._until = None if self._timeout is None else time.monotonic() + self._timeout
 
     def gather(self) -> None:
-        """Let the one read that follows end soon after it has something, full or not."""
+        """Let the next read return soon after its first bytes, even if not full."""
         self.start()
         self._gathers = True
         self._has_some = False
 
     def gathered(self) -> None:
-        """Be woken for the first byte again, as whoever gets the connection next must be."""
-        # OSError: the connection is closed, and nobody gets it.
+        """Wake up for the first byte again: the next user of the connection needs that."""
+        # OSError: the connection is closed, so it has no next user.
         with contextlib.suppress(OSError):
             self._wake_for(1)
 
     def expect_end(self) -> None:
-        """Take the end of a connection for an end only where TLS says that it is one."""
+        """Over TLS, accept the end of the connection only after a TLS close."""
         if isinstance(self._sock, ssl.SSLSocket):
             # typeshed lacks the attribute.
             cast(Any, self._sock).suppress_ragged_eofs = False
 
     def shut(self) -> None:
-        """Wake whoever reads, and have no more sent; for SSL sockets too, at once."""
-        # TypeError: TLS within a proxy's TLS is no socket.
+        """Shut the connection down at once, with TLS too; wakes a thread that reads."""
+        # TypeError: TLS inside the TLS of a proxy is not a socket object.
         with contextlib.suppress(OSError, TypeError):
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
@@ -96,7 +96,7 @@ class _Received(io.RawIOBase):
             count = self._receive_into(buffer)
         except TimeoutError as error:
             if self._gathers and self._has_some and error.errno is None:
-                # Means to a BufferedReader that what it has is all for now.
+                # None tells a BufferedReader to return what it has.
                 return None
             raise
         self.ended = count == 0
@@ -126,9 +126,9 @@ class _Received(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose head comes in time, and is sound, and whose chunks are."""
+    """A response whose headers arrive in time; headers and chunks must be valid."""
 
-    #: Whether all of it must come within one timeout, and not just its head.
+    #: True if the body too must arrive within the timeout of the headers.
     is_small = False
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
@@ -153,14 +153,14 @@ class _Response(http.client.HTTPResponse):
         with self._being_read():
             data = super().read1(n)
         if self.chunked and not data and self._received.ended:
-            # http.client takes the end of the connection for that of the chunks.
+            # http.client accepts the end of the connection as the end of the chunks.
             raise http.client.IncompleteRead(b"")
         return data
 
     def close(self) -> None:
         with self._lock:
             if self._is_being_read:
-                # Another thread waits for data: it is woken, and closes this.
+                # Another thread waits for data: wake it, and it closes this response.
                 self._is_to_close = True
                 self._received.shut()
                 return
@@ -170,14 +170,15 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         except ValueError:
-            # Of the parser of mail that http.client uses for headers.
+            # From the e-mail parser that http.client uses for headers.
             raise http.client.HTTPException("the response headers cannot be parsed") from None
         if self._received.ended:
-            # http.client takes the end of the connection for the end of the head.
+            # http.client accepts the end of the connection as the end of the headers.
             raise http.client.IncompleteRead(b"")
         self._received.expect_end()
         if self.status < 200:
-            # http.client knows 100 only, and would take the next answer for another's.
+            # http.client skips only 100.  After another 1xx, it would assign the final
+            # response to the next request.
             raise http.client.HTTPException("an unexpected 1xx response")
         self._check_header_syntax()
         self._check_framing()
@@ -192,11 +193,11 @@ class _Response(http.client.HTTPResponse):
             with self._lock:
                 self._is_being_read = False
             if self._is_to_close:
-                # Even where the data came just then, and the thread asks for no more.
+                # Needed even if the data arrived just then, and the thread reads no more.
                 super().close()
 
     def _check_header_syntax(self) -> None:
-        """urllib3 would log it, with the URL, and go on."""
+        """Reject malformed headers: urllib3 would log them, with the URL, and continue."""
         defects = [one for one in self.headers.defects if not isinstance(one, _HARMLESS)]
         payload = self.headers.get_payload()
         if defects or (isinstance(payload, str) and payload):
@@ -205,13 +206,13 @@ class _Response(http.client.HTTPResponse):
     def _check_framing(self) -> None:
         lengths = {text.strip() for text in self.headers.get_all("Content-Length", [])}
         encodings = self.headers.get_all("Transfer-Encoding", [])
-        # Just as http.client compares it: what it does not know it does not decode.
+        # Compare as http.client does: it does not decode any other encoding.
         if encodings and (lengths or [text.lower() for text in encodings] != ["chunked"]):
             raise http.client.HTTPException("unsupported or conflicting Transfer-Encoding")
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
             raise http.client.HTTPException("invalid or conflicting Content-Length")
 
-    # Two of http.client's own steps, which are laxer than RFC 9112, 7.1.
+    # These two override steps of http.client that are laxer than RFC 9112, 7.1.
 
     def _read_next_chunk_size(self) -> int:
         line = self.fp.readline(_LONGEST_LINE + 1)
@@ -222,7 +223,7 @@ class _Response(http.client.HTTPResponse):
 
     def _safe_read(self, amt: int) -> bytes:
         data: bytes = super()._safe_read(amt)  # type: ignore[misc]  # http.client's own
-        # Chunks themselves are read otherwise: these are the two bytes after one.
+        # Only the two bytes after a chunk are read by this method, not chunks themselves.
         if data != b"\r\n":
             raise http.client.IncompleteRead(b"")
         return data
@@ -233,7 +234,7 @@ class _SmallResponse(_Response):
 
 
 def _pools_of(response: type[_Response]) -> Mapping[str, type[HTTPConnectionPool]]:
-    """urllib3's pools, whose connections answer with this class."""
+    """Return pool classes of urllib3 whose connections use this response class."""
 
     class PlainConnection(HTTPConnection):
         response_class = response
@@ -250,14 +251,14 @@ def _pools_of(response: type[_Response]) -> Mapping[str, type[HTTPConnectionPool
     return {"http": PlainPool, "https": TLSPool}
 
 
-#: For a PoolManager's ``pool_classes_by_scheme``: data of any size.
+#: For a PoolManager's ``pool_classes_by_scheme``: for data of any size.
 POOLS = _pools_of(_Response)
-#: The same, for answers that are to come within the read timeout as a whole.
+#: The same, for responses that must arrive completely within the read timeout.
 SMALL_POOLS = _pools_of(_SmallResponse)
 
 
 def close_pools(manager: PoolManager) -> None:
-    """Close the connections that are kept; clear() alone leaves that to the garbage collector."""
+    """Close the kept connections; clear() alone leaves that to the garbage collector."""
     for key in manager.pools.keys():  # noqa: SIM118 - it refuses iteration
         pool = manager.pools.get(key)
         if pool is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How servers are asked: the options of each section that has an upstream."""
+"""The options of every section that has an upstream: timeouts, TLS, proxy, token."""
 
 import math
 import re
@@ -19,21 +19,21 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Seconds(types.Float):
-    """The type of an option that says for how many seconds to wait."""
+    """The type of an option that is a time in seconds."""
 
     def __init__(self, min: float = 0.001) -> None:  # noqa: A002 - as Float has it
-        # Systems cannot wait for just any time, and nobody waits for more than a day.
+        # Systems cannot wait for arbitrarily long times; nobody needs more than a day.
         super().__init__(min=min, max=86400)
 
     def __call__(self, value: Any) -> Any:
         seconds = super().__call__(value)
-        # It is neither too small nor too large.
+        # A NaN passes the checks of minimum and maximum.
         if seconds is not None and math.isnan(seconds):
             raise ValueError("must be a number")
         return seconds
 
 
-#: For a section whose requests may be made in the caller's name.
+#: For a section whose requests may carry the caller's token.
 AUTH = cfg.StrOpt(
     "auth",
     default="none",
@@ -91,10 +91,10 @@ OPTIONS = (
 
 
 class UpstreamSettings(NamedTuple):
-    """What an `Upstream` must know.
+    """The settings of an `Upstream`.
 
     :ivar connect_timeout, read_timeout: seconds.
-    :ivar pool_size: connections to one host that are kept open.
+    :ivar pool_size: number of connections to one host that are kept open.
     :ivar proxy: the arguments of urllib3's ProxyManager.
     """
 
@@ -105,14 +105,14 @@ class UpstreamSettings(NamedTuple):
     proxy: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        # The proxy's headers have its password.
+        # The proxy's headers contain its password.
         return "<UpstreamSettings>"
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, group: str) -> Self:
-        """Read the `OPTIONS` of a section, and the certificates that they name.
+        """Read the `OPTIONS` of a section, and the certificate files that they name.
 
-        :raises ConfigurationError: they cannot be used.
+        :raises ConfigurationError: a value or a file is invalid.
         """
         section = conf[group]
         context = tls_context(
@@ -128,11 +128,11 @@ class UpstreamSettings(NamedTuple):
 
 
 def tls_context(**files: str | None) -> ssl.SSLContext:
-    """What TLS needs to know whom to trust, and who we are.
+    """Create the TLS context, with trusted CAs and our client certificate.
 
-    :param files: the certificates of those to trust, our own one, and its key,
-        in this order, each by the name of its option; None for what is not set.
-    :raises ConfigurationError: one of them cannot be used.
+    :param files: the files of the CA certificates, the client certificate and its
+        key, in this order, each by the name of its option; None if not set.
+    :raises ConfigurationError: one of the files cannot be used.
     """
     (ca_option, ca_file), (cert_option, cert_file), (key_option, key_file) = files.items()
     if key_file and not cert_file:
@@ -166,7 +166,7 @@ def _proxy(url: str | None, context: ssl.SSLContext) -> dict[str, Any] | None:
     try:
         headers = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else {}
     except ValueError:
-        # Its text repeats a part of the password.
+        # The exception's text repeats a part of the password.
         raise wrong from None
     return {
         "proxy_url": str(parts._replace(auth=None)),
@@ -176,8 +176,8 @@ def _proxy(url: str | None, context: ssl.SSLContext) -> dict[str, Any] | None:
 
 
 def token_headers(auth: str, caller: Caller) -> dict[str, str]:
-    """What a request has that is made as the option `AUTH` says."""
-    # A token that no header can hold is none.
+    """Return the headers that the option `AUTH` adds to a request."""
+    # A token that cannot be a header value is ignored.
     if auth == "caller" and caller.token and _TOKEN.fullmatch(caller.token):
         return {"X-Auth-Token": caller.token}
     return {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parsed records, kept by their ETags: the upstream is asked whether they still hold."""
+"""A cache of parsed records with their ETags, to be revalidated with the upstream."""
 
 from collections.abc import Hashable
 from typing import NamedTuple
@@ -8,34 +8,38 @@ from imageapi.bounded_cache import BoundedCache
 from imageapi.errors import MalformedImage
 from imageapi.image import Image, weight_of
 
-# By a count of the bytes that they take.
+# The limit, by an estimate of the memory of all entries.
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 
 
 class CachedRecord(NamedTuple):
-    """What a record was found to be, and the ETag that it came with."""
+    """The result of parsing a record, and the ETag of its response."""
 
     etag: str
     found: Image | MalformedImage
 
 
 class RecordCache:
-    """Bounded by the memory that the records take; safe in threads."""
+    """The cached records: bounded in memory, safe in threads."""
 
     def __init__(self) -> None:
         self._records: BoundedCache[Hashable, CachedRecord] = BoundedCache(_REMEMBERED_BYTES)
 
     def get(self, key: Hashable) -> CachedRecord | None:
-        """The record that is remembered under a key."""
-        return self._records.get(key)
+        """Return the entry of a key; None if there is none."""
+        with self._lock:
+            return self._known.get(key)
 
     def replace(self, key: Hashable, etag: str, found: Image | MalformedImage) -> None:
-        """Remember a record, or what is wrong with it, in place of the one before.
+        """Cache a record, or its error, in place of an older entry.
 
-        :param etag: empty where the record cannot be asked for by it; then it
-            is not remembered.
+        :param etag: empty if the record cannot be revalidated by it; then the older
+            entry is only removed.
         """
-        if etag:
-            self._records.put(key, CachedRecord(etag, found), weight_of((key, etag, found)))
-        else:
-            self._records.forget(key)
+        with self._lock:
+            self._known.pop(key, None)
+            if etag:
+                # ValueError: the entry is larger than the cache.
+                with contextlib.suppress(ValueError):
+                    weight = weight_of((key, etag, found))
+                    self._known[key] = CachedRecord(etag, found, weight)

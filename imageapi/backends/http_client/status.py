@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the answer of an upstream means."""
+"""The meaning of an upstream's response: its status, and whether it is settled."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -10,29 +10,29 @@ from urllib3.response import HTTPResponse
 from imageapi.backends.http_client.urls import Url
 from imageapi.errors import BackendUnavailable, BadReply
 
-#: There is nothing under that URL.
+#: The resource does not exist.
 ABSENT = (404, 410)
-#: The server wants somebody else to ask.
+#: The server refuses the credentials of the request.
 REFUSED = (401, 403)
 
-# Who asks to be asked again later than that is asked sooner, all the same.
+# The upper limit, in seconds, for a Retry-After that asks for longer.
 _LONGEST_RETRY_AFTER = 24 * 3600
 
-# What changed in the last two seconds may have changed twice in one of them,
-# and servers make ETags of seconds and sizes.
+# Within two seconds of a change, a second change may happen in the same second.  Servers
+# make ETags from seconds and sizes, so both changes may have the same ETag.
 _SETTLED = timedelta(seconds=2)
 
 
 def close(response: HTTPResponse) -> None:
-    """Let go of an answer: its connection is kept only if all of it was read."""
+    """Close a response; its connection is kept only if the whole body was read."""
     response.close()
     response.release_conn()
 
 
 def check_encoding(response: HTTPResponse, url: Url) -> None:
-    """Bytes that are compressed are others than those that were asked for.
+    """Raise an error for compressed data, as these are not the requested bytes.
 
-    :raises BadReply: they are.
+    :raises BadReply: the response has a Content-Encoding.
     """
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":
@@ -40,10 +40,10 @@ def check_encoding(response: HTTPResponse, url: Url) -> None:
 
 
 def refuse_status(response: HTTPResponse, url: Url) -> NoReturn:
-    """Raise what a status means that is none of those the caller knows.
+    """Raise the error for a status that the caller does not handle itself.
 
     :raises BackendUnavailable: for 429 and 5xx, with the server's Retry-After.
-    :raises BadReply: for all others.
+    :raises BadReply: for all other statuses.
     """
     told = f"{url.shown} answers with status {response.status}"
     if response.status == 429 or response.status >= 500:
@@ -52,7 +52,7 @@ def refuse_status(response: HTTPResponse, url: Url) -> NoReturn:
 
 
 def retry_after_of(response: HTTPResponse) -> int | None:
-    """The seconds, or the time, of Retry-After (RFC 9110, 10.2.3), in seconds."""
+    """Return the delay of Retry-After (RFC 9110, 10.2.3) in seconds; None without one."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(int(text[:9]), _LONGEST_RETRY_AFTER)
@@ -64,7 +64,7 @@ def retry_after_of(response: HTTPResponse) -> int | None:
 
 
 def time_of(text: str) -> datetime | None:
-    """An HTTP date (RFC 9110, 5.6.7); None where it is none."""
+    """Parse an HTTP date (RFC 9110, 5.6.7); return None if it is invalid."""
     try:
         then = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -72,8 +72,8 @@ def time_of(text: str) -> datetime | None:
     return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
 
 
-def has_usable_validator(response: HTTPResponse) -> bool:
-    """Whether what changes from now on has another ETag, and another Last-Modified."""
+def is_settled(response: HTTPResponse) -> bool:
+    """Whether every later change will change ETag and Last-Modified."""
     modified = time_of(response.headers.get("Last-Modified", ""))
     if modified is None:
         return "Last-Modified" not in response.headers

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""URLs that are asked, in one spelling, and the prefixes below which they must lie.
+"""URLs for requests, normalized, and the prefixes below which they must be.
 
-Stricter than RFC 3986: what two parsers could read in two ways is no URL here.
-No error's text holds any part of a URL, since it may hold credentials.
+Stricter than RFC 3986: a URL that two parsers could read differently is invalid.
+No error text contains any part of a URL, because it may contain credentials.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ _PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-# Visible ASCII, but for what a URL must have encoded.
+# All except visible ASCII, and the visible characters that must be percent-encoded.
 _FORBIDDEN = re.compile(r'[^\x21-\x7e]|["<>\\^`{|}]')
 _PERCENT = re.compile(r"%(..?)?")
 _NO_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -25,11 +25,11 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Url:
-    """An http: or https: URL in its one spelling.
+    """A normalized http: or https: URL.
 
-    :ivar host: in lower case, an IPv6 address in brackets.
-    :ivar path: begins with a slash; percent-encoded no more than it must be.
-    :ivar query: as it was written; it may hold a signature.
+    :ivar host: in lower case; an IPv6 address is in brackets.
+    :ivar path: begins with a slash; unreserved characters are not percent-encoded.
+    :ivar query: unchanged; it may contain a signature.
     """
 
     scheme: str
@@ -40,9 +40,9 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a URL.
+        """Parse a URL.
 
-        :raises ValueError: it is none, or could be read in more than one way.
+        :raises ValueError: it is invalid, or can be read in more than one way.
         """
         if _FORBIDDEN.search(text):
             raise ValueError("it contains a character that must be percent-encoded")
@@ -61,7 +61,7 @@ class Url:
         return cls(scheme, host, port or _PORTS[scheme], _path(path or "/"), query)
 
     def join(self, reference: str) -> Self:
-        """Read a reference that stands in this URL's answer, as a redirect does.
+        """Resolve a reference in the response of this URL, such as a redirect.
 
         :raises ValueError: as for `parse`.
         """
@@ -75,17 +75,17 @@ class Url:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: to whom a secret may be meant."""
+        """Scheme, host and port, which decide who may get a secret."""
         return self.scheme, self.host, self.port
 
     @property
     def target(self) -> str:
-        """Path and query, as a request has them."""
+        """Path and query, as in a request line."""
         return self.path if self.query is None else f"{self.path}?{self.query}"
 
     @property
     def shown(self) -> str:
-        """For an operator's eyes: without the query."""
+        """The URL for messages to operators: without the query."""
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}{self.path}"
 
@@ -96,7 +96,7 @@ class Url:
         return "<Url>"
 
     def is_below(self, prefix: "Url") -> bool:
-        """Whether this is the prefix, or lies below it by whole segments of the path."""
+        """Whether this is the prefix, or below it by whole segments of the path."""
         path = prefix.path.removesuffix("/")
         return self.origin == prefix.origin and (
             self.path == path or self.path.startswith(path + "/")
@@ -104,9 +104,9 @@ class Url:
 
 
 def prefix(text: str) -> Url:
-    """Read a prefix of URLs.
+    """Parse a prefix of URLs.
 
-    :raises ValueError: it is no URL, or has a query.
+    :raises ValueError: it is not a valid URL, or has a query.
     """
     url = Url.parse(text)
     if url.query is not None:
@@ -132,7 +132,7 @@ def _host(host: str) -> str:
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
         except ValueError:
             raise ValueError("its host is not a valid IPv6 address") from None
-    # With or without the root's dot it is the same name.
+    # A host name with a trailing dot is the same name.
     host = host.removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(0 < len(label) < 64 for label in labels):
@@ -145,8 +145,8 @@ def _path(path: str) -> str:
     decoded = unquote_to_bytes(path)
     if _CONTROL.search(decoded):
         raise ValueError("its path contains a control character")
-    # Some servers take an encoded slash, and some a backslash, for a slash.
-    # And some read a dot segment before a parameter.
+    # Some servers treat an encoded slash or a backslash as a slash.  Some servers treat
+    # a segment such as "..;x" as a dot segment.
     if any(one.partition(b";")[0] in (b".", b"..") for one in re.split(rb"[/\\]", decoded)):
         raise ValueError("its path contains a dot segment (. or ..)")
     return path
