@@ -86,7 +86,7 @@ class StatSignature(NamedTuple):
     def __str__(self) -> str:
         return f"{self[0]}:{self[1]}:{self[2]}:{self[3]}:{self[4]}"
 
-    def is_settled(self) -> bool:
+    def shows_next_change(self) -> bool:
         """Whether any later change would change the times."""
         return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
 

@@ -97,10 +97,8 @@ class FileRegistry(RegistryBackend):
             found = _Remembered(identity, _found(descriptor, status, path, image_id))
         finally:
             os.close(descriptor)
-        if is_settled:
-            # ValueError: the entry is larger than the cache.
-            with self._lock, contextlib.suppress(ValueError):
-                self._remembered[path] = found
+        if shows_next_change:
+            self._remembered.put(path, found, _ENTRY_BYTES + weight_of(found.found))
         return found.image()
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:

@@ -41,6 +41,9 @@ class SmallFiles:
 
     def get(self, path: str) -> SmallFile | None:
         """Return a cached file if the path still names the same file, and no link."""
+        known = self._known.get(path)
+        if known is None:
+            return None
         try:
             return known if known.identity.is_of(os.lstat(path)) else None
         except OSError:
@@ -48,9 +51,7 @@ class SmallFiles:
 
     def keep(self, path: str, file: SmallFile) -> None:
         """Cache a file that has a version; replace an older entry of that path."""
-        # ValueError: the file is larger than the cache.
-        with self._lock, contextlib.suppress(ValueError):
-            self._known[path] = file
+        self._known.put(path, file, _ENTRY_BYTES + len(file.data))
 
 
 class SmallBlob(Blob):

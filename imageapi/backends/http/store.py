@@ -166,7 +166,7 @@ class HTTPStore(StoreBackend):
                 raise BadReply(f"{url.shown} redirects to a URL that is refused: {error}") from None
         raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
 
-    def _refuse(self, response: HTTPResponse, url: Url) -> None:
+    def _check_status(self, response: HTTPResponse, url: Url) -> None:
         """Raise the error for a response without data; return for all others."""
         if response.status in (200, 206, 416):
             return

@@ -50,7 +50,7 @@ def open_blob(
 ) -> "HTTPBlob":
     """Turn a response into a Blob; close the response if it has no such data.
 
-    :param refuse: raises the error for a response without data.
+    :param check_status: raises the error for a response without data.
     :param version: the version that the data must have; None for any.
     :param how: the other arguments of `HTTPBlob`.
     :raises BackendError: the response is not the requested data.

@@ -27,8 +27,7 @@ class RecordCache:
 
     def get(self, key: Hashable) -> CachedRecord | None:
         """Return the entry of a key; None if there is none."""
-        with self._lock:
-            return self._known.get(key)
+        return self._records.get(key)
 
     def replace(self, key: Hashable, etag: str, found: Image | MalformedImage) -> None:
         """Cache a record, or its error, in place of an older entry.
@@ -36,10 +35,7 @@ class RecordCache:
         :param etag: empty if the record cannot be revalidated by it; then the older
             entry is only removed.
         """
-        with self._lock:
-            self._known.pop(key, None)
-            if etag:
-                # ValueError: the entry is larger than the cache.
-                with contextlib.suppress(ValueError):
-                    weight = weight_of((key, etag, found))
-                    self._known[key] = CachedRecord(etag, found, weight)
+        if etag:
+            self._records.put(key, CachedRecord(etag, found), weight_of((key, etag, found)))
+        else:
+            self._records.forget(key)

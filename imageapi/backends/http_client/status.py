@@ -72,7 +72,7 @@ def time_of(text: str) -> datetime | None:
     return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
 
 
-def is_settled(response: HTTPResponse) -> bool:
+def has_usable_validator(response: HTTPResponse) -> bool:
     """Whether every later change will change ETag and Last-Modified."""
     modified = time_of(response.headers.get("Last-Modified", ""))
     if modified is None:
