@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An account of Swift, asked as somebody who is logged in, and again where that may help."""
+"""Requests to an account of Swift, with login and retries."""
 
 import logging
 import time
@@ -24,18 +24,18 @@ from imageapi.errors import BackendError
 
 LOG = logging.getLogger(__name__)
 
-#: How Swift says that no object can have such a name: to a request without conditions.
+#: Swift's status for an invalid object name, in response to an unconditional request.
 NO_NAME = 412
 
-# Seconds.  Whoever is to wait longer is told so, and keeps no thread meanwhile.
+# Seconds.  For a longer pause the client gets an error, so that no thread is blocked.
 _LONGEST_PAUSE = 10.0
 _FIRST_PAUSE = 0.5
 
 
 class Retries(NamedTuple):
-    """How often, and after how many seconds, a request is sent again.
+    """How often, and after how many seconds, a request is retried.
 
-    The names are keystoneauth's; a delay of None doubles each time.
+    The names are keystoneauth's.  A delay of None means: double it at each retry.
     """
 
     connect_retries: int
@@ -58,7 +58,7 @@ class Retries(NamedTuple):
 
 
 class _Again:
-    """Whether, and when, one request is sent again."""
+    """Decides whether, and when, one request is retried."""
 
     def __init__(self, retries: Retries) -> None:
         self._codes = retries.retriable_status_codes
@@ -67,7 +67,7 @@ class _Again:
         self._may_renew = True
 
     def after_no_answer(self, error: NotReached) -> bool:
-        """Wait, if there may be a connection then."""
+        """Wait before a retry; return False if there is none left."""
         pause = next(self._connects, None)
         if pause is None:
             return False
@@ -76,14 +76,14 @@ class _Again:
         return True
 
     def after_refused_login(self, response: HTTPResponse) -> bool:
-        """Whether an answer is the first that refuses the token."""
+        """Whether a response is the first that refuses the token."""
         if response.status != 401 or not self._may_renew:
             return False
         self._may_renew = False
         return True
 
     def after_answer(self, response: HTTPResponse, url: Url) -> bool:
-        """Close an answer and wait, if it asks for that and for no longer than we wait."""
+        """If the status allows a retry soon, close the response, wait and return True."""
         if response.status not in self._codes:
             return False
         pause = next(self._statuses, None)
@@ -105,13 +105,13 @@ def _pauses(retries: int, delay: float | None) -> Iterator[float]:
 
 
 class SwiftAccount:
-    """Asks for what lies in an account.  Safe in threads, and after a fork."""
+    """Sends requests to an account.  Safe in threads, and after a fork."""
 
     def __init__(self, conf: cfg.ConfigOpts, group: str, *, small: bool = False) -> None:
-        """Read the options of the section that says how Swift is reached.
+        """Read the options of the section that has the connection to Swift.
 
         :param small: as for `Upstream`.
-        :raises ConfigurationError: they cannot work.
+        :raises ConfigurationError: the options are invalid.
         """
         self._session = session_of(conf, group)
         self._upstream = Upstream(upstream_settings(conf, group), small=small)
@@ -125,17 +125,17 @@ class SwiftAccount:
         body: bytes | Iterable[bytes] | None = None,
         query: str = "",
     ) -> tuple[HTTPResponse, Url]:
-        """Send a request, and read the head of its answer.
+        """Send a request, and read the status and headers of the response.
 
-        A token that is refused is renewed once.  A request that finds no
-        connection, or an answer that asks for another one, is sent again as
-        the options say, unless its body is one that can be read only once.
+        If the token is refused, it is renewed once.  After a failed connection, or
+        a status in retriable_status_codes, the request is retried as the options
+        say.  A request whose body can be read only once is not sent again.
 
-        :param path: as `path_of` makes it.
-        :returns: an answer of any status, its body unread, for the caller to
-            `close`; and the URL that was asked.
-        :raises BackendUnavailable: there is none for now.
-        :raises BadReply: what there is makes no sense.
+        :param path: as returned by `path_of`.
+        :returns: a response of any status, its body unread, which the caller must
+            `close`; and the URL of the request.
+        :raises BackendUnavailable: there is no response for now.
+        :raises BadReply: the response is invalid.
         """
         again = _Again(self._retries)
         can_be_sent_again = body is None or isinstance(body, bytes)
@@ -156,17 +156,17 @@ class SwiftAccount:
                 return response, url
 
     def check(self, container: str) -> str:
-        """Whether a container is there and may be read.
+        """Test whether a container exists and can be read.
 
-        :returns: where it is, for the operator.
-        :raises BackendError: what is wrong.
+        :returns: its URL in a text for the operator.
+        :raises BackendError: the container does not exist or cannot be read.
         """
         path = path_of(container)
         response, url = self.request("GET", path, {}, query="limit=1")
         close(response)
         login = self._session.login()
         if response.status in REFUSED and not login.headers:
-            # Of a public container not everybody may see the list.
+            # A public container may forbid anonymous listing: request an object instead.
             response, _ = self.request("GET", f"{path}/imageapi-check", {})
             close(response)
             url = login.url_of(path)
@@ -179,6 +179,6 @@ class SwiftAccount:
         return f"container {container} at {url.shown}"
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the kept connections."""
         self._upstream.close()
         self._session.close()

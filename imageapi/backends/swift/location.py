@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locations of data in Swift: ours, and those that Glance has written.
+"""Locations of data in Swift: those of imageapi, and those that Glance has written.
 
-No error's text holds any part of one, since it may hold credentials.
+No error text contains any part of a location, because it may contain credentials.
 """
 
 import re
@@ -17,9 +17,9 @@ _NO_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class SwiftLocation(NamedTuple):
-    """An object.
+    """The location of an object.
 
-    :ivar path: what follows the account's URL.
+    :ivar path: the path of the object after the account's URL.
     """
 
     container: str
@@ -28,9 +28,9 @@ class SwiftLocation(NamedTuple):
 
     @classmethod
     def of(cls, container: str, name: str) -> "SwiftLocation":
-        """The location of an object.
+        """Return the location of an object.
 
-        :raises LocationRefused: no URL can name it.
+        :raises LocationRefused: no URL can have this name.
         """
         try:
             return cls(container, name, path_of(container, name))
@@ -39,12 +39,12 @@ class SwiftLocation(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> "SwiftLocation":
-        """Read ``swift://CONTAINER/OBJECT`` and glance_store's locations.
+        """Parse ``swift://CONTAINER/OBJECT``, or a location of glance_store.
 
-        Of the latter only the last two segments count: where it lies, and by
-        whose credentials it is read, is the configuration's to say.
+        Only the last two segments of a glance_store location are used.  The
+        configuration decides on the account and the credentials.
 
-        :raises LocationRefused: it is neither.
+        :raises LocationRefused: the URL is neither.
         """
         scheme, separator, rest = url.partition("://")
         scheme = scheme.lower()
@@ -58,7 +58,7 @@ class SwiftLocation(NamedTuple):
         if scheme == "swift" and "@" not in authority:
             container = authority
         else:
-            # What comes before is a server, or the name of one, and credentials.
+            # The segments before are credentials and a server, or a reference to one.
             *before, container, name = ["", "", *rest.split("/")]
             if len(before) < 3:
                 raise LocationRefused("a Glance location must end in /CONTAINER/OBJECT")
@@ -68,7 +68,7 @@ class SwiftLocation(NamedTuple):
 
     @property
     def url(self) -> str:
-        """The location in our form."""
+        """The location as a ``swift:`` URL of imageapi."""
         return f"swift://{quote(self.container, safe='')}/{quote(self.name, safe='/')}"
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of Swift's sections: keystoneauth1's own, with defaults, and what goes with them.
+"""The options of Swift's sections: those of keystoneauth1, with our defaults, and our own.
 
-All that says how Swift is reached is in the section that ``auth_section``
-names, or else in the backend's own.
+The options of the connection to Swift are in the section that ``auth_section``
+names, or else in the backend's own section.
 """
 
 import ssl
@@ -23,11 +23,11 @@ from imageapi.backends.http_client.options import (
 from imageapi.backends.http_client.urls import Url
 from imageapi.errors import ConfigurationError
 
-#: The plugins that most operators want.
+#: The plugins that most operators need.
 AUTH_TYPE = "v3password, v3applicationcredential, v1password (tempauth), none"
 
-# What of keystoneauth's sessions and adapters means something here, and its
-# default; those of keystoneauth try once and wait without an end.
+# The options of keystoneauth's sessions and adapters that are supported, with our
+# defaults.  With keystoneauth's own defaults there is no retry and no timeout.
 _DEFAULTS: Mapping[str, object] = {
     "cafile": None,
     "certfile": None,
@@ -48,7 +48,7 @@ _DEFAULTS: Mapping[str, object] = {
     "retriable_status_codes": [503, 507],
 }
 
-# keystoneauth takes any number.
+# keystoneauth accepts any number.
 _TYPES = {
     "timeout": Seconds(min=0.001),
     "connect_retries": types.Integer(min=0),
@@ -57,7 +57,7 @@ _TYPES = {
     "status_code_retry_delay": Seconds(min=0),
 }
 
-# Where keystoneauth's own texts would mislead.
+# Help texts that replace misleading ones of keystoneauth.
 _HELP = {
     "timeout": "Timeout in seconds for a login, for the headers of a response, for a whole"
     " record, and for the next bytes of data.",
@@ -80,7 +80,7 @@ _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def connection_options() -> Sequence[cfg.Opt]:
-    """The options that say how Swift is reached, but for those of an ``auth_type``."""
+    """Return the options of the connection to Swift, except those of an ``auth_type``."""
     auth_type, _ = loading.get_auth_common_conf_options()
     auth_type.help = f"The keystoneauth plugin to log in with: {AUTH_TYPE}, or any other."
     known = [
@@ -96,9 +96,9 @@ def connection_options() -> Sequence[cfg.Opt]:
 
 
 def backend_options(objects: str) -> Sequence[cfg.Opt]:
-    """The options that are always a backend's own.
+    """Return the options that are always in a backend's own section.
 
-    :param objects: what its objects are, and how they are named.
+    :param objects: what its objects are and how they are named, for the help.
     """
     _, auth_section = loading.get_auth_common_conf_options()
     auth_section.help = (
@@ -113,9 +113,9 @@ def backend_options(objects: str) -> Sequence[cfg.Opt]:
 
 
 def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
-    """The options that the values of the first ones ask for, by section.
+    """Return the options that depend on the values of others, by section.
 
-    :raises ConfigurationError: ``auth_type`` is no plugin's name.
+    :raises ConfigurationError: ``auth_type`` is not the name of a plugin.
     """
     section = section_of(conf, group)
     options = connection_options()
@@ -134,7 +134,7 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
 
 
 def sample_options() -> Sequence[cfg.Opt]:
-    """Those of a section that ``auth_section`` names, with what the usual plugins ask for."""
+    """Return the options of an ``auth_section``, with those of the usual plugins."""
     by_name: dict[str, cfg.Opt] = {option.dest: option for option in connection_options()}
     for name in ("v3password", "v3applicationcredential", "v1password"):
         for option in loading.get_auth_plugin_conf_options(name):
@@ -143,14 +143,14 @@ def sample_options() -> Sequence[cfg.Opt]:
 
 
 def section_of(conf: cfg.ConfigOpts, group: str) -> str:
-    """The section that says how the Swift of a backend is reached."""
+    """Return the section of a backend's connection to Swift."""
     return conf[group].auth_section or group
 
 
 def container_of(conf: cfg.ConfigOpts, group: str) -> tuple[str, str]:
-    """The container of a backend, and what the names of its objects begin with.
+    """Return the container of a backend, and the prefix of its object names.
 
-    :raises ConfigurationError: there can be none of that name.
+    :raises ConfigurationError: one of them is not a valid name.
     """
     container, beginning = conf[group].container, conf[group].object_prefix
     if "/" in container:
@@ -164,20 +164,20 @@ def container_of(conf: cfg.ConfigOpts, group: str) -> tuple[str, str]:
 
 
 def path_of(container: str, name: str = "") -> str:
-    """What follows an account's URL, for a container or an object in it.
+    """Return the path after an account's URL, for a container or an object in it.
 
-    :raises ValueError: no URL can name that.
+    :raises ValueError: no URL can have this name.
     """
     parts = [quote(container, safe=""), *([quote(name, safe="/")] if name else [])]
     path = "".join(f"/{part}" for part in parts)
-    # In the spelling, and under the rules, of all URLs that are asked.
+    # Normalized and checked like every other URL of a request.
     return Url.parse(f"http://x{path}").path
 
 
 def refuse_misplaced(conf: cfg.ConfigOpts, group: str) -> None:
-    """What would not be read must not be there.
+    """Refuse options in a section where they would have no effect.
 
-    :raises ConfigurationError: options of a connection, beside an ``auth_section``.
+    :raises ConfigurationError: connection options are set next to ``auth_section``.
     """
     section = section_of(conf, group)
     if section != group:
@@ -197,9 +197,9 @@ def _set_by_user(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt]) -
 
 
 def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
-    """How Swift is asked.
+    """Return the settings of the connection to Swift.
 
-    :raises ConfigurationError: a certificate cannot be used.
+    :raises ConfigurationError: a certificate or ``tls_ciphers`` cannot be used.
     """
     section = conf[section_of(conf, group)]
     context = tls_context(cafile=section.cafile, certfile=section.certfile, keyfile=section.keyfile)

@@ -25,7 +25,7 @@ from imageapi.image import Image
 _LARGEST_RECORD = 1024 * 1024
 
 
-#: The options that are never in another section.
+#: The options that are always in the backend's own section.
 OWN_OPTIONS = backend_options("records. Each record is the object <object_prefix><id>.json")
 
 
@@ -50,7 +50,7 @@ class SwiftRegistry(RegistryBackend):
             path = self.path(image_id)
         except ValueError:
             raise ImageNotFound("the id cannot be part of a Swift object name") from None
-        # A replica that missed a change must not be believed.
+        # Do not accept the record of a replica that missed a change.
         headers = {"X-Newest": "true"}
         known = self._remembered.get(image_id)
         if known is not None:
@@ -59,7 +59,7 @@ class SwiftRegistry(RegistryBackend):
         if response.status == 200 and (response.length_remaining or 0) > _LARGEST_RECORD:
             close(response)
             raise MalformedImage(f"{url.shown}: larger than {_LARGEST_RECORD} bytes")
-        # Of any status, so that the connection can be kept.
+        # Read the body of any status, so that the connection can be kept.
         data = read_small(response, url, _LARGEST_RECORD)
         if response.status == 304 and known is not None:
             return _image(known.found)
@@ -72,9 +72,9 @@ class SwiftRegistry(RegistryBackend):
         return _image(found)
 
     def path(self, image_id: str) -> str:
-        """What follows the account's URL, for the record of an image.
+        """Return the path of an image's record after the account's URL.
 
-        :raises ValueError: no URL can name it.
+        :raises ValueError: no URL can have this name.
         """
         return path_of(self._container, f"{self._prefix}{image_id}.json")
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Being logged in, by keystoneauth1: a token and an endpoint, renewed when they must be.
+"""Login by keystoneauth1: a token and an endpoint, renewed when necessary.
 
-No text of an error holds what keystoneauth or a server said.
+No error text contains text from keystoneauth or a server.
 """
 
 import copy
@@ -40,9 +40,9 @@ _PROJECT = "%(project_id)s"
 
 
 class Login(NamedTuple):
-    """What a request needs.
+    """The credentials and the endpoint for a request.
 
-    :ivar headers: its credentials; empty for nobody's.
+    :ivar headers: the credentials; empty for anonymous requests.
     :ivar endpoint: the URL of the account.
     """
 
@@ -50,9 +50,9 @@ class Login(NamedTuple):
     endpoint: Url
 
     def url_of(self, path: str, query: str = "") -> Url:
-        """The URL of what lies in the account.
+        """Return the URL of a path in the account.
 
-        :param path: in the spelling of `Url`.
+        :param path: normalized as by `Url`.
         """
         path = self.endpoint.path.rstrip("/") + path
         return dataclasses.replace(self.endpoint, path=path, query=query or None)
@@ -64,17 +64,17 @@ class Login(NamedTuple):
 class SwiftSession:
     """Logs in.
 
-    Safe in threads, which share its token, and after a fork, but for one in the
-    middle of a login.
+    Safe in threads, which share its token.  Safe after a fork, except a fork
+    during a login.
     """
 
     def __init__(
         self, auth: BaseAuthPlugin, settings: UpstreamSettings, section: Mapping[str, Any]
     ) -> None:
-        """Remember how; nobody is asked yet.
+        """Prepare; send no request yet.
 
         :param section: the options of the connection.
-        :raises ConfigurationError: they cannot be used.
+        :raises ConfigurationError: the options are invalid.
         """
         self._auth = auth
         self._settings = settings
@@ -96,37 +96,38 @@ class SwiftSession:
         self._failed: tuple[float, BackendError] | None = None
 
     def login(self) -> Login:
-        """A token that holds for a while yet, and where to use it.
+        """Return a token that does not expire soon, and the endpoint for it.
 
-        :raises NotReached, BackendUnavailable: there is none for now.
-        :raises BadReply: who gives tokens refuses us, or makes no sense.
+        :raises NotReached, BackendUnavailable: no login is possible for now.
+        :raises BadReply: the identity service refuses the login, or its response is
+            invalid.
         """
         asked = time.monotonic()
         with self._lock:
             if self._failed is not None and self._failed[0] >= asked:
-                # The one that was waited for; else each would wait for its own.
+                # The login that this thread waited for failed: share the error, do not try again.
                 raise copy.copy(self._failed[1])
             try:
                 return self._logged_in()
             except BackendError as error:
-                # A copy, without the traceback, which holds all that was done.
+                # A copy without the traceback, which would keep all local variables alive.
                 self._failed = time.monotonic(), copy.copy(error)
                 raise
 
     def renew(self, used: Login) -> bool:
-        """Give a login up that was refused.
+        """Discard a login that was refused.
 
-        :returns: whether it is worth another try.
+        :returns: whether another login may succeed.
         """
         with self._lock:
             if self._login is used:
                 self._login = None
                 return bool(used.headers) and bool(self._auth.invalidate())
-        # Another thread has renewed it meanwhile.
+        # Another thread has renewed the login meanwhile.
         return bool(used.headers)
 
     def close(self) -> None:
-        """Close the connections that are kept open; the next login makes new ones."""
+        """Close the kept connections; the next login opens new ones."""
         with self._lock:
             if self._session is not None and self._process == os.getpid():
                 self._session.session.close()
@@ -142,13 +143,13 @@ class SwiftSession:
 
     def _headers(self, session: Session) -> Mapping[str, str]:
         if isinstance(self._auth, noauth.NoAuth):
-            # It makes a token up.
+            # NoAuth would return a made-up token.
             return {}
         return dict(session.get_auth_headers(self._auth) or {})
 
     def _session_of_process(self) -> Session:
         if self._session is None or self._process != os.getpid():
-            # After a fork the parent goes on using the connections there are.
+            # After a fork, the existing connections belong to the parent.
             self._session = Session(
                 session=_http_session(self._settings.ssl_context),
                 verify=self._verify,
@@ -181,7 +182,7 @@ class SwiftSession:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Turn what keystoneauth raises into our errors."""
+        """Translate the exceptions of keystoneauth into ours."""
         where = _shown(getattr(self._auth, "auth_url", None))
         try:
             yield
@@ -201,13 +202,13 @@ class SwiftSession:
             raise _refused(where, error) from None
         except BackendError:
             raise
-        except Exception as error:  # noqa: BLE001 - plugins do, over answers that make no sense
+        except Exception as error:  # noqa: BLE001 - plugins raise any, for invalid responses
             told = f"logging in at {where} failed: {type(error).__name__}"
             raise BadReply(told) from None
 
 
 class _Adapter(HTTPAdapter):
-    """Strict with answers, which must come in time as a whole."""
+    """Accepts only valid responses that arrive completely within the timeout."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -223,7 +224,7 @@ class _Adapter(HTTPAdapter):
 
 def _http_session(context: ssl.SSLContext) -> requests.Session:
     http = requests.Session()
-    # No proxy and no credentials of the environment.
+    # Use no proxy and no credentials from the environment.
     http.trust_env = False
     for scheme in ("http://", "https://"):
         http.mount(scheme, _Adapter(context))
@@ -231,7 +232,7 @@ def _http_session(context: ssl.SSLContext) -> requests.Session:
 
 
 def _trusted_by_system() -> str | bool:
-    """Whom the system trusts; requests would bring a list of its own."""
+    """Return the system's CA certificates; requests would use a list of its own."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath or True
 
@@ -249,20 +250,20 @@ def _shown(url: str | None) -> str:
     return prefix(url).shown if url else "the endpoint"
 
 
-# Only as long as a backend has them.
+# A session is dropped together with the last backend that uses it.
 _SHARED: WeakValueDictionary[tuple[object, ...], SwiftSession] = WeakValueDictionary()
 _SHARED_LOCK = threading.Lock()
 
 
 def session_of(conf: cfg.ConfigOpts, group: str) -> SwiftSession:
-    """The session of a backend's section, which all have that name the same one.
+    """Return the session of a backend; backends with the same section share one.
 
-    :raises ConfigurationError: its options cannot work.
+    :raises ConfigurationError: the options of the section are invalid.
     """
     refuse_misplaced(conf, group)
     (section, options), *_ = dependent_options(conf, group).items()
     values = {option.dest: conf[section][option.dest] for option in options}
-    # Of one configuration, as it is now: its owner may read its files again.
+    # The values are in the key because the owner of conf may reload its files.
     told = hashlib.sha256(repr(sorted(values.items())).encode()).digest()
     key = (id(conf), section, told)
     with _SHARED_LOCK:
@@ -283,7 +284,7 @@ def _plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin:
             [f"{name}: must be set in [{section}]" for name in names]
         ) from None
     except exceptions.OptionError as error:
-        # Of names of options, and none of values.
+        # The exception contains names of options, but no values.
         raise ConfigurationError([f"auth_type: in [{section}]: {error}"]) from None
     except exceptions.AuthPluginException as error:
         told = f"{conf[section].auth_type} cannot be used: {type(error).__name__}"

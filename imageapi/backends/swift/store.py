@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data in OpenStack Swift: plain objects, and static and dynamic large ones."""
+"""Data in OpenStack Swift: plain objects, static and dynamic large objects."""
 
 import functools
 import re
@@ -26,12 +26,12 @@ from imageapi.caller import Caller
 from imageapi.errors import DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
 
-# Bare for plain objects, quoted for large ones.
+# Swift sends it unquoted for plain objects, quoted for large ones.
 _ETAG = re.compile(r'"?([0-9A-Za-z-]+)"?')
 _VERSION = re.compile(r"([0-9A-Za-z-]+) [0-9.]+")
 
 
-#: The options that are never in another section.
+#: The options that are always in the backend's own section.
 OWN_OPTIONS = (
     *backend_options("data. That of a record without a location is <object_prefix><id>"),
     cfg.ListOpt(
@@ -53,7 +53,7 @@ OWN_OPTIONS = (
 
 
 class SwiftStore(StoreBackend):
-    """Reads objects of the containers that are allowed, as one user."""
+    """Reads objects of the allowed containers, always as the same user."""
 
     schemes = SCHEMES
 
@@ -85,9 +85,9 @@ class SwiftStore(StoreBackend):
         return Location(self.location_of(image_id).url)
 
     def location_of(self, name: str) -> SwiftLocation:
-        """Where an object lies in its container, below its prefix.
+        """Return the location of an object in the store's container, with its prefix.
 
-        :raises LocationRefused: Swift can have nothing of that name.
+        :raises LocationRefused: the name is not valid in Swift.
         """
         return SwiftLocation.of(self.container, self._prefix + name)
 
@@ -113,7 +113,7 @@ class SwiftStore(StoreBackend):
             stop=stop,
             version_of=_version,
         )
-        # Swift finds the segments when it comes to them, and sends what is there then.
+        # Swift looks up each segment only when it reaches it, and sends its current data.
         blob.is_settled = "X-Object-Manifest" not in response.headers
         return blob
 
@@ -134,7 +134,7 @@ class SwiftStore(StoreBackend):
 
 
 def _condition(version: str | None) -> dict[str, str]:
-    """What makes Swift refuse to send other bytes than those of a version."""
+    """Return headers that make Swift refuse to send any other version."""
     if version is None:
         return {}
     match = _VERSION.fullmatch(version)
@@ -144,14 +144,14 @@ def _condition(version: str | None) -> dict[str, str]:
 
 
 def _version(response: HTTPResponse, _size: int | None) -> str | None:
-    """The MD5 of the bytes, or of all segments' MD5s, and when they were put there."""
+    """Return the version: the MD5 of the bytes, or of the segments' MD5s, and the time."""
     etag = _ETAG.fullmatch(response.headers.get("ETag", "").strip())
     version = f"{etag[1] if etag else ''} {response.headers.get('X-Timestamp', '')}"
     return version if _VERSION.fullmatch(version) else None
 
 
-def _check_status(response: HTTPResponse, url: Url) -> None:
-    """Raise what an answer means that has no data."""
+def _refuse(response: HTTPResponse, url: Url) -> None:
+    """Raise the error for a response without data; return for all others."""
     if response.status in (200, 206, 416):
         return
     if response.status in (*ABSENT, NO_NAME):
@@ -159,8 +159,8 @@ def _check_status(response: HTTPResponse, url: Url) -> None:
     refuse_status(response, url)
 
 
-def _check_status_of_version(response: HTTPResponse, url: Url) -> None:
-    """The same, where it was asked for one version."""
+def _refuse_other(response: HTTPResponse, url: Url) -> None:
+    """The same, for a request for one version."""
     if response.status == 412:
         raise DataChanged(f"{url.shown}: the data has changed since the download began")
     _check_status(response, url)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put an image into the Swift store and its record into the Swift registry.
 
-The data first, as a static large object where it is large, under a name of its
-own; the record last.  What Swift says of the bytes it got must be what was
-sent.  What was put there is taken away again where the rest fails, or is
-interrupted.
+The data is uploaded first, under a unique name, and as a static large object if it
+is large.  The record is uploaded last.  The ETag that Swift returns must match the
+bytes that were sent.  If a later step fails or is interrupted, everything that was
+uploaded is removed again.
 """
 
 import hashlib
@@ -33,28 +33,36 @@ from imageapi.image import Image, Location
 
 LOG = logging.getLogger(__name__)
 
-# So little that a slow way to Swift takes it within a timeout.
+# Small enough that a slow connection to Swift sends it within the timeout.
 _CHUNK_SIZE = 64 * 1024
 
 # Larger than any record.
 _LARGEST_RECORD = 2**21
 
-# Something has that name.
+# The status for If-None-Match: * if the object exists.
 _EXISTS = 412
 
 
-def add_image(
-    registry: SwiftRegistry, store: SwiftStore, image: Image, new: HashingReader
-) -> Image:
+def adder(registry: RegistryBackend, store: StoreBackend) -> Callable[[Image, HashingReader], Image]:
+    """Return the function that adds images to these two backends.
+
+    :raises ConfigurationError: they are not imageapi's Swift backends.
+    """
+    if not isinstance(registry, SwiftRegistry) or not isinstance(store, SwiftStore):
+        raise ConfigurationError(["add supports only imageapi's own backends named swift"])
+    return functools.partial(add_image, registry, store)
+
+
+def add_image(registry: SwiftRegistry, store: SwiftStore, image: Image, new: HashingReader) -> Image:
     """Add an image.
 
-    Its data gets a name that nobody else has, or will have, and its record says which:
-    whoever adds the same image at the same time overwrites and removes only his own.
+    Its data gets a unique name, which the record contains.  So two uploads of the same
+    image at the same time overwrite and remove only their own data.
 
     :param image: its details; size, hashes, times and the location are filled in.
-    :param new: the data, read to its end.
+    :param new: the data; it is read to its end.
     :returns: the image as it was recorded.
-    :raises UploadError: the id exists, Swift does not take it, or the data cannot be read.
+    :raises UploadError: the id exists, Swift refuses a request, or the data cannot be read.
     """
     try:
         target = store.location_of(f"{image.id}/{uuid.uuid4().hex}")
@@ -75,10 +83,10 @@ def add_image(
 
 
 class _Part:
-    """Bytes on their way to Swift, which must be what it then has.
+    """The body of an upload: counts and hashes its bytes, to compare with Swift's ETag.
 
-    Can be read only once, so a request with it is sent only once: after a
-    second one nobody could tell whether what is there is ours.
+    It can be read only once, so its request is sent only once.  After a second
+    request it would be unknown whether the stored object is ours.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -94,7 +102,7 @@ class _Part:
 
     @property
     def etag(self) -> str:
-        """The MD5 of what was read of it."""
+        """The MD5 of the bytes read so far."""
         return self._md5.hexdigest()
 
 
@@ -109,13 +117,13 @@ class _Upload:
         self._objects = objects
         self._new = new
         self._size = new.expected_size()
-        # Read, and not sent yet; empty only at the end of the data.
+        # Read but not sent yet; empty only at the end of the data.
         self._ahead = new.read(_CHUNK_SIZE)
 
     def run(self) -> None:
-        """Send all of it.
+        """Send all data.
 
-        Of what comes through a pipe nobody knows whether it will be large.
+        Data from a pipe has no known size; unless empty, it becomes a large object.
         """
         if not self._ahead or (self._size is not None and self._size <= self._store.segment_size):
             part = _Part(self._chunks())
@@ -126,7 +134,7 @@ class _Upload:
             self._put_large()
 
     def _chunks(self) -> Iterator[bytes]:
-        """As many bytes as one segment has."""
+        """Yield the bytes of one segment."""
         left = self._store.segment_size
         while self._ahead and left:
             chunk, self._ahead = self._ahead[:left], self._ahead[left:]
@@ -154,7 +162,7 @@ class _Upload:
 
 
 class _NewObjects:
-    """What is put into Swift under names of ours, and taken away again unless it is kept."""
+    """The uploaded objects, removed again after an exception unless they are kept."""
 
     def __init__(self, account: SwiftAccount) -> None:
         self.is_kept = False
@@ -167,10 +175,10 @@ class _NewObjects:
     def put(self, path: str, part: _Part, etag: str = "", query: str = "") -> None:
         """Put an object.
 
-        :param etag: what Swift is to say of it; by default the part's own.
-        :raises UploadError: Swift does not take it as it is.
+        :param etag: the ETag that Swift must return; by default that of the part.
+        :raises UploadError: Swift refuses it, or returns another ETag.
         """
-        # First: an interruption may come when Swift has it and we do not know.
+        # Note it first: an interruption may come after Swift has stored the object.
         self._put.append(path)
         response, url = self._account.request("PUT", path, {}, part, query)
         close(response)
@@ -189,7 +197,7 @@ class _NewObjects:
             self._take_away()
 
     def _take_away(self) -> None:
-        """What others refer to goes last; what is left where Swift is gone is told."""
+        """Remove the objects, a manifest before its segments; log those that remain."""
         left = self._put
         try:
             while left:
@@ -203,7 +211,7 @@ class _NewObjects:
 
 
 def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewObjects) -> None:
-    """Put the record where there is none; where that fails, there is none of ours."""
+    """Upload the record if none exists; after a failure, remove it again if it is ours."""
     try:
         response, url = account.request("PUT", path, {"If-None-Match": "*"}, _Part([record]))
         close(response)
@@ -211,7 +219,7 @@ def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewOb
             raise UploadError(f"{url.shown} exists already")
         if response.status != 201:
             raise _not_taken(response, url)
-        # Of two who put it at the same moment, Swift may have told both that it is theirs.
+        # For two uploads at the same moment, Swift may have reported success to both.
         if _read(account, path) != record:
             raise UploadError(f"{url.shown} exists already")
         objects.is_kept = True
@@ -222,7 +230,7 @@ def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewOb
 
 
 def _take_record_away(account: SwiftAccount, path: str, record: bytes) -> None:
-    """Swift may have it, whatever it said; and somebody else's may be there by now."""
+    """Remove the record if it is ours: Swift may have stored it despite an error."""
     try:
         if _read(account, path) == record:
             _remove(account, path)
@@ -243,7 +251,7 @@ def _remove(account: SwiftAccount, path: str) -> None:
 
 
 def _make_container(account: SwiftAccount, path: str) -> None:
-    """Make a container; who may write to it need not be one who may make it."""
+    """Create a container if necessary; the user may lack the permission to create it."""
     for method in ("HEAD", "PUT"):
         response, url = account.request(method, path, {})
         close(response)
