@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From configuration files to backends that are ready to use."""
+"""Reads configuration files, checks options, and loads the backends."""

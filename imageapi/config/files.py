@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration files -> a ConfigOpts, for those who have none of their own."""
+"""Configuration files -> a ConfigOpts, for applications that have none."""
 
 import os
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ ENVIRONMENT_VARIABLE = "IMAGEAPI_CONFIG_FILE"
 
 
 def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.ConfigOpts:
-    """Read configuration files into a ConfigOpts that nobody else has.
+    """Read configuration files into a new ConfigOpts.
 
-    :param files: paths; what a later file says holds.  None for oslo.config's
-        usual places, such as /etc/imageapi/imageapi.conf, where a file need
-        not exist. Options do not come from the environment (``OS_IMAGEAPI__...``).
+    :param files: paths; a value in a later file overrides earlier ones.  None for
+        oslo.config's usual paths, such as /etc/imageapi/imageapi.conf, where no file
+        needs to exist. Environment variables (``OS_IMAGEAPI__...``) set no options.
     :raises ConfigurationError: a file cannot be read or parsed.
     """
     if isinstance(files, str):
@@ -31,8 +31,8 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
         where = {"default_config_files": [os.fspath(path) for path in files]}
         where["default_config_dirs"] = []
     try:
-        # The program's name would be that of whatever runs us.
-        # From the environment, options would override these files without a word.
+        # By default, prog would be the name of the program that embeds imageapi.
+        # With use_env, environment variables would silently override these files.
         conf([], project=PROJECT, prog=PROJECT, use_env=False, **where)
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         told = told_by(error)
@@ -41,10 +41,10 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
 
 
 def files_from_environment() -> list[str] | None:
-    """The paths in IMAGEAPI_CONFIG_FILE, separated by ``:``; None where it names none."""
+    """Return the paths in IMAGEAPI_CONFIG_FILE, separated by ``:``; None if none."""
     return split_paths(os.environ.get(ENVIRONMENT_VARIABLE, "")) or None
 
 
 def split_paths(text: str) -> list[str]:
-    """Paths separated by ``:``."""
+    """Split a text into paths, at each ``:``."""
     return [path for path in text.split(":") if path]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in the configuration -> backends.  The only module that imports stevedore."""
+"""Names in the configuration -> backends.  No other module imports stevedore."""
 
 import contextlib
 import importlib.metadata
@@ -36,11 +36,11 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Loaded(Generic[B]):
-    """A backend under the name that the configuration gives it.
+    """A loaded backend, with its name in the configuration.
 
     :ivar kind: registry, store or policy.
-    :ivar driver: the entry point's name.
-    :ivar distribution: of the entry point, with its version.
+    :ivar driver: the name of the entry point.
+    :ivar distribution: name and version of the entry point's distribution.
     """
 
     kind: str
@@ -64,7 +64,7 @@ def _section(kind: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Backends:
-    """All that a configuration names; each was loaded once."""
+    """All backends of a configuration, each loaded once."""
 
     registry: Loaded[RegistryBackend]
     stores: tuple[Loaded[StoreBackend], ...]
@@ -74,7 +74,7 @@ class Backends:
         return iter((self.registry, *self.stores, self.policy))
 
     def close(self) -> None:
-        """Close every backend; what one raises is logged and stops none."""
+        """Close every backend; log the exceptions, and continue with the next."""
         _close(self)
 
 
@@ -88,7 +88,7 @@ def _close(backends: Iterable[Loaded[Any]]) -> None:
 
 @dataclass(frozen=True)
 class _Kind(Generic[B]):
-    """What the three kinds of backends differ in."""
+    """The differences between the three kinds of backends."""
 
     name: str
     option: str
@@ -108,8 +108,8 @@ class _Spec(NamedTuple):
 def load(conf: cfg.ConfigOpts) -> Backends:
     """Load the backends that a configuration names.
 
-    :param conf: called already, by its owner; options are registered in it.
-    :raises ConfigurationError: with all that is wrong at once.
+    :param conf: its owner must have called it already; options are registered in it.
+    :raises ConfigurationError: contains all problems of the configuration.
     """
     sections = Sections(conf)
     unusable = sections.register(options.GROUP, options.CORE)
@@ -130,7 +130,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
 
 @contextlib.contextmanager
 def _defaults_for(conf: cfg.ConfigOpts, unusable: Collection[str]) -> Iterator[None]:
-    """Backends read the core's options too; what is wrong with them is to be told all the same."""
+    """Use defaults for unusable core options, so that backends can be checked as well."""
     for option in options.CORE:
         if option.dest in unusable:
             conf.set_override(option.dest, option.default, group=options.GROUP)
@@ -142,7 +142,7 @@ def _defaults_for(conf: cfg.ConfigOpts, unusable: Collection[str]) -> Iterator[N
 
 
 def _check_public_endpoint(url: str, sections: Sections) -> None:
-    """It must be a URL to which a path can be added."""
+    """Check that it is a URL to which a path can be added."""
     try:
         if url:
             prefix(url)
@@ -156,7 +156,7 @@ def _check_that_records_stay_hidden(
     stores: Iterable[Loaded[StoreBackend]],
     sections: Sections,
 ) -> None:
-    """No store may serve a registry's records as data: they may hold credentials."""
+    """Refuse a store that can serve a registry's records, which may hold credentials."""
     for registry, store in itertools.product(registries, stores):
         cause = store.backend.exposes(registry.backend)
         if cause:
@@ -269,7 +269,7 @@ class _Loader:
             hint = _what_to_install(found, error)
             if not hint:
                 LOG.exception("[%s]: %s cannot be created", group, origin)
-                # Its text may hold what the section does: a secret.
+                # The exception's text may contain an option's value, and so a secret.
                 hint = "; see the traceback in the log"
             problem = f"{found.name!r} cannot be created: {type(error).__name__}{hint}"
             self._sections.add_problem(group, problem, origin)
@@ -277,7 +277,7 @@ class _Loader:
 
 
 def _other_kind(driver: str) -> str:
-    """What else has that name, to go on a sentence; empty where nothing has."""
+    """Return a hint that another kind of backend has that name; empty if none has."""
     for kind in (_REGISTRY, _STORE, _POLICY):
         if driver in importlib.metadata.entry_points(group=f"imageapi.{kind.name}").names:
             return f" (that is the name of a {kind.name})"
@@ -287,8 +287,8 @@ def _other_kind(driver: str) -> str:
 class _Import(_ExtensionManager):
     """Imports the one entry point that was found.
 
-    stevedore's own search would also import others of the same name, and it
-    remembers, in a file of the user's, what was installed a minute ago.
+    stevedore's own search would also import others of the same name.  It also
+    caches, in a file of the user, which entry points were installed a minute ago.
     """
 
     def __init__(self, found: EntryPoint) -> None:
@@ -304,7 +304,7 @@ def _raise(_manager: object, _entry_point: EntryPoint, error: BaseException) -> 
 
 
 def _unfit(plugin: Any, base: type[Backend]) -> str:
-    """Why what an entry point names is no such backend; empty where it is one."""
+    """Return why the object of an entry point is not a usable backend; empty if it is."""
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         return f"is not a class derived from {base.__module__}.{base.__name__}"
     lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
@@ -328,7 +328,7 @@ def _is_scheme(scheme: object) -> bool:
 
 
 def _what_to_install(found: EntryPoint, error: BaseException) -> str:
-    """The extra that is missing: one that the entry point names, or one named like it."""
+    """Return how to install a missing extra: one that the entry point names, or its name."""
     missing = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or missing == found.module.partition(".")[0]:
         return ""
@@ -342,7 +342,7 @@ def _what_to_install(found: EntryPoint, error: BaseException) -> str:
 
 
 def _normalized(extra: str) -> str:
-    """As installers compare the names of extras (PEP 685)."""
+    """Normalize the name of an extra for comparison (PEP 685)."""
     return re.sub(r"[-_.]+", "-", extra).lower()
 
 

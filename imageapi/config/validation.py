@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections of a configuration: their options registered, and what is wrong in them."""
+"""Registers the options of all sections, and collects the problems in them."""
 
 import difflib
 import logging
@@ -13,13 +13,13 @@ from imageapi.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
 
-# How oslo.config says where a value comes from.
+# The text by which oslo.config says where a value comes from.
 _LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
 
-# How it repeats a line that cannot be parsed.
+# The text by which it repeats a line that cannot be parsed.
 _REPEATED_LINE = re.compile(r": ['\"].*", re.DOTALL)
 
-#: What oslo.config raises of a value that refers by a ``$`` to what is no option, or itself.
+#: oslo.config's errors for a value with a ``$`` reference to itself or to no option.
 UNRESOLVED = (
     cfg.NoSuchOptError,
     cfg.NoSuchGroupError,
@@ -27,14 +27,14 @@ UNRESOLVED = (
     RecursionError,
 )
 
-#: And what is told of it; not what follows the ``$``, which may be a part of a password.
+#: The message for it.  It omits the text after the ``$``, which may be part of a password.
 DOLLAR = "has a $ reference that cannot be resolved (itself, or no option); write $$ for a $"
 
 
 class Sections:
     """Registers sections, and collects the problems of a whole configuration.
 
-    :ivar problems: a sentence for each thing to mend.
+    :ivar problems: one sentence for each problem.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -45,27 +45,27 @@ class Sections:
         self._expected: set[str] = set()
 
     def add_problem(self, group: str, problem: str, *about: str) -> None:
-        """Note what is wrong in a section, with the file that says so.
+        """Add a problem of a section, with the file that sets the option.
 
-        :param problem: a sentence, with the option and a colon in front where it is of one.
-        :param about: what else the operator may want to know.
+        :param problem: a sentence; if it is about an option, ``OPTION: `` comes first.
+        :param about: more information for the operator.
         """
         option, _, _ = problem.partition(":")
         told = "; ".join([*self._file_of(group, option), *filter(None, about)])
         line = f"[{group}] {problem}{told and f' ({told})'}"
-        # Two backends may have a section in common.
+        # Two backends may share a section.
         if line not in self.problems:
             self.problems.append(line)
 
     def expect(self, group: str) -> None:
-        """Say nothing of a section that is there, though it may never be registered."""
+        """Suppress the warning for a section that may never be registered."""
         self._expected.add(group)
 
     def register(self, group: str, options: Sequence[cfg.Opt], owner: str = "") -> Sequence[str]:
         """Register a section's options.
 
-        :param owner: whose options they are, for the problems' texts.
-        :returns: the names of those whose values cannot be used; each is a problem.
+        :param owner: the owner of the options, for the texts of problems.
+        :returns: the names of the options with unusable values; each is a problem.
         :raises ConfigurationError: the options themselves cannot be registered.
         """
         try:
@@ -77,8 +77,8 @@ class Sections:
         self._known.setdefault(group, set()).update(_spellings(options, group))
         return [option.dest for option in options if not self._is_usable(group, option)]
 
-    def report_unknown_options(self) -> None:
-        """A misspelt option would else keep its default without a word."""
+    def refuse_unknown_options(self) -> None:
+        """Refuse misspelt options, which would otherwise silently keep their defaults."""
         for path in getattr(self._conf, "config_file", None) or ():
             for group, names in _names_in(path).items():
                 if group in self._known:
@@ -110,16 +110,16 @@ class Sections:
             return DOLLAR
         except (ValueError, cfg.Error) as error:
             if option.secret:
-                # oslo.config's words hold the value, or a part of it.
+                # oslo.config's message contains the value, or a part of it.
                 found = _LOCATION_INFO.search(str(error))
                 where = f" in {found[1]}" if found else ""
                 return f"its value{where} is not valid"
             return _LOCATION_INFO.sub(r" in \1", str(error))
-        # oslo.config enforces this only for options registered before it parsed.
+        # oslo.config checks this only for options that are registered before parsing.
         return "must be set" if option.required and value in (None, "") else ""
 
     def _file_of(self, group: str, option: str) -> Iterator[str]:
-        """The file that sets an option, where one does and it can be read."""
+        """Yield the file that sets an option, if there is one and it can be found."""
         try:
             found = self._conf.get_location(option, group)
         except (ValueError, RecursionError, cfg.Error):
@@ -129,7 +129,7 @@ class Sections:
 
 
 def nearest_of(name: str, known: Iterable[str]) -> str:
-    """A question about the name that was meant, to go on a sentence; empty where none is near."""
+    """Return a "did you mean" hint for a misspelt name; empty if no name is similar."""
     close = difflib.get_close_matches(name, list(known), 1, 0.75)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -148,16 +148,16 @@ def _names_in(path: str) -> Mapping[str, Iterable[str]]:
     try:
         cfg.ConfigParser(path, sections).parse()
     except (OSError, cfg.Error) as error:
-        # A host may have left the folder that a relative path was meant from.
+        # The application may have changed its folder, so that a relative path is wrong.
         told = told_by(error)
         LOG.warning("%s cannot be read again to look for misspelt options: %s", path, told)
     return sections
 
 
 def told_by(error: Exception) -> str:
-    """What is wrong with a file, on one line, but not the line of it that is: it may be a secret.
+    """Return the error of a file on one line, without the file's text: it may be a secret.
 
-    :param error: what reading it raised.
+    :param error: the exception from reading the file.
     """
     told = str(error)
     if not isinstance(error, OSError):
