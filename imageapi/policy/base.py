@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a policy, and what of an image it decides on."""
+"""The contract of a policy, and the image values on which it decides."""
 
 import copy
 from abc import abstractmethod
@@ -11,10 +11,10 @@ from imageapi.caller import Caller
 from imageapi.image import Image
 from imageapi.protocol.value_text import text_of
 
-#: May the caller know of the image?  Asked at every GET and HEAD.
+#: May the caller know of the image?  Checked at every GET and HEAD.
 GET_IMAGE = "get_image"
-#: May the caller have its data?  Asked at GET of the data and at HEAD of an active
-#: image, and at GET of an absent one, but not for details.
+#: May the caller have its data?  Checked at GET of the data, at HEAD of an active
+#: image, and at GET of an absent image.  Not checked for details.
 DOWNLOAD_IMAGE = "download_image"
 
 # Locations may hold credentials, and a rule has no use for them.
@@ -28,26 +28,26 @@ _FIELDS = frozenset(field.name for field in fields(Image)) - _NOT_IN_TARGET - se
 
 
 class PolicyBackend(Backend):
-    """Decides what a caller may do."""
+    """Decides which actions a caller may do."""
 
     @abstractmethod
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        """Whether the caller may do this.  Anything but True refuses, an exception too.
+        """Whether the caller may do this.  Anything except True refuses, even an exception.
 
         :param action: `GET_IMAGE` or `DOWNLOAD_IMAGE`.
-        :param target: the `Target` of the image; empty where there
-            is none that the caller may know of.
+        :param target: the `Target` of the image; empty if the image does not exist,
+            or the caller may not know of it.
         """
 
 
 class Target(Mapping[str, object]):
-    """An image's fields and properties by name, as rules see them.
+    """An image's fields and properties by name, for rules.
 
-    What has no value is absent, so that it cannot equal another missing
-    value, and a property never takes the place of a field.  Times are texts,
-    in UTC.  ``project_id`` and ``visibility`` say again, for rules written
-    for Glance, what ``owner`` and ``is_public`` say.  Values are looked up
-    when they are asked for: most rules ask for one or none.
+    A field or property without a value is absent, so that it cannot equal
+    another missing value.  A property never replaces a field.  Times are
+    strings, in UTC.  For rules written for Glance, ``project_id`` and
+    ``visibility`` repeat ``owner`` and ``is_public``.  Values are looked up on
+    demand, because most rules use one or none.
     """
 
     __slots__ = ("_image",)
@@ -69,7 +69,7 @@ class Target(Mapping[str, object]):
         return sum(1 for _ in self)
 
     def __deepcopy__(self, memo: object) -> dict[str, object]:
-        # oslo.policy's http: checks copy the target to send it.
+        # oslo.policy's http: checks copy the target before sending it.
         return copy.deepcopy(dict(self))
 
     def _value(self, name: str) -> object:

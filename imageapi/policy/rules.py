@@ -18,8 +18,8 @@ from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
 
 LOG = logging.getLogger(__name__)
 
-# oslo.policy looks for a changed file at every question, which costs more
-# than all the rest of a small request; here at most this often.
+# The shortest time between two checks for a changed file.  oslo.policy checks at every
+# decision, which costs more than all the rest of a small request.
 RELOAD_SECONDS = 1.0
 
 _OPERATION = "/v1/images/{image_id}"
@@ -51,18 +51,18 @@ _RULES = (
 
 
 def list_rules() -> Sequence[policy.RuleDefault]:
-    """The rules with their defaults, for oslopolicy-sample-generator."""
+    """Return the rules with their defaults, for oslopolicy-sample-generator."""
     return _RULES
 
 
 class RulesPolicy(PolicyBackend):
-    """Asks the rules of a policy file, else the defaults in code.
+    """Applies the rules of a policy file, or else the defaults in code.
 
-    The file is looked at when a question comes, at most once a second, and a
-    change is taken over at the second look that sees the same file: after a
-    quiet time the first answers are those of the old rules.  A policy file that
-    is broken at the start is refused; one that breaks later is told in the log,
-    and the rules stay as they were.
+    The file is checked for changes when a decision is needed, at most once a
+    second.  A changed file is read at the second check that finds it the same.  So
+    after a quiet time, the first decisions still use the old rules.  At start, an
+    invalid policy file is refused.  If the file becomes invalid later, an error is
+    logged, and the old rules stay in force.
     """
 
     @classmethod
@@ -105,7 +105,7 @@ class RulesPolicy(PolicyBackend):
         return f"policy_file {self._path}"
 
     def _identity(self) -> tuple[int, ...] | None:
-        """What tells the policy file from what it was; None when it is not there."""
+        """Return the fields by which a change of the file shows; None if it is missing."""
         if self._path is None:
             return None
         try:
@@ -121,7 +121,7 @@ class RulesPolicy(PolicyBackend):
             if identity == self._seen:
                 return
             if identity != self._coming:
-                # It may be half written: it is read when it looks the same again.
+                # It may be half written: read it when the next check finds it the same.
                 self._coming = identity
                 return
             self._seen = identity
@@ -134,7 +134,7 @@ class RulesPolicy(PolicyBackend):
 
 
 def _credentials(caller: Caller) -> MutableMapping[str, Any]:
-    """What rules know of the caller; what has no value is absent, so it equals nothing."""
+    """Return the caller's credentials for rules; those without a value are absent."""
     credentials: dict[str, Any] = {"roles": list(caller.roles), "is_admin": caller.is_admin}
     if caller.user_id:
         credentials["user_id"] = caller.user_id
@@ -144,20 +144,20 @@ def _credentials(caller: Caller) -> MutableMapping[str, Any]:
 
 
 def _load(path: str | None) -> policy.Enforcer:
-    """The rules of a file over the defaults.
+    """Load the rules of a file; the defaults apply to rules that it does not define.
 
-    :raises ValueError: what is wrong with the file.
+    :raises ValueError: the file is invalid.
     """
     rules = {rule.name: rule.check_str for rule in _RULES}
     if path is not None:
         rules.update(_read(path))
-    # A ConfigOpts of its own: the embedding application's [oslo_policy] is
-    # about that application's rules.
+    # Use a separate ConfigOpts: the section [oslo_policy] of the embedding application
+    # is for its own rules.
     own_conf = cfg.ConfigOpts()
     own_conf([], default_config_files=[], default_config_dirs=[])
     enforcer = policy.Enforcer(own_conf, use_conf=False)
     try:
-        # Not set_rules(), which would let a rule named "default" answer for others.
+        # Not set_rules(): with it, a rule named "default" would apply to missing rules.
         enforcer.rules = policy.Rules.from_dict(rules)
         enforcer.check_rules(raise_on_violation=True)
     except policy.InvalidDefinitionError as error:
@@ -171,7 +171,7 @@ def _load(path: str | None) -> policy.Enforcer:
 
 
 def _used(rules: Mapping[str, Any]) -> set[str]:
-    """The names of the rules that are asked for, by us or by each other."""
+    """Return the names of the rules that imageapi or other rules use."""
     asked = {rule.name for rule in _RULES}
     for check in rules.values():
         asked.update(re.findall(r"rule:([^\s()]+)", str(check)))
@@ -185,7 +185,7 @@ def _read(path: str) -> dict[str, str]:
     except OSError as error:
         raise ValueError(error.strerror) from None
     if not text.strip():
-        # An editor may empty a file before it writes it: not a wish for the defaults.
+        # Not the defaults: an editor may empty a file before writing it.
         raise ValueError("is empty; for the default rules, remove the option policy_file")
     try:
         rules = policy.parse_file_contents(text)
@@ -203,7 +203,7 @@ def _read(path: str) -> dict[str, str]:
 
 
 def _check_grammar(name: str, rule: str) -> None:
-    """Refuse what oslo.policy would log and then take for "nobody"."""
+    """Refuse a rule that oslo.policy would log as invalid and then never allow."""
     depth = 0
     wants_check = True
     for word in _words(rule):
@@ -236,14 +236,14 @@ def _is_check(word: str) -> bool:
 
 
 class _AnyTarget(dict[str, str]):
-    """Has a text for every name."""
+    """Has an empty string for every name."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
 
 def _words(rule: str) -> Iterator[str]:
-    """The rule's words; parentheses count only at a word's ends, as in %(owner)s."""
+    """Yield the words of a rule.  Parentheses inside a word, as in %(owner)s, are kept."""
     for chunk in rule.split():
         inner = chunk.lstrip("(")
         yield from "(" * (len(chunk) - len(inner))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy `visible`: whoever may see an image may download it."""
+"""The policy `visible`: a caller who may know of an image may download it."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from imageapi.policy.base import PolicyBackend
 
 
 class VisiblePolicy(PolicyBackend):
-    """Adds nothing to what the core decides by is_public, owner and members."""
+    """Allows everything: the core has decided by is_public, owner and members."""
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         pass
