@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the tests of backends and of embedding applications: suites and fakes."""
+"""Suites for testing backends, and fakes for testing embedding applications."""

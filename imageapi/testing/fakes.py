@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A registry and stores in memory, also for configurations; one fails on demand.
+"""A registry and two stores in memory, one of which fails on demand.
 
-An application's own tests name the drivers ``memory`` and ``failing`` in a
-configuration, and find the objects in ``api.backends``: docs/embedding.md,
+In the tests of an application, use the drivers ``memory`` and ``failing`` in the
+configuration, and get the objects from ``api.backends``.  See docs/embedding.md,
 In your own tests.
 """
 
@@ -21,17 +21,17 @@ from imageapi.image import Image, Location
 
 
 class MemoryRegistry(RegistryBackend):
-    """Knows the images that `put` was given."""
+    """Has the images that were added by `put`."""
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self._images: dict[str, Image] = {}
 
     def put(self, image: Image) -> None:
-        """Add an image, or replace the one of the same id."""
+        """Add an image, or replace the one with the same id."""
         self._images[image.id] = image
 
     def remove(self, image_id: str) -> None:
-        """Take an image away that is there."""
+        """Remove an image; it must exist."""
         del self._images[image_id]
 
     def get(self, image_id: str, caller: Caller) -> Image:
@@ -45,10 +45,10 @@ class MemoryRegistry(RegistryBackend):
 
 
 class MemoryStore(StoreBackend):
-    """Has the data that `put` was given, under ``memory:`` URLs.
+    """Has the data that was added by `put`, at ``memory:`` URLs.
 
-    :ivar open_blobs: how many are open and not closed yet.
-    :ivar opened: how many were opened in all.
+    :ivar open_blobs: the number of Blobs that are not closed yet.
+    :ivar opened: the number of Blobs that were opened in total.
     """
 
     schemes = frozenset({"memory"})
@@ -67,7 +67,7 @@ class MemoryStore(StoreBackend):
         return self.locate(image_id)
 
     def remove(self, image_id: str) -> None:
-        """Take data away that is there; what is being read of it goes on."""
+        """Remove data, which must exist; open Blobs can still read it."""
         del self._data[image_id]
 
     def locate(self, image_id: str) -> Location:
@@ -97,11 +97,11 @@ class MemoryStore(StoreBackend):
         return f"data of {len(self._data)} images"
 
     def chunk(self, data: bytes, start: int, end: int) -> bytes:
-        """What a Blob gives next of data; none at its end."""
+        """Return the next chunk of a Blob's data; empty at its end."""
         return data[start : min(start + self._chunk_size, end)]
 
     def count(self, opened: int, change: int) -> None:
-        """Note that a Blob was opened or closed."""
+        """Count that a Blob was opened or closed."""
         with self._lock:
             self.opened += opened
             self.open_blobs += change
@@ -135,7 +135,7 @@ class _MemoryBlob(Blob):
 
 @dataclass
 class _Fault:
-    """What is to happen, and how often still."""
+    """A planned fault, and how often it still has to happen."""
 
     does: Exception | bytes
     at: int | None
@@ -143,32 +143,35 @@ class _Fault:
 
 
 class FailingStore(MemoryStore):
-    """A MemoryStore that does on demand what a store in trouble does, to the byte."""
+    """A MemoryStore that fails on demand, at an exact byte."""
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         super().__init__(conf, group)
         self._faults: list[_Fault] = []
 
     def fail(self, error: Exception, *, at: int | None = None, times: int = 1) -> None:
-        """Raise an error, so many times.
+        """Make the store raise an error.
 
-        :param error: a `imageapi.errors.BackendError`; another to be a bug.
-        :param at: the number of the byte in whose place it comes, after all
-            that lies before; None for `open`.
+        :param error: a `imageapi.errors.BackendError`; any other exception simulates a
+            bug.
+        :param at: the offset of the byte that is not read: all bytes before it are
+            returned first.  None to raise the error in `open`.
+        :param times: how often the error is raised.
         """
         self._faults.append(_Fault(error, at, times))
 
     def give(self, data: bytes, *, at: int, times: int = 1) -> None:
-        """Give these bytes for those that lie there, so many times.
+        """Make the store return other bytes than those of the data.
 
-        :param data: no bytes end the data there, without an error.
-        :param at: the number of the first byte that they take the place of;
-            at the data's end they are too many.
+        :param data: the bytes to return; if empty, the data ends there without an error.
+        :param at: the offset of the first byte that they replace.  At the end of the
+            data, they are surplus bytes.
+        :param times: how often they are returned.
         """
         self._faults.append(_Fault(data, at, times))
 
     def heal(self) -> None:
-        """Forget the faults that are yet to come."""
+        """Cancel all planned faults."""
         self._faults.clear()
 
     def open(self, location: Location, **asked: Any) -> Blob:
@@ -179,12 +182,12 @@ class FailingStore(MemoryStore):
         instead = self._due(start)
         if instead is not None:
             return instead
-        # The bytes before a fault are given, so that it comes where it should.
+        # Stop a chunk before the next fault, so that the fault comes at its byte.
         later = [fault.at for fault in self._faults if fault.at is not None and fault.at > start]
         return super().chunk(data, start, min([end, *later]))
 
     def _due(self, at: int | None) -> bytes | None:
-        """What is to be given here in place of what lies there; raises what is to be raised."""
+        """Apply the fault that is planned here: raise its error or return its bytes."""
         with self._lock:
             fault = next((fault for fault in self._faults if fault.at == at), None)
             if fault is None:
@@ -193,6 +196,6 @@ class FailingStore(MemoryStore):
             if fault.times <= 0:
                 self._faults.remove(fault)
         if isinstance(fault.does, Exception):
-            # Without the traceback of the last time.
+            # Without the traceback of the previous raise.
             raise fault.does.with_traceback(None)
         return fault.does

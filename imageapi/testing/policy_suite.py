@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every policy must do, as cases for a plugin's own tests (see `imageapi.testing.suite`).
+"""Test cases for every policy, for the tests of a plugin (see `imageapi.testing.suite`).
 
 A subclass of `PolicySuite` defines `make_policy`.
 """
@@ -20,7 +20,7 @@ _ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin", "Member"), 
 
 
 class _Question(NamedTuple):
-    """What `PolicyBackend.allows` is asked."""
+    """The arguments of `PolicyBackend.allows`."""
 
     action: str
     caller: Caller
@@ -28,23 +28,23 @@ class _Question(NamedTuple):
 
 
 class PolicySuite(BackendSuite, mixin=True):
-    """What the author defines comes first; below it, the cases.
+    """The methods that the author defines come first, and the cases below them.
 
     :cvar allows_everything: True for a policy that by design never refuses
-        anything, and so allows an action that it does not know too.
-    :cvar asks_upstream: the actions that it cannot decide on without its upstream.
-    :ivar policy: what `make_policy` made for this case.
+        anything, and so also allows an unknown action.
+    :cvar asks_upstream: the actions that the policy cannot decide without its upstream.
+    :ivar policy: the policy that `make_policy` created for this case.
     """
 
     allows_everything = False
     asks_upstream: Collection[str] = (GET_IMAGE, DOWNLOAD_IMAGE)
 
     def make_policy(self) -> PolicyBackend:
-        """Make the policy; called once in each case, before all else."""
+        """Create the policy; called once in each case, before anything else."""
         raise NotImplementedError("define make_policy(): it returns the policy under test")
 
     def make_unreachable(self) -> PolicyBackend | None:
-        """Make a policy whose upstream cannot be reached; None where it decides by itself."""
+        """Create a policy with an unreachable upstream; None if it has no upstream."""
         return None
 
     # Helpers of the cases.
@@ -61,7 +61,7 @@ class PolicySuite(BackendSuite, mixin=True):
         return self.make_unreachable()
 
     def questions(self, *callers: Caller) -> list[_Question]:
-        """Both actions, asked by these callers of no image, a small and a full one."""
+        """Both actions, for these callers, with an empty, a small and a full target."""
         actions = (GET_IMAGE, DOWNLOAD_IMAGE)
         small = Image(id="small", status="queued", is_public=True)
         targets: tuple[Mapping[str, object], ...]
@@ -69,11 +69,11 @@ class PolicySuite(BackendSuite, mixin=True):
         return [_Question(*one) for one in itertools.product(actions, callers, targets)]
 
     def answers(self, *callers: Caller) -> list[bool]:
-        """What the policy says to all the questions of these callers; each must be a bool."""
+        """Ask all questions for these callers; each answer must be a bool."""
         return [self.answer(question) for question in self.questions(*callers)]
 
     def answer(self, question: _Question) -> bool:
-        """What the policy says to one question."""
+        """Ask one question; the answer must be a bool."""
         what = f"allows({question.action!r}, {question.caller}, {dict(question.target)!r:.200})"
         answer = self.works(what, lambda: self.policy.allows(*question))
         told = f"{what} must return True or False, not {answer!r:.50}"
@@ -92,7 +92,7 @@ class PolicySuite(BackendSuite, mixin=True):
         self.answers(_ADMIN)
 
     def test_unknown_action(self) -> None:
-        """Nothing asks of one today; a policy must not allow what it has never heard of."""
+        """imageapi has no such action today, but a policy must not allow unknown ones."""
         if self.allows_everything:
             return
         for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
@@ -146,7 +146,7 @@ class PolicySuite(BackendSuite, mixin=True):
         self.keeps_secrets({"the policy": self.policy})
 
     def _answer_or_error(self, policy: PolicyBackend, question: _Question) -> object:
-        """An answer, or an exception: the core takes any for a refusal."""
+        """Return the answer, or an exception: the core treats any exception as a refusal."""
         try:
             return policy.allows(*question)
         except Exception as error:
@@ -154,7 +154,7 @@ class PolicySuite(BackendSuite, mixin=True):
 
 
 def _full_image() -> Image:
-    """An image with what a target can hold; new, since a bad policy may change it."""
+    """Return a new image with all fields of a target: a wrong policy may change it."""
     return Image(
         id="suite",
         status="active",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every registry must do, as cases for a plugin's own tests (see `imageapi.testing.suite`).
+"""Test cases for every registry, for the tests of a plugin (see `imageapi.testing.suite`).
 
 A subclass of `RegistrySuite` defines `make_registry`, `put` and
-`make_unreachable`, and where it can `remove`.
+`make_unreachable`, and if possible `remove`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from imageapi.image import STATUSES, Image, Location
 from imageapi.testing.suite import BackendSuite
 
 _ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin",), is_admin=True)
-# The first is the one that a careless registry takes the others for.
+# A careless registry confuses the others with the first.
 _ODD_IDS = (
     "suite",
     "SUITE",
@@ -51,21 +51,21 @@ _ODD_IDS = (
 
 
 class RegistrySuite(BackendSuite, mixin=True):
-    """What the author defines comes first; below it, the cases.
+    """The methods that the author defines come first, and the cases below them.
 
-    :ivar registry: what `make_registry` made for this case.
+    :ivar registry: the registry that `make_registry` created for this case.
     """
 
     def make_registry(self) -> RegistryBackend:
-        """Make the registry; called once in each case, before all else."""
+        """Create the registry; called once in each case, before anything else."""
         raise NotImplementedError("define make_registry(): it returns the registry under test")
 
     def put(self, image: Image) -> None:
-        """Put a record where ``self.registry`` finds it, or replace the one of the same id."""
+        """Add a record to ``self.registry``, or replace the one with the same id."""
         raise NotImplementedError("define put(image): the registry then returns that image")
 
     def make_unreachable(self) -> RegistryBackend | None:
-        """Make a registry whose upstream cannot be reached; None where it has no upstream."""
+        """Create a registry with an unreachable upstream; None if it has no upstream."""
         raise NotImplementedError("define make_unreachable(): an unreachable registry, or None")
 
     def remove(self, image_id: str) -> None:
@@ -73,15 +73,15 @@ class RegistrySuite(BackendSuite, mixin=True):
         self.skipTest("not tested: define remove(image_id)")
 
     def can_have(self, image_id: str) -> bool:
-        """Whether `put` can put a record of this id; upstreams may refuse odd ones."""
+        """Whether `put` can add a record with this id; an upstream may refuse odd ids."""
         return True
 
     def can_hold(self, image: Image) -> bool:
-        """Whether `put` can put all that this record says; upstreams may know less."""
+        """Whether `put` can store every field of this record; an upstream may have fewer."""
         return True
 
     def full_image(self, image_id: str) -> Image:
-        """A private image with as many fields as the registry can hold."""
+        """Return a private image with all fields; override it if the registry has fewer."""
         return Image(
             id=image_id,
             status="active",
@@ -118,13 +118,13 @@ class RegistrySuite(BackendSuite, mixin=True):
         return self.make_unreachable()
 
     def answers(self, image: Image, when: str = "") -> None:
-        """Get a record that is there; it must be this one."""
+        """Get a record that exists; it must equal this one."""
         what = f"get({image.id!r:.40}){when and f' {when}'}"
         got = self.works(what, lambda: self.registry.get(image.id, self.caller))
         self.same(image, got, what)
 
     def same(self, wanted: Image, got: Image, what: str) -> None:
-        """Fail where an image is not the one wanted, and say in what it differs."""
+        """Fail if an image is not the expected one, and name the fields that differ."""
         kind = type(got).__name__
         self.must(isinstance(got, Image), f"{what} must return an imageapi Image, not {kind}")
         differing = [
@@ -137,7 +137,7 @@ class RegistrySuite(BackendSuite, mixin=True):
         self.must(not differing, told)
 
     def knows_not(self, image_id: str) -> Exception:
-        """Get a record that is not there; return the error."""
+        """Get a record that does not exist; return the error."""
         what = f"get({image_id!r:.40}), which is not there,"
         return self.refused(what, lambda: self.registry.get(image_id, self.caller), ImageNotFound)
 
@@ -161,7 +161,7 @@ class RegistrySuite(BackendSuite, mixin=True):
         self.answers(image)
 
     def test_other_records(self) -> None:
-        """Each field unlike its default, and the values that careless code takes for none."""
+        """Every field differs from its default; some values look empty to careless code."""
         for image in filter(self.can_hold, _other_images()):
             self.put(image)
             self.answers(image)
@@ -206,7 +206,7 @@ class RegistrySuite(BackendSuite, mixin=True):
         self.knows_not("suite")
 
     def test_answers_every_caller(self) -> None:
-        """The core decides who may know, unless the registry says that it does."""
+        """The core decides who may know of an image, unless decides_visibility is set."""
         image = self.full_image("suite")
         self.put(image)
         for caller in (ANONYMOUS, Caller(user_id="other", project_id="other"), _ADMIN):
@@ -276,14 +276,14 @@ def _other_images() -> Iterator[Image]:
 
 
 def _shown(value: object) -> str:
-    """A field's value in a failure; these locations are made up, and hold no secret."""
+    """A field's value for a failure message; these made-up locations hold no secret."""
     if isinstance(value, tuple):
         return repr([(one.url, one.store) for one in value if isinstance(one, Location)])
     return repr(value)
 
 
 def _comparable(value: object) -> object:
-    """A field's value; of times the point in time, since a naive one is in UTC."""
+    """A field's value for comparison: naive times are taken as UTC."""
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an author defines for `imageapi.testing.store_suite`, and how its cases read."""
+"""What an author defines for `imageapi.testing.store_suite`, and helpers for its cases."""
 
 import hashlib
 import uuid
@@ -12,42 +12,42 @@ from imageapi.testing.suite import CHUNK_SIZE, BackendSuite
 
 
 def pattern(size: int, salt: bytes = b"") -> bytes:
-    """Data in which no part looks like another; for each salt other data."""
+    """Return data without repeated parts; each salt gives different data."""
     return hashlib.shake_256(b"imageapi" + salt).digest(size)
 
 
 class StoreHooks(BackendSuite, mixin=True):
-    """What the author defines comes first; below it, helpers of the cases.
+    """The methods that the author defines come first, and helpers for the cases below them.
 
-    :cvar chunk_size: of the store that `make_store` makes.
-    :ivar store: what `make_store` made for this case.
+    :cvar chunk_size: the chunk size of the store that `make_store` creates.
+    :ivar store: the store that `make_store` created for this case.
     """
 
     chunk_size = CHUNK_SIZE
 
     def make_store(self) -> StoreBackend:
-        """Make the store; called once in each case, before all else."""
+        """Create the store; called once in each case, before anything else."""
         raise NotImplementedError("define make_store(): it returns the store under test")
 
     def put(self, data: bytes) -> Location:
-        """Put data where ``self.store`` finds it, each time at another place."""
+        """Add data to ``self.store``, each time at a new location."""
         raise NotImplementedError("define put(data): it returns the Location of the data")
 
     def make_unreachable(self) -> tuple[StoreBackend, Location] | None:
-        """Make a store whose upstream cannot be reached, and name a location in it.
+        """Create a store with an unreachable upstream, and return a location in it too.
 
-        None for a store that has no upstream, such as one in memory.
+        Return None if the store has no upstream, such as one in memory.
         """
         raise NotImplementedError(
             "define make_unreachable(): an unreachable store and a Location, or None"
         )
 
     def missing(self) -> Location:
-        """A location that the store may open, but where nothing lies."""
+        """Return a location that the store may open, but that has no data."""
         return self.store.locate(uuid.uuid4().hex)
 
     def replace(self, location: Location, data: bytes) -> None:
-        """Put other data at a location, as a user of the store would."""
+        """Replace the data at a location, as a user of the store would."""
         self.skipTest("not tested: define replace(location, data)")
 
     def remove(self, location: Location) -> None:
@@ -69,7 +69,7 @@ class StoreHooks(BackendSuite, mixin=True):
         return None if made is None else made[0]
 
     def unreachable_and_location(self) -> tuple[StoreBackend, Location] | None:
-        """What the author made, looked at."""
+        """Return the result of `make_unreachable`, after checking it."""
         made: object = self.make_unreachable()
         if made is None:
             return None
@@ -78,7 +78,7 @@ class StoreHooks(BackendSuite, mixin=True):
         return cast(tuple[StoreBackend, Location], made)
 
     def put_some(self, salt: bytes = b"") -> tuple[bytes, Location]:
-        """Data of several chunks and a bit, and where it was put."""
+        """Add data of several chunks and one byte; return data and location."""
         data = pattern(3 * self.chunk_size + 1, salt)
         return data, self.put(data)
 
@@ -89,7 +89,7 @@ class StoreHooks(BackendSuite, mixin=True):
         stop: int | None = None,
         version: str | None = None,
     ) -> Blob:
-        """What the store answers with; may raise."""
+        """Open a location; may raise."""
         self.must(
             isinstance(location, Location),
             f"put(), missing() and locate() must return a Location, not {type(location).__name__}",
@@ -105,7 +105,7 @@ class StoreHooks(BackendSuite, mixin=True):
         stop: int | None = None,
         version: str | None = None,
     ) -> Blob:
-        """Open what must open."""
+        """Open a location that must open."""
         what = f"open(start={start}, stop={stop}, version={version!r:.80})"
         return self.works(what, lambda: self.opened(location, start, stop, version))
 
@@ -116,12 +116,12 @@ class StoreHooks(BackendSuite, mixin=True):
         stop: int | None = None,
         version: str | None = None,
     ) -> Blob | BackendError:
-        """Open what need not open."""
+        """Open a location that may fail to open; return the Blob or the error."""
         what = f"open(start={start}, stop={stop}, version={version!r:.80})"
         return self.tried(what, lambda: self.opened(location, start, stop, version))
 
     def error_of(self, location: Location, version: str | None = None) -> BackendError | None:
-        """Open what need not open; return the error, if it does not."""
+        """Open a location that may fail to open; return the error, or None."""
         blob = self.opens_or_refuses(location, version=version)
         if isinstance(blob, BackendError):
             return blob
@@ -129,7 +129,7 @@ class StoreHooks(BackendSuite, mixin=True):
         return None
 
     def located(self, what: str, image_id: str) -> Location | BackendError:
-        """Where the store says; one whose records must name a location refuses."""
+        """Return the store's location of an id, or the error if records must name one."""
         return self.tried(what, lambda: self.store.locate(image_id))
 
     def refuses(
@@ -141,20 +141,20 @@ class StoreHooks(BackendSuite, mixin=True):
         stop: int | None = None,
         version: str | None = None,
     ) -> BackendError:
-        """Open what must not open; return the error, which must be one of these."""
+        """Open a location that must fail to open; return the error, of one of these kinds."""
         return self.refused(
             f"open() {why}", lambda: self.opened(location, start, stop, version), *kinds
         )
 
     def next_of(self, blob: Blob) -> bytes | None:
-        """The next chunk, looked at; None at the end."""
+        """Return the next chunk after checking it; None at the end."""
         chunk = self.works("__next__()", lambda: next(blob, None))
         if chunk is not None:
             self.is_chunk(chunk)
         return chunk
 
     def is_chunk(self, chunk: object) -> None:
-        """Fail where this is no chunk."""
+        """Fail if this is not a valid chunk."""
         self.must(
             type(chunk) is bytes,
             f"a chunk must be exactly of type bytes, not {type(chunk).__name__}",
@@ -162,11 +162,11 @@ class StoreHooks(BackendSuite, mixin=True):
         self.must(chunk != b"", "a chunk must not be empty: raise StopIteration at the end")
 
     def next_or_error(self, blob: Blob, when: str) -> object:
-        """The next chunk, where there need be none: an error or None instead."""
+        """Return the next chunk; or None or an error, if there is none."""
         return self.tried(f"__next__() {when}", lambda: next(blob, None))
 
     def read(self, blob: Blob, at_most: int, what: str) -> bytes:
-        """All the bytes that a Blob has, which is then closed."""
+        """Read all bytes of a Blob, and close it."""
         data = b""
         while (chunk := self.next_of(blob)) is not None:
             data += chunk
@@ -176,14 +176,14 @@ class StoreHooks(BackendSuite, mixin=True):
         return data
 
     def begun(self, location: Location, chunks: int) -> Blob:
-        """A Blob that so many chunks were read of; may be at its end."""
+        """Open a Blob and read so many chunks; it may be at its end then."""
         blob = self.open(location)
         for _ in range(chunks):
             self.next_of(blob)
         return blob
 
     def closed_after(self, location: Location, chunks: int) -> Blob:
-        """The same, closed."""
+        """Open a Blob, read so many chunks, and close it."""
         blob = self.begun(location, chunks)
         blob.close()
         return blob
@@ -196,14 +196,14 @@ class StoreHooks(BackendSuite, mixin=True):
         stop: int | None = None,
         when: str = "",
     ) -> None:
-        """Open and read a part of the data that lies there; it must be the right one.
+        """Open and read a part of the data at a location, and compare it.
 
-        A store without ranges must refuse to read what is not the whole.
+        A store without ranges must refuse to read a part.
         """
         part = data[start:stop]
         what = f"open(start={start}, stop={stop}) of {len(data)} bytes{when and f', {when},'}"
         if self.store.ranges or part == data:
-            # To a store without ranges the end is no part.
+            # A store without ranges accepts no stop, even if it is the end.
             end = stop if self.store.ranges else None
             try:
                 blob = self.works(what, lambda: self.opened(location, start, end))
@@ -217,7 +217,7 @@ class StoreHooks(BackendSuite, mixin=True):
             self.refuses(why, location, RangeNotSupported, start=start, stop=stop)
 
     def same(self, wanted: bytes, got: bytes, what: str) -> None:
-        """Fail where these bytes differ, and say where."""
+        """Fail if these bytes differ, and say where."""
         if wanted != got:
             pairs = enumerate(zip(wanted, got, strict=False))
             first = next((n for n, (one, other) in pairs if one != other), None)

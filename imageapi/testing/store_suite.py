@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every store must do, as cases for a plugin's own tests (see `imageapi.testing.suite`).
+"""Test cases for every store, for the tests of a plugin (see `imageapi.testing.suite`).
 
 A subclass of `StoreSuite` defines `make_store`, `put` and `make_unreachable`,
-and where it can `replace` and `remove`; `StoreHooks` says what each is for.
+and if possible `replace` and `remove`; see `StoreHooks` for each of them.
 """
 
 import itertools
@@ -14,14 +14,14 @@ from imageapi.testing.store_hooks import StoreHooks, pattern
 
 _SECRET = "suite-secret"  # noqa: S105 - made up  # nosec B105
 _ABSENT = (DataNotFound, LocationRefused)
-# Where locations have credentials; nothing listens there.
+# Places of credentials in a location; nothing listens at these addresses.
 _WITH_SECRET = (
     f"//user:{_SECRET}@127.0.0.1:9/x",
     f"//127.0.0.1:9/x?token={_SECRET}",
     f"///x?token={_SECRET}",
     f"///x#{_SECRET}",
 )
-# What no store can have, after each of its schemes.
+# Invalid rests of a URL, to be put after each scheme of the store.
 _NONSENSE = (
     "",
     "//",
@@ -140,7 +140,7 @@ class StoreSuite(StoreHooks, mixin=True):
         self.same(one, got_first, "the first of two Blobs read by turns")
         self.same(other, got_second, "the second of two Blobs read by turns")
 
-    # Versions, and data that goes.
+    # Versions, and data that is replaced or removed.
 
     def test_version_opens_again(self) -> None:
         data, location = self.put_some()
@@ -178,7 +178,7 @@ class StoreSuite(StoreHooks, mixin=True):
         got = self.next_of(blob) or b""
         self.replace(location, data[::-1])
         try:
-            # Not a for: whoever ends with empty chunks would never end.
+            # Not a for loop: a store that returns empty chunks at the end would loop forever.
             while (chunk := next(blob, None)) is not None:
                 self.is_chunk(chunk)
                 got += chunk
@@ -236,7 +236,7 @@ class StoreSuite(StoreHooks, mixin=True):
                 self.must(
                     location.scheme in self.store.schemes, f"{what}: its scheme is not in schemes"
                 )
-                # Also where one id is what the other is when percent-encoded.
+                # Also if one id is the percent-encoded form of the other.
                 other = located.setdefault(unquote(location.url), image_id)
                 told = f"{image_id!r:.20} and {other!r:.20} must not have the same location"
                 self.must(image_id == other, f"{told}: percent-encode ids")
@@ -264,7 +264,7 @@ class StoreSuite(StoreHooks, mixin=True):
         for chunks in (0, 1):
             blob = self.begun(location, chunks)
             blob.close()
-            # What the other opens may get the descriptor that the closed one had.
+            # The other Blob may get the descriptor that the closed one had.
             other = self.open(location)
             chunk = self.next_or_error(blob, "after close()")
             other.close()

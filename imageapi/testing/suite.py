@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the three suites have in common: how a plugin's author uses one, and helpers.
+"""The base of the three suites: how a plugin's author uses a suite, and helpers.
 
 ::
 
@@ -9,10 +9,10 @@
             return build(MyStore, directory=self.folder)
         ...
 
-A suite is a mixin and no TestCase, so that neither pytest nor unittest runs
-it where it is only imported.  A subclass names testtools.TestCase as its
-second base.  What it must define raises NotImplementedError here, and says
-what it is for.
+A suite is a mixin and not a TestCase, so that neither pytest nor unittest runs
+it in modules that only import it.  A subclass has testtools.TestCase as its
+second base.  The methods that a subclass must define raise NotImplementedError
+here, with a text that says what they must do.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ CHUNK_SIZE = 4096
 
 _GROUP = "imageapi_suite"
 _THREADS = 10
-# A thread or child that takes longer hangs, for instance at a lock.
+# Seconds.  A thread or child that takes longer hangs, for instance at a lock.
 _PATIENCE = 30
 _EVENTS_OF_UPSTREAMS = frozenset(
     {
@@ -65,25 +65,25 @@ _EVENTS_OF_UPSTREAMS = frozenset(
     }
 )
 _watched = threading.local()
-# What a pool may keep open, however often it is used.
+# The number of descriptors that a pool may keep open, however often it is used.
 _FEW_DESCRIPTORS = 10
 
 
 def build(backend: type[B], **options: object) -> B:
-    """Make a backend from a configuration of its own.
+    """Create a backend from a new configuration.
 
-    :param options: values of the backend's options; the others keep their defaults.
-    :raises ConfigurationError: an option that is required has none.
+    :param options: values of the backend's options; others keep their defaults.
+    :raises ConfigurationError: a required option has no value.
     """
     conf = cfg.ConfigOpts()
-    # Before the options are there: it would miss those that are required.
+    # Called before the options are registered, or it would complain of required ones.
     conf([], default_config_files=[], default_config_dirs=[])
     conf.register_opt(cfg.IntOpt("chunk_size", default=CHUNK_SIZE), group="imageapi")
     left = dict(options)
     required = _give(conf, {_GROUP: backend.options()}, left)
     required += _give(conf, backend.dependent_options(conf, _GROUP), left)
     for name, value in left.items():
-        # There is no such option, as this says.
+        # The backend has no such option: this raises an error that says so.
         conf.set_override(name, value, group=_GROUP)
     for group, name in required:
         if not conf[group][name]:
@@ -94,9 +94,9 @@ def build(backend: type[B], **options: object) -> B:
 def _give(
     conf: cfg.ConfigOpts, sections: Mapping[str, Sequence[cfg.Opt]], values: dict[str, object]
 ) -> list[tuple[str, str]]:
-    """Register options, with those of the values that are theirs, which are used up.
+    """Register options, and set their values, which are removed from ``values``.
 
-    :returns: the section and name of each that is required.
+    :returns: the section and name of each required option.
     """
     required = []
     for group, options in sections.items():
@@ -110,10 +110,10 @@ def _give(
 
 
 class BackendSuite(_TestCase):
-    """Cases that hold for every backend, and helpers for those that do not.
+    """Cases for every backend, and helpers for the other cases.
 
-    :cvar secrets: texts that the backend knows and must not show.
-    :cvar caller: in whose name all is asked; its token must not be shown either.
+    :cvar secrets: strings that the backend knows and must not show.
+    :cvar caller: the caller of every request; its token must not be shown either.
     """
 
     secrets: Sequence[str] = ()
@@ -125,9 +125,9 @@ class BackendSuite(_TestCase):
     )
 
     def __init_subclass__(cls, *, mixin: bool = False) -> None:
-        """Refuse a class whose cases nobody would run, or without their setUp().
+        """Refuse a class whose cases would not run, or would run without setUp().
 
-        :param mixin: for a class that is to be no TestCase itself.
+        :param mixin: True for a class that is not a TestCase itself.
         """
         super().__init_subclass__()
         order = [base for base in cls.__mro__ if base in (BackendSuite, unittest.TestCase)]
@@ -139,11 +139,11 @@ class BackendSuite(_TestCase):
             raise TypeError(f"{cls.__name__}.secrets must be a list of strings, not one string")
 
     def backend(self) -> Backend:
-        """The one backend of a case."""
+        """Return the backend of the case."""
         raise NotImplementedError
 
     def unreachable(self) -> Backend | None:
-        """A new backend whose upstream is out of reach; None where it has none."""
+        """Create a backend with an unreachable upstream; None if it has no upstream."""
         raise NotImplementedError
 
     def test_check_is_content(self) -> None:
@@ -181,7 +181,7 @@ class BackendSuite(_TestCase):
             self.keeps_secrets({"the error of check()": error})
 
     def lets_go_of(self, backend: Backend) -> None:
-        """Close a backend after the case, whose own failure must not be hidden by that."""
+        """Close a backend after the case, and ignore errors, which would hide its failure."""
 
         def close() -> None:
             with contextlib.suppress(Exception):
@@ -190,11 +190,11 @@ class BackendSuite(_TestCase):
         self.addCleanup(close)
 
     def works(self, what: str, act: Callable[[], T]) -> T:
-        """Do what must not raise; fail with what to mend where it does."""
+        """Call what must not raise; if it raises, fail with a message on how to mend it."""
         try:
             return act()
         except (NotImplementedError, ConfigurationError, self.failureException):
-            # It says what the author has yet to define, or has defined wrongly.
+            # Its text already says what the author must define or correct.
             raise
         except BackendError as error:
             message = f"{what} must work here, but raised {type(error).__name__}: {error}"
@@ -203,7 +203,7 @@ class BackendSuite(_TestCase):
             self._foreign(what, error)
 
     def tried(self, what: str, act: Callable[[], T]) -> T | BackendError:
-        """Do what may raise a BackendError, which is returned, and nothing else."""
+        """Call what may raise only a BackendError, and return the result or that error."""
         try:
             return act()
         except BackendError as error:
@@ -214,14 +214,14 @@ class BackendSuite(_TestCase):
             self._foreign(what, error)
 
     def must(self, condition: bool, message: str) -> None:
-        """Fail with a message that says what must be, and with nothing before it."""
+        """Fail with just this message if the condition is false."""
         if not condition:
             self.fail(message)
 
     def refused(
         self, what: str, act: Callable[[], object], *kinds: type[BackendError]
     ) -> BackendError:
-        """Do what must raise one of these, or of any, BackendErrors; return it."""
+        """Call what must raise one of these kinds, or any BackendError; return the error."""
         wanted = " or ".join(kind.__name__ for kind in kinds) or "a BackendError"
         answer = self.tried(what, act)
         if not isinstance(answer, BackendError):
@@ -232,13 +232,13 @@ class BackendSuite(_TestCase):
         return answer
 
     def out_of_reach(self, what: str, act: Callable[[], object]) -> BackendError:
-        """Do what must say that the upstream is unreachable, not that nothing is there."""
+        """Call what must raise BackendUnavailable, and not an error for missing things."""
         error = self.refused(f"{what} with an unreachable upstream", act, BackendUnavailable)
         self.keeps_secrets({f"the error of {what} with an unreachable upstream": error})
         return error
 
     def keeps_secrets(self, things: Mapping[str, object], *more: str) -> None:
-        """Fail where a text of one of these, by its name, shows a secret, or one more."""
+        """Fail if str() or repr() of a thing shows a secret, or one of ``more``."""
         secrets = [*self.secrets, *filter(None, [self.caller.token]), *more]
         for name, thing in things.items():
             for show in (str, repr):
@@ -248,7 +248,7 @@ class BackendSuite(_TestCase):
                     self.must(secret not in text, told)
 
     def leaks_nothing(self, what: str, act: Callable[[], object]) -> None:
-        """Fail where doing this often leaves descriptors open, though its result is kept."""
+        """Fail if calling this often leaves descriptors open, even while results are kept."""
         kept = [act() for _ in range(5)]
         before = descriptors()
         kept += [act() for _ in range(50)]
@@ -257,7 +257,7 @@ class BackendSuite(_TestCase):
         self.must(left < _FEW_DESCRIPTORS, told)
 
     def in_threads(self, act: Callable[[int], object]) -> None:
-        """Do this in ten threads at once, each with its number; fail where one does or hangs."""
+        """Call this in ten threads at once, with their numbers; fail if one fails or hangs."""
         barrier = threading.Barrier(_THREADS)
         problems: list[str] = []
 
@@ -265,7 +265,7 @@ class BackendSuite(_TestCase):
             barrier.wait(_PATIENCE)
             problems.append(_problem_of(lambda: act(number)))
 
-        # Threads that take turns often find what is not safe for them.
+        # Frequent thread switches reveal code that is not safe in threads.
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(1e-6)
         threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(_THREADS)]
@@ -278,10 +278,10 @@ class BackendSuite(_TestCase):
         self.assertEqual("", told, "it fails when ten threads use it at once: lock shared state")
 
     def in_child(self, act: Callable[[], object]) -> None:
-        """Do this in a forked child, and here at the same time; fail where one does or hangs."""
+        """Call this in a forked child and here at once; fail if either fails or hangs."""
         reading, writing = os.pipe()
         with warnings.catch_warnings():
-            # Whatever threads the runner has, the child uses nothing of theirs.
+            # Python warns of forks with threads, but the child uses no thread of the runner.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
@@ -310,13 +310,13 @@ class BackendSuite(_TestCase):
 
 
 def descriptors() -> int:
-    """How many descriptors this process has open."""
+    """Return the number of open descriptors of this process."""
     return len(os.listdir("/proc/self/fd"))
 
 
 @contextlib.contextmanager
 def _upstream_asked() -> Iterator[list[str]]:
-    """Python's audit events, of this thread meanwhile, that tell of an upstream being asked."""
+    """Collect the audit events of this thread that mean contact with an upstream."""
     _install_audit_hook()
     events: list[str] = []
     _watched.events = events
@@ -328,7 +328,7 @@ def _upstream_asked() -> Iterator[list[str]]:
 
 @functools.cache
 def _install_audit_hook() -> None:
-    """Once, since nothing takes such a hook away again."""
+    """Install the hook once, as audit hooks cannot be removed."""
     sys.addaudithook(_note_event)
 
 
@@ -338,7 +338,7 @@ def _note_event(event: str, _arguments: object) -> None:
 
 
 def _problem_of(act: Callable[[], object]) -> str:
-    """What this raises, with its traceback; an empty text where nothing."""
+    """Return the traceback of what this raises; empty if it raises nothing."""
     try:
         act()
     except Exception:
@@ -347,12 +347,12 @@ def _problem_of(act: Callable[[], object]) -> str:
 
 
 def _report(writing: int, act: Callable[[], object]) -> NoReturn:
-    """End this process, and tell how the act went through a pipe."""
+    """Report the result through a pipe, and end this process."""
     try:
         text = _problem_of(act) or "fine"
         os.write(writing, text.encode(errors="replace")[-select.PIPE_BUF :])
     finally:
-        # Not the runner's exit: it would end the tests a second time.
+        # Not sys.exit(): the runner would finish the tests a second time.
         os._exit(0)
 
 
