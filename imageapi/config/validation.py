@@ -77,7 +77,7 @@ class Sections:
         self._known.setdefault(group, set()).update(_spellings(options, group))
         return [option.dest for option in options if not self._is_usable(group, option)]
 
-    def refuse_unknown_options(self) -> None:
+    def report_unknown_options(self) -> None:
         """Refuse misspelt options, which would otherwise silently keep their defaults."""
         for path in getattr(self._conf, "config_file", None) or ():
             for group, names in _names_in(path).items():

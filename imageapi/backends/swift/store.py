@@ -150,7 +150,7 @@ def _version(response: HTTPResponse, _size: int | None) -> str | None:
     return version if _VERSION.fullmatch(version) else None
 
 
-def _refuse(response: HTTPResponse, url: Url) -> None:
+def _check_status(response: HTTPResponse, url: Url) -> None:
     """Raise the error for a response without data; return for all others."""
     if response.status in (200, 206, 416):
         return
@@ -159,7 +159,7 @@ def _refuse(response: HTTPResponse, url: Url) -> None:
     refuse_status(response, url)
 
 
-def _refuse_other(response: HTTPResponse, url: Url) -> None:
+def _check_status_of_version(response: HTTPResponse, url: Url) -> None:
     """The same, for a request for one version."""
     if response.status == 412:
         raise DataChanged(f"{url.shown}: the data has changed since the download began")

@@ -43,17 +43,9 @@ _LARGEST_RECORD = 2**21
 _EXISTS = 412
 
 
-def adder(registry: RegistryBackend, store: StoreBackend) -> Callable[[Image, HashingReader], Image]:
-    """Return the function that adds images to these two backends.
-
-    :raises ConfigurationError: they are not imageapi's Swift backends.
-    """
-    if not isinstance(registry, SwiftRegistry) or not isinstance(store, SwiftStore):
-        raise ConfigurationError(["add supports only imageapi's own backends named swift"])
-    return functools.partial(add_image, registry, store)
-
-
-def add_image(registry: SwiftRegistry, store: SwiftStore, image: Image, new: HashingReader) -> Image:
+def add_image(
+    registry: SwiftRegistry, store: SwiftStore, image: Image, new: HashingReader
+) -> Image:
     """Add an image.
 
     Its data gets a unique name, which the record contains.  So two uploads of the same
