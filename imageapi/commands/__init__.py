@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: a module for each command."""
+"""The command line; each larger command has its own module."""

@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _adder(backends: Backends) -> Adder:
-    """What adds images to the configured registry and the first of the stores."""
+    """Return the function that adds images to the registry and the first store."""
     store = backends.stores[0]
     with only_backend_errors(store):
         adder = store.backend.adder(backends.registry.backend)
@@ -99,7 +99,7 @@ def _source(path: str) -> Iterator[BinaryIO]:
 
 
 def _progress_bar(source: BinaryIO) -> Any:
-    """A bar on a terminal, and nothing elsewhere."""
+    """Return a progress bar, which is shown only on a terminal."""
     total = None
     with contextlib.suppress(OSError):
         total = os.fstat(source.fileno()).st_size or None
@@ -108,7 +108,7 @@ def _progress_bar(source: BinaryIO) -> Any:
 
 @contextlib.contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Clean up at SIGTERM and SIGHUP too, but for one that is ignored, as nohup has it."""
+    """Clean up at SIGTERM and SIGHUP too, unless the signal is ignored, as by nohup."""
     before = [
         (number, signal.signal(number, signal.default_int_handler))
         for number in (signal.SIGTERM, signal.SIGHUP)

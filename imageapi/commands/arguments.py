@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The types of the command line's arguments; each refuses what it cannot be."""
+"""The types of the command line's arguments.  Each refuses an invalid text."""
 
 import argparse
 from typing import TypeAlias

@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _said_by(loaded: Loaded[Any]) -> str:
-    """What a backend says of itself."""
+    """Return the text of a backend's check()."""
     with only_backend_errors(loaded):
         said: object = loaded.backend.check()
     if isinstance(said, str):

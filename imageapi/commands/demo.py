@@ -52,9 +52,9 @@ def add_parser(commands: arguments.Commands) -> None:
 
 
 def _run(_: argparse.Namespace) -> int:
-    """Add a sample image, serve it, download it, print the exchange.
+    """Add a sample image, serve it, download it, and print request and response.
 
-    :returns: 0 when the download has the image's checksum, else 1.
+    :returns: 0 if the download has the image's checksum, else 1.
     """
     with tempfile.TemporaryDirectory(prefix="imageapi-demo-") as folder:
         path = _configure(folder)
@@ -83,7 +83,7 @@ def _add_sample(api: ImageAPI) -> Image:
 
 @contextmanager
 def _serving(api: ImageAPI) -> Iterator[int]:
-    """Serve on a free port of loopback; yields the port."""
+    """Serve on a free port of the loopback interface; yield the port."""
     with make_server("127.0.0.1", 0, api, handler_class=_QuietHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -15,8 +15,8 @@ _COMMANDS = (serve, add, show, check, demo)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    :param arguments: those of the command line when None.
-    :returns: the exit status: 0, or 1 when something is wrong.
+    :param arguments: if None, the arguments of the process are used.
+    :returns: the exit status: 0 for success, 1 for an error.
     """
     options = _parser().parse_args(arguments)
     log_to_stderr(debug=options.debug)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``serve``: gunicorn with its ``asgi`` worker over the configuration."""
+"""The command ``serve``: serves the configured images by gunicorn's ``asgi`` worker."""
 
 import logging
 import resource
@@ -18,33 +18,33 @@ from imageapi.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
 
-# In seconds: how long downloads may go on after SIGTERM, and how long in a worker
-# that SIGHUP has replaced; and how long a client may take nothing of its own.
+# In seconds: how long downloads may continue after SIGTERM; how long they may continue
+# in a worker that SIGHUP has replaced; and how long a client may accept no data.
 STOP_SECONDS = 30
 LEAVE_SECONDS = 6 * 60 * 60
 STALL_SECONDS = 300
 
-#: How much that is not on its way yet the system may hold for a client: else it takes
-#: megabytes ahead of each, however slow it is.
+#: How many unsent bytes the kernel may buffer for a client.  Otherwise it buffers
+#: megabytes for each client, even a slow one.
 UNSENT_BYTES = 128 * 1024
 
-#: How many connections a worker holds, where so many descriptors may be open.
+#: How many connections a worker accepts, if the limit of descriptors allows it.
 CONNECTIONS = 4000
 
-# A connection has a socket, its data, and for moments another file; and so many are
-# open without any connection, or accepted before they are counted.
+# Descriptors of a connection: its socket, its data, and briefly another file.  And those
+# that are open without any connection, or accepted before they are counted.
 _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_BESIDES = 80
 
 
 class Server(BaseApplication):
-    """gunicorn, told all it needs here; it reads no command line and no file."""
+    """gunicorn with the settings of this module; reads no command line and no file."""
 
     def __init__(self, build: Callable[[], Application], settings: dict[str, Any]) -> None:
-        """Prepare a server; ``run()`` serves until it is told to stop.
+        """Prepare a server; ``run()`` serves until a signal stops it.
 
-        :param build: makes the application, before workers are forked.
-        :param settings: gunicorn's own, by name.
+        :param build: creates the application, before workers are forked.
+        :param settings: gunicorn's settings, by name.
         :raises ConfigurationError: from ``build``.
         """
         self._build = build
@@ -57,7 +57,7 @@ class Server(BaseApplication):
         _Master(self).run()
 
     def renew(self) -> bool:
-        """Read the configuration again; tell whether it is accepted."""
+        """Read the configuration again; return whether it is valid."""
         try:
             fresh = self._build()
         except ConfigurationError as error:
@@ -65,7 +65,7 @@ class Server(BaseApplication):
                 LOG.error("configuration: %s", problem)
             LOG.error("the new configuration is refused: the old one stays in force")
             return False
-        # The workers that still use it have copies of their own.
+        # The workers that still use the old application have their own copies.
         self._app.close()
         self._app = fresh
         return True
@@ -79,25 +79,25 @@ class Server(BaseApplication):
 
 
 class _Master(Arbiter):
-    """gunicorn's first process, which makes the workers and replaces them at SIGHUP."""
+    """gunicorn's first process, which starts the workers and replaces them at SIGHUP."""
 
     app: Server
 
     def __init__(self, app: Server) -> None:
         super().__init__(app)
-        # Workers that were replaced, and still finish their downloads.
+        # Workers that were replaced, but are still finishing downloads.
         self._leaving: set[int] = set()
 
     def handle_hup(self) -> None:
-        # Workers that are replaced forget what they have verified: not for a
-        # configuration that is refused.
+        # A new worker has no verified versions.  So do not replace workers for an invalid
+        # configuration.
         if self.app.renew():
             self._leaving.update(self.WORKERS)
             super().handle_hup()
 
     def spawn_worker(self) -> Any:
-        # Until a worker has handlers of its own it has copies of ours, which
-        # would swallow what it is sent: it waits for the worker's.
+        # Until a worker installs its own signal handlers, it has copies of ours, which
+        # would swallow its signals.  Block them until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
         try:
             return super().spawn_worker()
@@ -105,8 +105,8 @@ class _Master(Arbiter):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
     def manage_workers(self) -> None:
-        # gunicorn counts the leaving ones, and makes none in place of one that
-        # dies beside them.
+        # gunicorn counts leaving workers too, and so does not replace a worker that dies
+        # meanwhile.
         super().manage_workers()
         self._leaving.intersection_update(self.WORKERS)
         for _ in range(len(self.WORKERS) - len(self._leaving), self.num_workers):
@@ -114,9 +114,10 @@ class _Master(Arbiter):
 
 
 def _allow_connections(wanted: int) -> int:
-    """Raise the limit of descriptors of this process, and so of its workers, for connections.
+    """Raise the descriptor limit of this process and its workers, for connections.
 
-    :returns: for how many it is enough: a worker at its limit would answer with errors.
+    :returns: the number of connections that the limit allows.  A worker that reaches
+        the limit would respond with errors.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted * _DESCRIPTORS_EACH + _DESCRIPTORS_BESIDES
@@ -136,19 +137,19 @@ def _allow_connections(wanted: int) -> int:
 def _bound_what_clients_cost(master: Arbiter) -> None:
     milliseconds = STALL_SECONDS * 1000
     for listener in master.LISTENERS:
-        # What is accepted inherits them.
+        # Accepted connections inherit these options.
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def _take_time_to_leave(_: Arbiter, worker: AnyWorker) -> None:
-    # In the worker alone, since the first process waits as long as its own
-    # setting says, and meanwhile is deaf to signals.
+    # Only in the worker: the first process waits for its own graceful_timeout, and
+    # handles no signals meanwhile.
     worker.cfg.set("graceful_timeout", LEAVE_SECONDS)
 
 
 def settings_for(host: str, port: int, workers: int) -> dict[str, Any]:
-    """gunicorn's settings; a host with a colon is an IPv6 address."""
+    """Return gunicorn's settings; a host with a colon is an IPv6 address."""
     return {
         "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "workers": workers,
@@ -158,11 +159,11 @@ def settings_for(host: str, port: int, workers: int) -> dict[str, Any]:
         "when_ready": _bound_what_clients_cost,
         "post_fork": _take_time_to_leave,
         "asgi_lifespan": "on",
-        # The same parser wherever it runs: "auto" takes another one that is installed.
+        # Always the same parser: "auto" would use another one if it is installed.
         "http_parser": "python",
-        # Clients on this machine could else name another mount point, or another scheme.
+        # Otherwise clients on this machine could set another mount point or scheme.
         "forwarder_headers": "",
         "secure_scheme_headers": {},
-        # gunicorn would put a socket under the home folder.
+        # gunicorn would create a socket in the home folder.
         "control_socket_disable": True,
     }

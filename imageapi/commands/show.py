@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show_location(location: DataLocation | UnusableLocation, image: Image) -> bool:
-    """Print where data is; whether it is there and of the right size."""
+    """Print a location; return whether its data exists and has the right size."""
     url = location.recorded.redacted() if location.recorded else image.id
     where = f"Data: {location}, {url}"
     try:

@@ -12,7 +12,7 @@ LOG = logging.getLogger(__name__)
 
 
 def tell(text: str, file: TextIO | None = None) -> None:
-    """Print a line, with nothing in it that a terminal would obey or cannot show."""
+    """Print a line without control characters; escape what the terminal cannot show."""
     file = file or sys.stdout
     line = CONTROL.sub(" ", text).encode(file.encoding or "ascii", "backslashreplace")
     print(line.decode(file.encoding or "ascii"), file=file)
@@ -24,16 +24,16 @@ def complain(text: str) -> None:
 
 
 def log_bug(error: BackendError) -> None:
-    """Log the traceback of what a backend should not have raised, for its author."""
+    """Log the traceback of an exception that is a bug in a backend, for its author."""
     bug = bug_in(error)
     if bug is not None:
         LOG.error("%s", error, exc_info=bug)
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """Log imageapi from INFO on, or all of it; of libraries only warnings and errors.
+    """Log imageapi from INFO on, or from DEBUG on; log only warnings of libraries.
 
-    Their debug logs print whole URLs and headers, secrets included.
+    Debug logs of libraries contain whole URLs and headers, including secrets.
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("imageapi").setLevel(logging.DEBUG if debug else logging.INFO)

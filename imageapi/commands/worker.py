@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that serves: gunicorn's ``asgi`` worker, and the bounds that it lacks.
+"""The process that serves: gunicorn's ``asgi`` worker, with limits that it lacks.
 
-All that overrides gunicorn's worker is here.  The first process, which starts and
-replaces workers, is in `serve`.
+This module has everything that overrides gunicorn's worker.  The first process,
+which starts and replaces workers, is in `serve`.
 """
 
 import asyncio
@@ -17,34 +17,34 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from imageapi.asgi.socket_writer import EXTENSION, Turns, Writer
 
-#: In seconds: how long a client may take until its whole head is there; and how long
-#: it may still begin with a request once the worker ends.
+#: In seconds: how long a client may take to send its first request's headers; and how
+#: long it may still begin a request after the worker was told to end.
 HEAD_SECONDS = 20.0
 LINGER_SECONDS = 2.0
 
-#: How many connections are accepted before the loop counts them.
+#: How many connections are accepted before they are counted.
 ACCEPTED_AT_ONCE = 8
 
-# As glibc's malloc.h has them.
+# The constants of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
-# How often a worker that ends shows the first process that it lives, in seconds.
+# The interval, in seconds, at which an ending worker signals that it is alive.
 _BEAT_SECONDS = 1.0
 
-# By which a worker is told to end.
+# The signals that end a worker.
 ENDS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
 
 
 class Worker(ASGIWorker):
-    """Holds no more connections than ``worker_connections``, and ends in peace."""
+    """Limits connections to ``worker_connections``, and ends gracefully."""
 
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Those that are open, the oldest first.
+        # The open connections, oldest first.
         self._connections: dict[Connection, None] = {}
         self.turns = Turns()
 
@@ -58,8 +58,8 @@ class Worker(ASGIWorker):
 
     def init_signals(self) -> None:
         super().init_signals()
-        # The event loop hears of a signal through the pipe by which threads wake it.
-        # While many do so at once the pipe is full, and the signal would be lost.
+        # The event loop receives signals through the pipe by which threads wake it.  If
+        # many threads wake it at once, the pipe is full, and the signal would be lost.
         for number, handle in (
             (signal.SIGQUIT, self.handle_quit_signal),
             (signal.SIGTERM, self.handle_exit_signal),
@@ -73,7 +73,7 @@ class Worker(ASGIWorker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
     def admit(self, connection: "Connection") -> None:
-        """Count a new connection; one that waits makes room where they are too many."""
+        """Count a new connection; if there are too many, close an idle one or refuse it."""
         self._connections[connection] = None
         if len(self._connections) > self.cfg.worker_connections:
             waiting = next((one for one in self._connections if one.is_waiting), None)
@@ -83,12 +83,12 @@ class Worker(ASGIWorker):
                 connection.refuse()
 
     def forget(self, connection: "Connection") -> None:
-        """Count a connection no longer."""
+        """Stop counting a connection."""
         self._connections.pop(connection, None)
 
     async def _shutdown(self) -> None:
-        # gunicorn waits for all connections, also for those without a request; and
-        # meanwhile shows no sign of life, for which the first process kills.
+        # gunicorn waits for all connections, even those without a request.  Meanwhile it
+        # does not signal that it is alive, so that the first process would kill it.
         self.loop.call_later(LINGER_SECONDS, self._end_waiting)
         beating = self.loop.create_task(self._beat())
         try:
@@ -108,11 +108,11 @@ class Worker(ASGIWorker):
 
 
 class Connection(ASGIProtocol):
-    """gunicorn's, but its first head is waited for no longer than `HEAD_SECONDS`."""
+    """gunicorn's connection, with a time limit for the first request (`HEAD_SECONDS`)."""
 
     worker: Worker
 
-    # What is gunicorn's own, and in no stubs.
+    # Attributes of gunicorn that are missing in the type stubs.
     _awaiting_request: bool
     _closed: bool
     _flow_control: Any
@@ -121,21 +121,21 @@ class Connection(ASGIProtocol):
     transport: Any
     _will_close: Callable[[Any, bool], bool]
 
-    # Of the request that is being answered, or was the last.
+    # The writer of the current or the last request.
     _writer: Writer | None = None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request is being answered, nor is one there to be."""
+        """Whether the connection is idle: no request is in progress or received."""
         return self._awaiting_request and not self._closed
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # A chunk is handed over when the one before has left: asyncio copies what it
-        # keeps, once more for each client.
+        # Pass on a chunk only after the one before was sent: asyncio would copy what it
+        # buffers, for each client.
         transport.set_write_buffer_limits(high=0)
-        # gunicorn cancels it when a head is there, and sets it again after the answer,
-        # to its ``keepalive``.
+        # gunicorn cancels this timer when headers have arrived, and after the response sets
+        # it again, to its ``keepalive``.
         self._keepalive_handle = self.worker.loop.call_later(HEAD_SECONDS, self.end)
         self.worker.admit(self)
 
@@ -154,21 +154,21 @@ class Connection(ASGIProtocol):
     async def _serve_http_request(self, request: Any, *args: Any) -> Any:
         keepalive = await super()._serve_http_request(request, *args)  # type: ignore[misc]  # not in the stubs
         if self._writer is not None and self._writer.has_written:
-            # gunicorn misses what it has not sent itself, and would close.
+            # gunicorn does not know of data that it has not sent itself, and would close.
             keepalive = self._writer.is_complete and not self._will_close(request, False)
-        # Where an answer has no body gunicorn does not wait until it is sent: a client
-        # that asks on and reads nothing would have it remember them all.
+        # gunicorn does not wait until a response without a body is sent.  A client that
+        # keeps sending requests and reads nothing would fill the memory.
         if self._flow_control.write_paused:
             await self._flow_control.drain()
         return keepalive
 
     def end(self) -> None:
-        """Close it, as it waits for nothing that is worth it."""
+        """Close an idle or refused connection."""
         self.worker.forget(self)
         self._keepalive_timeout()
 
     def refuse(self) -> None:
-        """Answer that there are too many, and close it."""
+        """Respond with 503 for too many connections, and close the connection."""
         self._send_error_response(503, "Too many connections.", (("Retry-After", "30"),))
         self.end()
 
@@ -178,12 +178,12 @@ def _call(handle: Callable[[], None], *_: object) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Have chunks use the same memory again.
+    """Make chunks reuse the same memory.
 
-    By default the C library gives the memory of some chunks back to the system at
-    once, which then has to clear it for the next ones: 220,000 page faults a GiB, and
-    half of all processor time.  And it keeps memory for each of many threads, of which
-    mostly one works.  Where the C library is another one, nothing changes.
+    By default glibc returns the memory of some chunks to the system immediately, and
+    the system must clear it for the next chunks.  That costs 220,000 page faults per
+    GiB, and half of all processor time.  glibc also keeps memory for each of many
+    threads, though mostly one works.  Other C libraries are not changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -193,7 +193,7 @@ def _keep_freed_memory() -> None:
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Makes the server that gunicorn asks for with our connections, a few at a time."""
+    """Creates gunicorn's server with our connections, and accepts a few at a time."""
 
     def __init__(self, connect: Callable[[], Connection], backlog: int) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
     async def create_server(self, *_: Any, **given: Any) -> Any:
         server = await super().create_server(self._connect, backlog=ACCEPTED_AT_ONCE, **given)
-        # asyncio has one number for how many it accepts at once and how many the
-        # system may keep for it.
+        # asyncio uses one number both for how many connections it accepts at once, and for
+        # the system's queue (the backlog).
         given["sock"].listen(self._listen_backlog)
         return server
