@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import doors, downloads, in_process, records, requests_per_second
+from benchmarks import doors, downloads, in_process, records, remembered, requests_per_second
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import Figure, table
 from benchmarks.machine import calibration, description
@@ -24,6 +24,7 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "in-process": in_process.measure,
     "requests": requests_per_second.measure,
     "doors": doors.measure,
+    "remembered": remembered.measure,
     "records": records.measure,
     "downloads": downloads.measure,
 }

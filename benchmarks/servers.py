@@ -62,18 +62,23 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def imageapi(server: str, config_file: Path) -> Iterator[Served]:
+def imageapi(server: str, config_file: Path, *, before: str = "") -> Iterator[Served]:
     """imageapi over a configuration.
 
     :param server: by its name here.
+    :param before: Python code that its process runs first.
     """
     port = free_port()
     environ = {ENVIRONMENT_VARIABLE: str(config_file)}
     if server == GUNICORN:
-        command = [str(BIN / "imageapi"), "serve", "--port", str(port)]
+        code = f"{before}\nimport sys\nfrom imageapi.commands import main\nsys.exit(main.main())"
+        command = [sys.executable, "-c", code, "serve", "--port", str(port)]
     else:
-        command = _uwsgi(port, "imageapi.wsgi:application")
-    with running(command, port, config_file.parent / "server.log", environ) as process:
+        module = config_file.parent / f"application_{port}.py"
+        module.write_text(f"{before}\nfrom imageapi.wsgi import application\n")
+        command = [*_uwsgi(port, f"{module.stem}:application"), f"--pythonpath={module.parent}"]
+    log = config_file.parent / f"server-{port}.log"
+    with running(command, port, log, environ) as process:
         yield Served(port, process.pid)
 
 
