@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole story of a request, from top to bottom.
 
-`ImageAPI.respond` looks the image up, asks whether this caller may know of it
-and have it, reads the conditions, opens the data, and hands out a response
-whose body is the data.  Every decision is taken, and the first chunk is read,
-before the response exists.
+`ImageAPI.respond` looks the image up and checks that this caller may know of it
+and may have its data.  Then it evaluates the conditions, opens the data, and
+returns a response whose body is the data.  Every decision is made, and the first
+chunk is read, before the response exists.
 """
 
 import json
@@ -41,23 +41,24 @@ _NO_IMAGE: Mapping[str, object] = {}
 _BINARY = ("Content-Type", "application/octet-stream")
 
 _PATH_SAFE = "/!$&'()*+,;=:@"
-_PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # what needs no quoting, as most ids
+_PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # needs no quoting; most ids are like this
 
 
 class ImageAPI:
-    """Serves images over the Image API v1; a WSGI application itself.
+    """Serves images over the Image API v1; it is itself a WSGI application.
 
-    Safe in threads, and, until the first request, before a fork.
+    Thread-safe.  The process may fork until the first request.
     """
 
     _admin_roles: tuple[str, ...]
     _public_endpoint: str
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        """Load all that the configuration names; no I/O with it yet.
+        """Load the backends that the configuration names; do no I/O with them yet.
 
-        :param conf: owned by the caller, and called already (``conf([...])``).
-        :raises imageapi.errors.ConfigurationError: all that is wrong with it.
+        :param conf: owned by the caller, which has called it already (``conf([...])``).
+        :raises imageapi.errors.ConfigurationError: the configuration is invalid; the
+            error lists all problems.
         """
         self.backends = plugins.load(conf)
         core = conf[options.GROUP]
@@ -67,7 +68,7 @@ class ImageAPI:
         self._opener = Opener(core.verify_checksum, core.resume_attempts)
 
     def close(self) -> None:
-        """Close the backends.  Answer no request after this."""
+        """Close the backends.  Do not use this object for a request afterwards."""
         self.backends.close()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -83,24 +84,24 @@ class ImageAPI:
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
 
-        :param request: its path is not read for the id, so that the embedding
-            application may route as it likes; X-Image-Meta-Uri repeats it.
+        :param request: the id is not taken from its path, so the embedding
+            application may use any routes.  X-Image-Meta-Uri repeats the path.
         :param image_id: percent-decoded.
-        :returns: a response whose ``app_iter`` must be closed by whoever
-            iterates it, as WSGI servers do.  It raises in the middle where the
-            data cannot be completed; the connection must then be broken off.
+        :returns: a response.  The code that iterates over its ``app_iter`` must close
+            it, as WSGI servers do.  The iterator raises an exception if the data
+            cannot be completed; the connection must then be broken off.
         """
         return _finished(self.steps(request, image_id))
 
     def steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
-        """Answer a request for one image in steps, each of a bounded amount of work.
+        """Answer a request for one image in steps; each does a bounded amount of work.
 
-        Most answers need one step.  The end of an image that is not verified yet needs
-        one for each chunk, as all of it is hashed before there is an answer.
+        Most responses need one step.  A part that reaches the end of an image that is not
+        verified yet needs one step for each chunk that is hashed before the response.
 
         :param request, image_id: as for `respond`.
-        :returns: yields between steps, and returns what `respond` does.  Closing it
-            before its end closes the data.
+        :returns: a generator.  It yields between steps, and returns what `respond`
+            returns.  Closing it before its end closes the data.
         """
         try:
             return (yield from self._steps(request, image_id))
@@ -131,7 +132,7 @@ class ImageAPI:
             return (yield from self._download(request, view, caller))
         return self._head(request, view)
 
-    # Who asks, for what, and may they?
+    # Who sends the request, for which image, and is it allowed?
 
     def _caller(self, request: Request) -> Caller:
         try:
@@ -141,7 +142,10 @@ class ImageAPI:
             raise
 
     def _find(self, image_id: str, caller: Caller, wants_data: bool) -> ImageView:
-        """The image, if the caller may know of it; absent and unknowable look the same."""
+        """Return the image if the caller may know of it.
+
+        :raises exc.HTTPException: otherwise; the same for an absent and a hidden image.
+        """
         image = self._look_up(image_id, caller)
         if image is not None and self._may_know(image, caller):
             return self._describe(image)
@@ -155,7 +159,7 @@ class ImageAPI:
         )
 
     def _look_up(self, image_id: str, caller: Caller) -> Image | None:
-        """The image as the registry has it, or None where the caller is told of none."""
+        """Return the registry's image; None if the answer is that of an absent image."""
         registry = self.backends.registry
         try:
             return _checked(registry.backend.get(image_id, caller), image_id)
@@ -172,20 +176,21 @@ class ImageAPI:
             raise foreign from None
 
     def _describe(self, image: Image) -> ImageView:
-        """What follows from the record; only of an image that the caller may know of.
+        """Compute what follows from the record.
 
-        It takes time, which would tell an image that is hidden from one that is absent.
+        Only for an image that the caller may know of: the time that this takes would
+        distinguish a hidden image from an absent one.
         """
         try:
             return self._views.of(image)
         except Exception as error:
-            # The registry made the image of what no field or property can be.
+            # The registry made the image with values that no field or property can have.
             foreign = unexpected(self.backends.registry, error)
             LOG.error("image %r: %s", image.id, foreign, exc_info=error)
             raise foreign from None
 
     def _tells_of_a_hidden_image(self, error: BackendError, caller: Caller) -> bool:
-        """Whether to tell of a failure is to tell of an image that the caller may not know of."""
+        """Whether reporting the error would reveal an image that the caller may not know of."""
         if caller.is_admin or not isinstance(error, MalformedImage | BadReply):
             return False
         if error.visibility is not None:
@@ -208,10 +213,12 @@ class ImageAPI:
             raise error_responses.forbidden(view.image.id)
 
     def _may_have_data(self, view: ImageView, caller: Caller, wants_data: bool) -> bool:
-        """Whether the caller may have the data; a GET that wants it is refused here.
+        """Return whether the caller may have the data.
 
-        That matters to HEAD too, which is answered all the same, but not with
-        304 or 412 (docs/wire.md, Conditional and partial requests).
+        A HEAD without that permission is still answered, but not with 304 or 412
+        (docs/wire.md, Conditional and partial requests).
+
+        :raises exc.HTTPException: a GET of the data without that permission.
         """
         image = view.image
         if not image.is_active:
@@ -230,10 +237,10 @@ class ImageAPI:
         try:
             return policy.backend.allows(action, caller, target) is True
         except Exception:
-            LOG.exception("%s refuses %s, since it failed", policy, action)
+            LOG.exception("%s failed, so %s is refused", policy, action)
             return False
 
-    # The answers without data.
+    # The responses without data.
 
     def _details(self, request: Request, image: Image) -> Response:
         data = json.dumps(document.details(image, self._uri(request, image))).encode()
@@ -247,13 +254,13 @@ class ImageAPI:
             headers = _data_headers(image, image.size, view.reads_ranges)
         return Response(headerlist=headers + self._meta_lines(request, view), app_iter=[])
 
-    # The answers with data.
+    # The responses with data.
 
     def _download(
         self, request: Request, view: ImageView, caller: Caller
     ) -> Generator[None, None, Response]:
         image = view.image
-        # Made before the data is opened, as their making may fail.
+        # Before the data is opened, because this may fail.
         meta = self._meta_lines(request, view)
         if image.size == 0:
             self._opener.verify_empty(image)
@@ -272,7 +279,7 @@ class ImageAPI:
         headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
         return Response(status="206 Partial Content", headerlist=headers + meta, app_iter=body)
 
-    # What an answer looks like.
+    # The headers of a response.
 
     def _meta_lines(self, request: Request, view: ImageView) -> list[HeaderLine]:
         uri = header_text(self._uri(request, view.image))
@@ -280,7 +287,7 @@ class ImageAPI:
 
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
-            return f"{self._public_endpoint}/v1/images/{quote(image.id)}"  # no id has a slash
+            return f"{self._public_endpoint}/v1/images/{quote(image.id)}"  # an id contains no slash
         path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
         if not _PLAIN_PATH.fullmatch(path):
             path = quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)
@@ -288,7 +295,7 @@ class ImageAPI:
 
 
 def _finished(steps: Generator[None, None, Response]) -> Response:
-    """What the steps come to, taken one after the other."""
+    """Run the steps one after the other, and return their result."""
     while True:
         try:
             next(steps)
@@ -298,17 +305,19 @@ def _finished(steps: Generator[None, None, Response]) -> Response:
 
 
 def _checked(image: object, image_id: str) -> Image:
-    """What a registry answered with, where it is the image that was asked for."""
-    told = "the registry answered with something else"
+    """Return what a registry returned, if it is the requested image.
+
+    :raises BackendError: it is something else.
+    """
     if not isinstance(image, Image):
-        raise BackendError(told)
+        raise BackendError(f"get() must return an imageapi.Image, not {type(image).__name__}")
     if image.id != image_id:
-        raise MalformedImage(told, image.visibility)
+        raise MalformedImage(f"get() returned another image, {image.id!r:.100}", image.visibility)
     return image
 
 
 def _wants_details(request: Request) -> bool:
-    """``format=json``, spelt just so, in a query that is UTF-8."""
+    """Whether the query is UTF-8 and has the parameter ``format=json``, spelt exactly so."""
     query = request.environ.get("QUERY_STRING", "")
     if "format=json" not in query.split("&"):
         return False
@@ -351,9 +360,9 @@ def _data_headers(image: Image, length: int | None, ranges: bool) -> list[Header
 
 
 def start(response: Response, start_response: StartResponse) -> Iterable[bytes]:
-    """Hand an answer to a WSGI server; its data is closed where that fails.
+    """Pass a response to a WSGI server; close its data if that fails.
 
-    WebOb's own way out walks all headers in search of a Location.
+    This replaces WebOb's own method, which searches all headers for a Location.
     """
     try:
         start_response(response.status, response.headerlist)

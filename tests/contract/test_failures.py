@@ -249,7 +249,7 @@ def test_registry_that_answers_with_another_image(
     )
     assert memory.get().status_code == 500
     (record,) = caplog.records
-    told = "image 'i': registry 'memory': the registry answered with something else"
+    told = "image 'i': registry 'memory': get() returned another image, 'x'"
     assert record.getMessage() == told
 
 

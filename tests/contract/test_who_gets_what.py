@@ -243,7 +243,7 @@ def test_failing_policy_refuses(
     monkeypatch.setattr(policy, "allows", fail)
     assert both(memory) == (403, 403)
     record = caplog.records[-1]
-    assert record.getMessage() == "policy 'visible' refuses get_image, since it failed"
+    assert record.getMessage() == "policy 'visible' failed, so get_image is refused"
     assert record.exc_info is not None
 
 
