@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an image's locations to the bytes that leave."""
+"""From an image's locations to the bytes that are sent."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The iterator handed to the server: counts, resumes, verifies, closes once.
 
-A client must never hold a complete body that is not the image.  So the chunk
-that would complete it is held back until the data has ended where it should
-and its checksum is right; where it does not, the iterator raises, and the
-WSGI server then breaks the connection off.
+A client must never hold a complete body that is not the image.  So the last
+chunk is held back until the data has ended at the right byte and has the right
+checksum.  Otherwise the iterator raises an exception, and the WSGI server then
+breaks the connection off.
 """
 
 import logging
@@ -30,7 +30,7 @@ from imageapi.errors import (
 
 LOG = logging.getLogger(__name__)
 
-# After these, asking for the rest of the same bytes cannot succeed.
+# After these errors, requesting the rest of the same bytes cannot succeed.
 _FINAL = (
     BadReply,
     DataChanged,
@@ -43,17 +43,17 @@ _FINAL = (
 
 
 class Body:
-    """One response's data.  ``iter(body) is body``; it owns its Blob.
+    """The data of one response.  ``iter(body) is body``; the body owns its Blob.
 
-    A part that reaches the end of data which is still to be verified is read from the
-    first byte: what lies before the part is hashed and not sent.
+    If a part reaches the end of the data, and the data must still be verified, it is read
+    from the first byte.  The bytes before the part are hashed and not sent.
     """
 
-    # Read before the answer was begun, and not sent yet.
+    # The chunk that was read before the response began, and is not sent yet.
     _primed: bytes | None
-    # Of data of unknown length: the chunk that may turn out to be the last.
+    # If the length is unknown: the chunk that may be the last one.
     _held: bytes | None
-    # Why it cannot be completed.
+    # Why the data cannot be completed; None while it can.
     _broken: str | None
 
     def __init__(
@@ -69,19 +69,19 @@ class Body:
         reopen: Callable[[int], Blob],
         resume_attempts: int,
     ) -> None:
-        """Take over an open Blob; nothing is read yet.
+        """Take over an open Blob; read nothing yet.
 
-        :param blob: begins at byte 0 where there is a checksum, else at ``start``.
-        :param image_id, location: which image from which store this is, for the log.
-        :param start: the first byte to send.
-        :param stop: the byte before which to stop; None where nobody knows the end.
-        :param checksum: what all bytes from 0 to ``stop`` together must have; None to
+        :param blob: begins at byte 0 if there is a checksum, otherwise at ``start``.
+        :param image_id, location: the image and its store, for the log.
+        :param start: the offset of the first byte to send.
+        :param stop: the offset before which to stop; None if the end is unknown.
+        :param checksum: the checksum of all bytes from 0 to ``stop``; None to
             not verify.
-        :param on_compared: called with the result when they were compared with it.
-        :param reopen: opens the same version again, from a byte on.
-        :param resume_attempts: how often that may be done, where the Blob has
+        :param on_compared: is called with the result after the comparison.
+        :param reopen: opens the same version again, from the given offset.
+        :param resume_attempts: how often ``reopen`` may be called, if the Blob has
             a version.
-        :raises BackendError: the checksum cannot be computed here.
+        :raises BackendError: this Python cannot compute the checksum.
         """
         self._blob = blob
         self._image_id = image_id
@@ -93,7 +93,7 @@ class Body:
         self._on_compared = on_compared
         self._reopen = reopen
         self._attempts_left = resume_attempts if blob.version is not None else 0
-        # The number of the next byte to receive.
+        # The offset of the next byte to receive.
         self._position = start if checksum is None else 0
         self._primed = None
         self._held = None
@@ -106,20 +106,20 @@ class Body:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all bytes were handed on, so that nothing is left to read or to close."""
+        """Whether all bytes were returned, so that nothing is left to read or to close."""
         return self._complete and self._primed is None
 
     def prefer_chunks_of(self, size: int) -> None:
-        """Ask the store for chunks of another size; see `Blob.preferred_chunk_size`."""
+        """Ask the store for chunks of this size; see `Blob.preferred_chunk_size`."""
         self._blob.preferred_chunk_size = size
 
     def prime(self) -> bool:
-        """Read one more chunk, so that what is wrong with the first is known in time.
+        """Read one more chunk, so that errors up to the first chunk precede the response.
 
-        Data that fits the first chunk is read to its end and verified.
+        Data that is no longer than the first chunk is read to its end and verified.
 
-        :returns: whether the first chunk to send is there; else call it again.
-        :raises BackendError: the data cannot be read, or is not as it should be.
+        :returns: whether the first chunk to send has been read.  If not, call this again.
+        :raises BackendError: the data cannot be read, or is wrong.
         """
         chunk = self._advance()
         if chunk is not None and self._start > 0:
@@ -131,10 +131,10 @@ class Body:
         return True
 
     def __next__(self) -> bytes:
-        """The next bytes to send.
+        """Return the next bytes to send.
 
-        :raises BackendError: the body cannot be completed as it should be;
-            every further call raises it again.
+        :raises BackendError: the body cannot be completed.  Every further call
+            raises a BackendError with the same text.
         """
         if self._broken is not None:
             raise BackendError(self._broken)
@@ -147,9 +147,9 @@ class Body:
         return chunk
 
     def close(self) -> None:
-        """Release the store's data.  Idempotent.
+        """Release the store's data.  May be called repeatedly.
 
-        What was not complete by then is broken, should anybody go on reading.
+        If the data was not complete, reading on raises an error.
         """
         if not self._closed:
             self._closed = True
@@ -169,15 +169,15 @@ class Body:
                 error,
                 exc_info=bug_in(error),
             )
-            # Not the error itself, whose traceback would keep all of this alive.
+            # Not the error itself: its traceback would keep this object in memory.
             self._broken = str(error)
             self.close()
-            # Without its cause: the server will log it, and nobody knows
-            # what a foreign exception tells.
+            # Without its cause: the server will log the exception, and a cause from
+            # outside imageapi may contain secrets.
             raise error from None
 
     def _advance(self) -> bytes | None:
-        """The next bytes to send, the last ones proved; None after them."""
+        """Return the next bytes to send, the last ones verified; None after them."""
         if self._stop is None:
             return self._advance_to_unknown_end()
         chunk = self._receive()
@@ -186,7 +186,7 @@ class Body:
         return chunk
 
     def _advance_to_unknown_end(self) -> bytes | None:
-        """Always one chunk behind, since any chunk may turn out to be the last."""
+        """Stay one chunk behind, because any chunk may be the last one."""
         if self._held is None:
             self._held = self._receive()
         chunk = self._held
@@ -197,7 +197,7 @@ class Body:
 
     def _prove_end(self, stop: int) -> None:
         if self._position > stop or self._receive() is not None:
-            raise DataMismatch(f"the data runs over byte {stop}, at which it must end")
+            raise DataMismatch(f"the data continues past byte {stop}, where it must end")
         self._verify()
 
     def _verify(self) -> None:
@@ -214,7 +214,7 @@ class Body:
         self.close()
 
     def _receive(self) -> bytes | None:
-        """The next chunk that is not empty, counted and hashed; None at the end."""
+        """Return the next non-empty chunk, after counting and hashing it; None at the end."""
         while True:
             try:
                 chunk = self._read()
@@ -246,7 +246,10 @@ class Body:
         return None
 
     def _resume_after(self, error: BackendError) -> None:
-        """Open the data again at the byte reached, or give up by raising."""
+        """Open the data again at the byte that was reached.
+
+        :raises BackendError: that is not allowed, or failed.
+        """
         if self._stop is not None and self._position >= self._stop:
             raise error
         while self._attempts_left > 0 and not isinstance(error, _FINAL):
@@ -272,7 +275,7 @@ class Body:
 
 
 def close_blob(blob: Blob, image_id: str, location: object) -> None:
-    """Close a Blob; where that fails it is logged, and spoils nothing else.
+    """Close a Blob; if that fails, log it and raise nothing.
 
     :param image_id, location: for the log.
     """

@@ -9,41 +9,41 @@ from imageapi.bounded_cache import BoundedCache
 from imageapi.errors import BackendError
 from imageapi.image import Image, weight_of
 
-# Some 8,000 versions of data whose URLs are of the usual length.
+# About 8,000 versions of data whose URLs have the usual length.
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 
-# What the cache itself takes for each.
+# The memory that the cache itself needs for each entry.
 _ENTRY_BYTES = 300
 
-#: For how long wrong bytes are refused without being read again.  Not for ever: a server
-#: may repair them under the same version, as Swift does from another copy.
+#: For how long wrong bytes are refused without being read again.  The time is limited
+#: because a server may repair them under the same version; Swift does so from another copy.
 WRONG_SECONDS = 60.0
 
 
 class Hasher(Protocol):
-    """What of hashlib's objects is used."""
+    """The methods of hashlib's objects that are used."""
 
     def update(self, data: bytes, /) -> None: ...
     def hexdigest(self) -> str: ...
 
 
 class Checksum(NamedTuple):
-    """A hash by its name in hashlib, and the digest that the data must have."""
+    """The name of a hash in hashlib, and the digest that the data must have."""
 
     algorithm: str
     digest: str
 
     def hasher(self) -> Hasher:
-        """A new hash object.
+        """Return a new hash object.
 
-        :raises BackendError: this Python has no such hash, or, as with MD5
-            under FIPS, does not let it be used.
+        :raises BackendError: this Python does not have the hash, or does not allow
+            it, such as MD5 under FIPS.
         """
         try:
             hasher = hashlib.new(self.algorithm, usedforsecurity=False)
         except ValueError:
             hasher = None
-        # The hashes of variable length (SHAKE) have no digest without one.
+        # The hashes of variable length (SHAKE) have no digest without a given length.
         if hasher is None or not hasher.digest_size:
             raise BackendError(
                 f"this Python cannot compute {self.algorithm!r:.40}, so the data cannot be"
@@ -53,7 +53,7 @@ class Checksum(NamedTuple):
 
 
 def checksum_of(image: Image) -> Checksum | None:
-    """What the data of an image is verified against; None when its record has no hash."""
+    """Return the checksum to verify an image's data; None if its record has no hash."""
     if image.os_hash_algo and image.os_hash_value:
         return Checksum(image.os_hash_algo, image.os_hash_value.lower())
     if image.checksum:
@@ -65,7 +65,7 @@ class Compared(NamedTuple):
     """Which bytes were compared with which hash.
 
     :ivar store: the name of the store.
-    :ivar url: of the location.
+    :ivar url: the URL of the location.
     :ivar version: the `Blob.version` of the bytes.
     """
 
@@ -76,24 +76,28 @@ class Compared(NamedTuple):
 
 
 class _Verdict(NamedTuple):
-    """:ivar wrong_until: in seconds of the monotonic clock; None for right bytes."""
+    """The result of a comparison.
+
+    :ivar wrong_until: when wrong bytes may be read again, in seconds of the monotonic
+        clock; None for right bytes.
+    """
 
     wrong_until: float | None
 
 
 class Verdicts:
-    """Remembers which bytes had their hash, and which had not; bounded, thread-safe."""
+    """Remembers which bytes had the right hash and which did not; bounded, thread-safe."""
 
     def __init__(self) -> None:
         self._known: BoundedCache[Compared, _Verdict] = BoundedCache(_REMEMBERED_BYTES)
 
     def add(self, compared: Compared, *, is_right: bool) -> None:
-        """Remember the result of a comparison: a wrong one for `WRONG_SECONDS`."""
+        """Remember the result of a comparison; for wrong bytes, for `WRONG_SECONDS`."""
         wrong_until = None if is_right else time.monotonic() + WRONG_SECONDS
         self._known.put(compared, _Verdict(wrong_until), _ENTRY_BYTES + weight_of(compared))
 
     def is_right(self, compared: Compared) -> bool | None:
-        """Whether the bytes have their hash; None when this is not known."""
+        """Whether the bytes have the right hash; None if unknown."""
         verdict = self._known.get(compared)
         if verdict is None:
             return None

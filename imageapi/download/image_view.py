@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from an image's record alone; made once a record, and remembered."""
+"""What follows from an image's record alone; computed once for each record, and remembered."""
 
 import logging
 import weakref
@@ -16,18 +16,18 @@ from imageapi.protocol.image_headers import HeaderLine, meta_headers
 
 LOG = logging.getLogger(__name__)
 
-# Of the views; their images are the registry's to remember.
+# For the views.  The registry remembers their images.
 _REMEMBERED_BYTES = 6 * 1024 * 1024
 
-# Versions of records whose notes were logged; each takes some 200 bytes.
+# Versions of records whose notes were logged; each takes about 200 bytes.
 _MOST_NOTED = 10_000
 
-# What a header line takes besides its value's characters.
+# The memory for a header line, without the characters of its value.
 _LINE_BYTES = 130
 
 
 class ImageView(NamedTuple):
-    """An image, as it is on the wire, to the policy, and in the stores."""
+    """An image: its headers, its target for the policy, and its locations in stores."""
 
     image: Image
     headers: tuple[HeaderLine, ...]
@@ -36,13 +36,13 @@ class ImageView(NamedTuple):
 
     @property
     def reads_ranges(self) -> bool:
-        """Whether the store that comes first reads ranges."""
+        """Whether the store of the first location reads ranges."""
         first = self.locations[0]
         return isinstance(first, DataLocation) and first.store.backend.ranges
 
 
 class _Remembered(NamedTuple):
-    """What was made of an image, for as long as the registry answers with that same one."""
+    """What was computed from an image; used while the registry returns the same object."""
 
     image: weakref.ref[Image]
     headers: tuple[HeaderLine, ...]
@@ -50,10 +50,10 @@ class _Remembered(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """About how many bytes it takes.
+        """About how much memory this takes, in bytes.
 
-        Without the stores and the headers' names, which all share; those make up for
-        what the cache itself takes.
+        The stores are shared and not counted.  The names of the headers are shared too;
+        what is counted for them covers the memory of the cache itself.
         """
         locations = [
             (location.recorded, getattr(location, "reason", "")) for location in self.locations
@@ -68,18 +68,18 @@ class ImageViews:
         self._stores = stores
         self._max_property_headers = max_property_headers
         self._known: BoundedCache[str, _Remembered] = BoundedCache(_REMEMBERED_BYTES)
-        # By their hashes: it outlasts what was made of the records by far.
+        # Keyed by hashes, so that an entry is small and remembered much longer than a view.
         self._noted: BoundedCache[int, bool] = BoundedCache(_MOST_NOTED)
 
     def of(self, image: Image) -> ImageView:
-        """The view of an image; what cannot be sent of it is logged, once."""
+        """Return the view of an image; log once what cannot be sent unchanged."""
         known = self._known.get(image.id)
         if known is None or known.image() is not image:
             known = self._new(image)
         return ImageView(image, known.headers, Target(image), known.locations)
 
     def _is_new(self, image_id: str, lines: tuple[HeaderLine, ...]) -> bool:
-        """Whether what is noted of this version of a record has not been logged yet."""
+        """Whether the notes on this version of a record have not been logged yet."""
         version = hash((image_id, lines))
         is_new = self._noted.get(version) is None
         self._noted.put(version, True)

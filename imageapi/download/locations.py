@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which store opens which of an image's locations, and opening it there."""
+"""Chooses the store for each of an image's locations, and opens the data there."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,8 @@ from imageapi.image import Image, Location
 class DataLocation(NamedTuple):
     """A location of an image's data, and the store that opens it.
 
-    :ivar recorded: as the image's record has it, or as the store makes it of the id.
+    :ivar recorded: the location in the image's record, or the one that the store
+        computed from the id.
     """
 
     store: Loaded[StoreBackend]
@@ -25,20 +26,20 @@ class DataLocation(NamedTuple):
         return str(self.store)
 
     def open(self, start: int, stop: int | None, version: str | None, caller: Caller) -> Blob:
-        """Open the data from a byte on; parameters as for `StoreBackend.open`.
+        """Open the data from an offset; the parameters are those of `StoreBackend.open`.
 
-        :raises BackendError: and nothing else.
+        :raises BackendError: the data cannot be opened; no other exception is raised.
         """
         blob = None
         try:
             blob = self.store.backend.open(
                 self.recorded, start=start, stop=stop, version=version, caller=caller
             )
-            # Resuming relies on these; what lacks one is no Blob.
+            # Resuming relies on these attributes; an object without them is not a Blob.
             if version not in (None, blob.version):
-                raise DataChanged("other bytes than those that were begun with")
+                raise DataChanged("the store opened another version of the data than requested")
             if blob.total_size is not None and blob.total_size < 0:
-                raise BackendError("total_size is negative; for unknown it is None")
+                raise BackendError("total_size must be 0 or more, or None if unknown, not negative")
         except BaseException as error:
             if blob is not None:
                 with contextlib.suppress(Exception):
@@ -50,7 +51,10 @@ class DataLocation(NamedTuple):
 
 
 class UnusableLocation(NamedTuple):
-    """A location that no store opens, and why; None where the record names none."""
+    """A location that no store opens, and the reason.
+
+    :ivar recorded: None if the record has no location.
+    """
 
     recorded: Location | None
     reason: str
@@ -62,7 +66,7 @@ class UnusableLocation(NamedTuple):
 def data_locations_of(
     image: Image, stores: tuple[Loaded[StoreBackend], ...]
 ) -> Sequence[DataLocation | UnusableLocation]:
-    """Where an image's data lies, best first; never empty.  No I/O."""
+    """Return the locations of an image's data, best first; never empty.  Does no I/O."""
     if image.locations:
         return [_data_location(location, stores) for location in image.locations]
     try:

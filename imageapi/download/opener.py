@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image's locations -> its data, open, with the first chunk read.
 
-The first location that works is used to the end; which part of the data is
-wanted, whether it has to be verified, and how it is opened again where it
-breaks off, are decided here.
+The first location that works is used to the end.  This module decides which part
+of the data is requested, whether it must be verified, and how it is opened again
+if it breaks off.
 """
 
 import logging
@@ -31,11 +31,11 @@ LOG = logging.getLogger(__name__)
 
 
 class DownloadRequest(NamedTuple):
-    """The part of an image that a client asks for.
+    """The part of an image that a client requests.
 
     :ivar range: None for the whole.
-    :ivar may_continue: whether the client may hold bytes already, to which it adds those
-        that it asks for.
+    :ivar may_continue: whether the client may already hold bytes, to which it appends
+        the requested ones.
     """
 
     image: Image
@@ -44,10 +44,12 @@ class DownloadRequest(NamedTuple):
     caller: Caller
 
     def span_in(self, location: DataLocation, size: int | None) -> Span | None:
-        """The part; None for the whole, also where there is nothing to choose.
+        """Return the requested part; None for the whole.
 
-        :param size: of the whole, in bytes; None where it is unknown.
-        :raises RangeNotSatisfiable: the range has no byte of the data.
+        It is also None if the size is unknown or 0, or if the store reads no ranges.
+
+        :param size: the size of the whole in bytes; None if unknown.
+        :raises RangeNotSatisfiable: the range contains no byte of the data.
         """
         if self.range is None or not size or not location.store.backend.ranges:
             return None
@@ -55,16 +57,16 @@ class DownloadRequest(NamedTuple):
 
 
 class _WrongSize(DataMismatch):
-    """The data is larger or smaller than the record says."""
+    """The size of the data differs from the size in the record."""
 
 
 class _Found(NamedTuple):
     """Data that is open, and not read yet.
 
-    :ivar span: the part that the blob is; None for the whole.
-    :ivar size: of the whole, in bytes; None where nobody knows.
-    :ivar past_end: the size as the store alone knows it, where the range asks for no byte
-        of so many; else None.
+    :ivar span: the part that the blob contains; None for the whole.
+    :ivar size: the size of the whole in bytes; None if unknown.
+    :ivar past_end: the size, if only the store knows it and the range contains no byte
+        of the data; otherwise None.
     """
 
     blob: Blob
@@ -76,8 +78,8 @@ class _Found(NamedTuple):
 class Opened(NamedTuple):
     """Data that is open and whose first chunk is read.
 
-    :ivar span: the part that the body is; None for the whole.
-    :ivar size: of the whole, in bytes; None where nobody knows.
+    :ivar span: the part that the body contains; None for the whole.
+    :ivar size: the size of the whole in bytes; None if unknown.
     """
 
     body: Body
@@ -87,10 +89,10 @@ class Opened(NamedTuple):
 
 
 class Opener:
-    """Opens data, and remembers what it has compared with its hash."""
+    """Opens data, and remembers which versions were compared with their hash."""
 
     def __init__(self, verify_checksum: str, resume_attempts: int) -> None:
-        """Parameters: the options of these names."""
+        """Prepare; the parameters are the values of the options with these names."""
         self._verify_checksum = verify_checksum
         self._resume_attempts = resume_attempts
         self._verdicts = Verdicts()
@@ -100,12 +102,13 @@ class Opener:
     ) -> Generator[None, None, Opened]:
         """Open the first location that works.
 
-        A client that may go on with earlier bytes gets none from a location after one whose data
-        is wrong or ends early: it may hold bytes of that data.
+        If the data of a location is wrong or ends early, a client that may continue earlier
+        bytes gets nothing from the next location: it may hold bytes of the wrong data.
 
-        :returns: in steps, a body that the caller owns, and closes.
-        :raises BackendError: none does; the error is that of the first.
-        :raises RangeNotSatisfiable: the range asks for no byte.
+        :returns: a generator of steps, which returns the open data.  The caller owns its
+            body, and closes it.
+        :raises BackendError: no location works; this is the error of the first one.
+        :raises RangeNotSatisfiable: the range contains no byte of the data.
         """
         first_error: BackendError | None = None
         for location in locations:
@@ -125,21 +128,22 @@ class Opener:
                 ):
                     break
         try:
-            raise first_error or DataNotFound("no location")
+            raise first_error or DataNotFound("the image has no location")
         finally:
-            # Its traceback holds this frame: together they would be a cycle.
+            # Its traceback refers to this frame: without `del` they would form a cycle.
             del first_error
 
     def verify_empty(self, image: Image) -> None:
-        """Compare no bytes at all with the hash of an image of size 0; no store is opened.
+        """Check that an image of size 0 has the hash of empty data; open no store.
 
-        :raises BackendError: they do not have it, or it cannot be computed here.
+        :raises BackendError: it has another hash, or this Python cannot compute the hash.
         """
         checksum = self._checksum_of(image)
         try:
             if checksum is not None and checksum.hasher().hexdigest() != checksum.digest:
                 raise WrongHash(
-                    f"it has 0 bytes, and a {checksum.algorithm} of other bytes: {checksum.digest}"
+                    f"the size is 0, but the {checksum.algorithm} is not that of empty data:"
+                    f" {checksum.digest}"
                 )
         except BackendError as error:
             log_failure(image.id, "its record", error)
@@ -151,7 +155,7 @@ class Opener:
     def _prime(
         self, location: DataLocation, found: _Found, request: DownloadRequest
     ) -> Generator[None, None, Opened]:
-        """Read until the first chunk to send is there."""
+        """Read until the first chunk to send has been read."""
         blob, span, size, past_end = found
         try:
             _check_size(blob, size)
@@ -163,7 +167,7 @@ class Opener:
             raise
         if checksum is not None and span is not None and span.start > 0:
             blob = _open_from_first_byte(location, blob, size, request)
-        # There is nothing to send of it, but that this is its end has to be verified.
+        # Past the end there is nothing to send, but the data must be verified up to its end.
         part = (0, size) if past_end is None else (past_end, past_end)
         body = self._body(location, blob, span or part, checksum, request)
         try:
@@ -191,7 +195,7 @@ class Opener:
             return location.open(position, stop, version, request.caller)
 
         def on_compared(is_right: bool) -> None:
-            # Wrong bytes of what was not settled may have been of two versions.
+            # If the blob was not settled, wrong bytes may have been of two versions.
             says_all = is_right or blob.is_settled
             if checksum is not None and version is not None and says_all:
                 compared = Compared(location.store.name, location.recorded.url, version, checksum)
@@ -216,10 +220,10 @@ class Opener:
     def _checksum_to_verify(
         self, location: DataLocation, found: _Found, image: Image
     ) -> Checksum | None:
-        """What all the bytes are to be compared with before the last ones are sent.
+        """Return the checksum to verify before the last bytes are sent.
 
-        :returns: None where a comparison is not asked for, or was made before, or the last
-            bytes are not wanted.
+        :returns: None if verification is off or was done before, if the record has no
+            hash, or if the last byte is not requested.
         :raises WrongHash: the last comparison showed that the bytes are wrong.
         """
         blob, span, size, _ = found
@@ -243,9 +247,9 @@ class Opener:
 
 
 def _check_size(blob: Blob, size: int | None) -> None:
-    """Refuse data of another size than what is to be sent.
+    """Check the size of the data, if the store knows it.
 
-    :raises DataMismatch: it has another size.
+    :raises DataMismatch: the data has another size.
     """
     if blob.total_size not in (None, size):
         raise _WrongSize(f"the data is {blob.total_size} bytes, not {size} as its record says")
@@ -254,7 +258,7 @@ def _check_size(blob: Blob, size: int | None) -> None:
 def _open_from_first_byte(
     location: DataLocation, blob: Blob, size: int | None, request: DownloadRequest
 ) -> Blob:
-    """Open the whole in place of a part, since all of it must be hashed."""
+    """Open the whole data instead of a part, because all of it must be hashed."""
     close_blob(blob, request.image.id, location)
     whole = location.open(0, None, blob.version, request.caller)
     try:
@@ -268,14 +272,14 @@ def _open_from_first_byte(
 def _may_be_held(
     error: BackendError, location: DataLocation | UnusableLocation, request: DownloadRequest
 ) -> bool:
-    """Whether earlier answers may have given bytes of data that cannot be used.
+    """Whether clients may hold bytes of this location's unusable data from earlier responses.
 
-    No answer did where the whole and a part alike are at once seen to be of another size.
+    They hold none if opening shows the wrong size at once, for the whole and for a part.
     """
     if not isinstance(error, _WrongSize) or isinstance(location, UnusableLocation):
         return True
     try:
-        # Of size 1, since HTTP cannot ask for an empty part.
+        # A part of one byte, because HTTP cannot request an empty one.
         return not all(_tells_size(location, stop, request) for stop in (None, 1))
     except RangeNotSupported:
         return False
@@ -290,12 +294,12 @@ def _tells_size(location: DataLocation, stop: int | None, request: DownloadReque
 
 
 def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
-    """Open the part that is wanted, or the whole."""
+    """Open the requested part, or the whole."""
     image, caller = request.image, request.caller
     blob, span = _open_span(location, request.span_in(location, image.size), None, caller)
     if image.size is not None:
         return _Found(blob, span, image.size)
-    # Only now is it known which bytes a range means.
+    # Only now is the size known, and so the bytes that the range means.
     size = blob.total_size
     try:
         span = request.span_in(location, size)
@@ -310,15 +314,15 @@ def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
 def _open_span(
     location: DataLocation, span: Span | None, version: str | None, caller: Caller
 ) -> tuple[Blob, Span | None]:
-    """Open a part where the store's server can, else the whole."""
+    """Open a part if the store's server can read one, otherwise the whole."""
     if span is not None:
         try:
             return location.open(*span, version, caller), span
         except RangeNotSupported:
-            LOG.debug("%s answers a range with the whole", location)
+            LOG.debug("%s cannot read this range, so the whole is opened", location)
     return location.open(0, None, version, caller), None
 
 
 def log_failure(image_id: str, where: object, error: BackendError) -> None:
-    """One line for the operator; a traceback only for a backend's own bug."""
+    """Log one line for the operator; with a traceback only for a bug in a backend."""
     LOG.error("image %r: %s: %s", image_id, where, error, exc_info=bug_in(error))

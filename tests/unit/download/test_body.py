@@ -125,7 +125,7 @@ def test_an_end_that_comes_early_is_told() -> None:
 
 @pytest.mark.parametrize("gives", [(b"ab",), (b"a", b"b")])
 def test_too_much_is_told(gives: tuple[bytes, ...]) -> None:
-    message = r"^the data runs over byte 1, at which it must end$"
+    message = r"^the data continues past byte 1, where it must end$"
     with pytest.raises(DataMismatch, match=message):
         next(body_of(Chunks(*gives), 1))
 
