@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door for WSGI: a ready application, a filter, and Paste's factories for both."""
+"""The entry points for WSGI: a ready application, a filter, and Paste's factories for both."""
 
 from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -15,14 +15,14 @@ from imageapi.protocol.routes import image_id_of
 
 
 class ImageAPIMiddleware:
-    """Answers GET and HEAD of an image; all else reaches the wrapped application."""
+    """Answers GET and HEAD of an image; passes all other requests to the wrapped application."""
 
     def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
         """Put images in front of an application.
 
-        :param app: gets every other request, untouched.
+        :param app: receives every other request unchanged.
         :param conf: as for `imageapi.ImageAPI`.
-        :raises imageapi.errors.ConfigurationError: all that is wrong with it.
+        :raises imageapi.errors.ConfigurationError: the configuration is invalid.
         """
         self.app = app
         self.api = ImageAPI(conf)
@@ -35,7 +35,7 @@ class ImageAPIMiddleware:
         return self.app(environ, start_response)
 
     def close(self) -> None:
-        """Close the backends; the wrapped application is its owner's."""
+        """Close the backends, but not the wrapped application, which its owner closes."""
         self.api.close()
 
 
@@ -53,18 +53,20 @@ class _LazyApplication:
         return api(environ, start_response)
 
 
-#: For any WSGI server: configured by the files in IMAGEAPI_CONFIG_FILE,
-#: separated by ``:``, else by oslo.config's usual places.
+#: The application for any WSGI server.  Its configuration files are those in
+#: IMAGEAPI_CONFIG_FILE, separated by ``:``.  If that is not set, oslo.config's
+#: default files are used.
 application = _LazyApplication()
 
 
 def app_factory(global_conf: dict[str, str], **local_conf: str) -> ImageAPI:
     """Paste's ``paste.app_factory``.
 
-    :param local_conf: ``config_file``, one or more paths separated by ``:``;
-        without it IMAGEAPI_CONFIG_FILE or the usual places hold.
-    :raises imageapi.errors.ConfigurationError: an unknown setting, or what
-        `imageapi.ImageAPI` refuses.
+    :param local_conf: ``config_file``, one or more paths separated by ``:``.
+        Without it, the files in IMAGEAPI_CONFIG_FILE or oslo.config's default
+        files are used.
+    :raises imageapi.errors.ConfigurationError: a setting is unknown, or the
+        configuration is invalid.
     """
     return ImageAPI(_paste_config(local_conf))
 
@@ -81,11 +83,13 @@ def _paste_config(settings: dict[str, str]) -> cfg.ConfigOpts:
     unknown = sorted(set(settings) - {"config_file"})
     if unknown:
         raise ConfigurationError(
-            [f"paste: there is no setting {name!r}; there is config_file" for name in unknown]
+            [f"paste: unknown setting {name!r}; only config_file is known" for name in unknown]
         )
     if "config_file" in settings:
         files = split_paths(settings["config_file"])
         if not files:
-            raise ConfigurationError(["paste: config_file names no file"])
+            raise ConfigurationError(
+                ["paste: config_file names no file: set it to paths separated by ':'"]
+            )
         return load_config(files)
     return load_config(files_from_environment())

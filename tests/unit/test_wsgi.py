@@ -107,7 +107,7 @@ def test_paste_application_and_filter(paste: Path) -> None:
 
 
 def test_paste_settings_are_parsed_strictly() -> None:
-    with pytest.raises(ConfigurationError, match="no setting 'config_flie'"):
+    with pytest.raises(ConfigurationError, match="unknown setting 'config_flie'"):
         wsgi.app_factory({}, config_flie="x")
     with pytest.raises(ConfigurationError, match="names no file"):
         wsgi.app_factory({}, config_file="")
