@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The core of a ready application: made when the first request comes."""
+"""The core of a ready application, created at the first request."""
 
 import logging
 import threading
@@ -15,16 +15,16 @@ LOG = logging.getLogger(__name__)
 
 
 class LazyAPI:
-    """An `ImageAPI` of the usual configuration files, made at the first request."""
+    """Creates an `ImageAPI` from the files of `files_from_environment`, at the first request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._api: ImageAPI | None = None
 
     def get(self) -> ImageAPI:
-        """Make it, or answer with what was made before.
+        """Return the `ImageAPI`; create it if there is none yet.
 
-        :raises ConfigurationError: the configuration is refused; the next call
+        :raises ConfigurationError: the configuration is invalid; the next call
             reads it again.
         """
         return self._api or self._make()
@@ -36,14 +36,16 @@ class LazyAPI:
             return self._api
 
     def close(self) -> None:
-        """Close the backends, if there are any yet."""
+        """Close the backends, if they were created."""
         if self._api is not None:
             self._api.close()
 
 
 def not_configured(request: Request, error: ConfigurationError) -> Response:
-    """Answer without a configuration; only the log says what is wrong with it."""
+    """Answer while the configuration is invalid; log its problems, which clients must not see."""
     for problem in error.problems:
         LOG.error("configuration: %s", problem)
-    refusal = exc.HTTPInternalServerError("The server's configuration is refused.")
+    refusal = exc.HTTPInternalServerError(
+        "The server's configuration is invalid. The server's log says why."
+    )
     return error_responses.render(request, refusal)
