@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who asks: taken from a WSGI environ, or built by the embedding application."""
+"""The caller of a request: read from a WSGI environ, or built by the embedding application."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,15 +12,16 @@ ENVIRON_KEY = "imageapi.caller"
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """The identity that a request is answered for.
+    """The identity of the client that sends a request.
 
-    :ivar user_id: the user's id, None when anonymous.
+    :ivar user_id: the user's id; None if anonymous.
     :ivar project_id: the id of the project that the user acts for.
-    :ivar roles: the names of the user's roles, as they were given.
-    :ivar is_admin: may know of every image; the policy still decides.
-    :ivar token: what the caller gave as its own token, for backends that ask
-        an upstream in the caller's name.  Without a user_id nobody has verified
-        it.  Never shown.
+    :ivar roles: the names of the user's roles, in their original spelling.
+    :ivar is_admin: whether the caller may know of every image.  The policy still
+        decides on each access.
+    :ivar token: the token that the caller sent, for backends that send requests to
+        an upstream in the caller's name.  Without a user_id, nobody has verified
+        it.  It is never shown.
     """
 
     user_id: str | None = None
@@ -34,24 +35,26 @@ ANONYMOUS = Caller()
 
 
 def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Caller:
-    """The caller of a WSGI request; never from request headers alone.
+    """Return the caller of a WSGI request; never from request headers alone.
 
-    In this order: ``environ['imageapi.caller']``, put there by the embedding
-    application; keystonemiddleware's identity headers, believed only when
-    its ``keystone.token_auth`` is in the environ, a key that no client can
-    set, and the status is Confirmed, that of a service token too where there
-    is one; else an anonymous caller, whose token, where nobody has judged it
-    yet, is just a text for an upstream to judge.
+    The first of these applies:
 
-    :param admin_roles: roles that make an admin, compared without case.
-    :raises BackendError: ``environ['imageapi.caller']`` is no `Caller`.
+    1. ``environ['imageapi.caller']``, which the embedding application has set.
+    2. keystonemiddleware's identity headers, if its ``keystone.token_auth`` is in
+       the environ.  No client can set that key.  The caller is anonymous unless the
+       status is Confirmed; if there is a service token, its status too.
+    3. An anonymous caller with the token of the request.  Nobody has verified this
+       token; it is a text that only an upstream can judge.
+
+    :param admin_roles: the roles that make a caller an admin, in upper or lower case.
+    :raises BackendError: ``environ['imageapi.caller']`` is not a `Caller`.
     """
     given = environ.get(ENVIRON_KEY)
     if given is not None:
         if not isinstance(given, Caller):
             raise BackendError(
                 f"environ[{ENVIRON_KEY!r}] must be an imageapi.Caller,"
-                f" not {type(given).__name__}: mend the application that put it there"
+                f" not {type(given).__name__}: correct the application that set it"
             )
         return given
     if "keystone.token_auth" not in environ:
@@ -63,10 +66,10 @@ def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Call
 
 
 def _is_confirmed(environ: Mapping[str, Any]) -> bool:
-    """Whether keystonemiddleware would let the request pass, could it decide.
+    """Whether keystonemiddleware would accept the request, if it did not delay the decision.
 
-    A service token that is none makes it refuse the user too: beside one it has not
-    looked at the user's access rules.
+    With an invalid service token, the user's token is not accepted either, because
+    keystonemiddleware has then not checked the user's access rules.
     """
     service = environ.get("HTTP_X_SERVICE_IDENTITY_STATUS", "Confirmed")
     return (environ.get("HTTP_X_IDENTITY_STATUS"), service) == ("Confirmed", "Confirmed")

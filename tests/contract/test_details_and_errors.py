@@ -422,5 +422,5 @@ def test_caller_that_is_none_goes_to_the_log(
     assert record.levelno == logging.ERROR
     assert record.getMessage() == (
         "environ['imageapi.caller'] must be an imageapi.Caller, not str:"
-        " mend the application that put it there"
+        " correct the application that set it"
     )
