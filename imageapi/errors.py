@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions that cross a backend's border.
+"""The exceptions that backends and the core raise.
 
 ::
 
     ImageAPIError
-    +-- ConfigurationError       refused at start: all problems at once
+    +-- ConfigurationError       the configuration is invalid: all problems at once
     +-- BackendError             a backend failed in a way not named below
-        +-- ForeignError         a backend raised what is none of these: a bug
+        +-- ForeignError         a backend raised another exception: a bug
         +-- ImageNotFound        the registry has no such image
-        +-- MalformedImage       a record is not what a record must be
+        +-- MalformedImage       the record is malformed
         +-- DataNotFound         the store has no such data
-        +-- DataForbidden        the store's upstream refuses it to this caller
-        +-- DataChanged          the data is no longer the version asked for
-        +-- DataMismatch         the bytes are not those of the record
-            +-- WrongHash        they do not have the record's hash
-        +-- LocationRefused      a location that may not, or cannot, be opened
-        +-- RangeNotSupported    the store answers only with the whole
-        +-- BackendUnavailable   unreachable for now: worth another try
-        +-- BadReply             an upstream's answer makes no sense
+        +-- DataForbidden        the store's upstream refuses the data to this caller
+        +-- DataChanged          the data is no longer of the requested version
+        +-- DataMismatch         the data is not as the record says
+            +-- WrongHash        the data does not have the record's hash
+        +-- LocationRefused      the location must not, or cannot, be opened
+        +-- RangeNotSupported    the store can read only the whole data
+        +-- BackendUnavailable   unreachable for now: try again later
+        +-- BadReply             the upstream's response is invalid
 
-Backends raise these and no others: `ConfigurationError` in a constructor only,
-and `DataMismatch` and `WrongHash` never, which are the core's.  Their texts go to
-the operator's log and never to a client; a text holds no secret: no credential,
-token or query.
+Backends raise only these: `ConfigurationError` only before they are in use, while
+the configuration is loaded, and `DataMismatch` and `WrongHash` never, because only the
+core raises them.  Their texts go to the operator's log and never to a client.  A text
+contains no secret: no credential, token or query.
 """
 
 from collections.abc import Sequence
@@ -30,22 +30,22 @@ from types import TracebackType
 
 from imageapi.visibility import Visibility
 
-# Longer than the paths and URLs in use, with a sentence around them.
+# Long enough for a usual path or URL in a sentence.
 _LONGEST_TEXT = 1000
 
 
 class ImageAPIError(Exception):
-    """The root of all that this library raises."""
+    """The base class of this library's exceptions."""
 
 
 class ConfigurationError(ImageAPIError):
-    """The configuration cannot work.
+    """The configuration is invalid.
 
-    :ivar problems: one sentence for each thing to mend.
+    :ivar problems: one sentence for each problem to correct.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        # One sentence is meant as one, not as its characters.
+        # A single string is one problem, not a sequence of characters.
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
 
@@ -53,9 +53,9 @@ class ConfigurationError(ImageAPIError):
 class BackendError(ImageAPIError):
     """A backend failed.
 
-    Its text is one line that prints, of bounded length: a record's author, or an
-    upstream, who chose a part of it must write no lines of the operator's log, and
-    not flood it.
+    Its text is one printable line of bounded length.  The author of a record, or an
+    upstream, may control a part of it.  So a space replaces each non-printable
+    character, to prevent log injection, and the length is limited, to keep the log small.
     """
 
     def __str__(self) -> str:
@@ -68,23 +68,23 @@ class BackendError(ImageAPIError):
 
 
 class ForeignError(BackendError):
-    """Stands in for an exception that a backend should not have raised: a bug.
+    """Replaces an exception that a backend should not have raised: a bug.
 
-    Its cause is logged with its traceback; that of other errors is not, since
-    nobody knows what a foreign text tells.
+    Its cause is logged with its traceback.  The causes of other errors are not logged,
+    because their texts may contain secrets.
     """
 
 
 class ImageNotFound(BackendError):
-    """The registry has no image of this id."""
+    """The registry has no image with this id."""
 
 
 class MalformedImage(BackendError):
-    """The record of an image is not what a record must be.
+    """The record of an image is malformed.
 
-    :ivar visibility: what the record says of who may know of the image; None where
-        it says nothing that can be relied on. A caller who may not know of the image
-        is answered as if it were absent.
+    :ivar visibility: the part of the record that decides who may know of the image;
+        None if that part is unknown.  A caller that may not know of the image gets
+        the answer for an absent one.
     """
 
     def __init__(self, message: str, visibility: Visibility | None = None) -> None:
@@ -92,7 +92,7 @@ class MalformedImage(BackendError):
         super().__init__(message)
 
     def again(self) -> "MalformedImage":
-        """The same to be raised anew, without the traceback of the last time."""
+        """Return a copy to raise again, without the traceback of the last time."""
         return MalformedImage(self.args[0], self.visibility)
 
 
@@ -101,34 +101,34 @@ class DataNotFound(BackendError):
 
 
 class DataForbidden(BackendError):
-    """The store's upstream does not let this caller have the data."""
+    """The store's upstream refuses the data to this caller."""
 
 
 class DataChanged(BackendError):
-    """The data at this location is not, or is no longer, the version asked for."""
+    """The data at this location is not, or is no longer, of the requested version."""
 
 
 class DataMismatch(BackendError):
-    """The data is shorter, longer or other than the image's record says."""
+    """The data is shorter or longer than the image's record says, or has another hash."""
 
 
 class WrongHash(DataMismatch):
-    """The data does not have the hash that the image's record gives."""
+    """The data does not have the hash in the image's record."""
 
 
 class LocationRefused(BackendError):
-    """The store may not open this location, or no store can."""
+    """The store must not open this location, or no store can."""
 
 
 class RangeNotSupported(BackendError):
-    """The store can answer with the whole data only."""
+    """The store can read only the whole data."""
 
 
 class BackendUnavailable(BackendError):
-    """The backend cannot be reached for now.
+    """The backend is unreachable for now.
 
-    :ivar retry_after: seconds after which the upstream wants to be asked
-        again; None where it did not say.
+    :ivar retry_after: after how many seconds the upstream asks clients to try
+        again; None if it did not say.
     """
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
@@ -137,10 +137,10 @@ class BackendUnavailable(BackendError):
 
 
 class BadReply(BackendError):
-    """An upstream answered something that makes no sense, or refused us.
+    """The upstream's response is invalid, or the upstream refuses this service.
 
-    :ivar visibility: as that of `MalformedImage`, where the answer is a malformed
-        record; None where it is none at all, which every caller is told.
+    :ivar visibility: as in `MalformedImage`, if the response is a malformed record.
+        None if it is not a record at all; then every caller gets the error.
     """
 
     def __init__(self, message: str, visibility: Visibility | None = None) -> None:
@@ -149,11 +149,11 @@ class BadReply(BackendError):
 
 
 class only_backend_errors:  # noqa: N801 - used like a keyword, as contextlib's are
-    """``with only_backend_errors(backend):`` lets nothing else out.
+    """``with only_backend_errors(backend):`` raises no exception but a `BackendError`.
 
-    An exception that is not a `BackendError` becomes one that names the
-    backend, ``from`` its cause.  The cause's own text stays out of the
-    message, since nobody knows what a foreign exception tells.
+    Another exception is replaced with a `ForeignError` that names the backend and has
+    the exception as its cause.  The message does not contain the cause's text, which
+    may contain a secret.
     """
 
     __slots__ = ("_backend",)
@@ -175,14 +175,14 @@ class only_backend_errors:  # noqa: N801 - used like a keyword, as contextlib's 
 
 
 def unexpected(backend: object, error: Exception) -> ForeignError:
-    """What stands in for an exception that a backend should not raise.
+    """Return the error that replaces an exception which a backend should not raise.
 
-    To be raised ``from`` it.  Where every microsecond counts, this is used
-    instead of `only_backend_errors`.
+    Raise it ``from`` that exception.  Code that must be fast uses this instead of
+    `only_backend_errors`.
     """
     return ForeignError(f"{backend} raised {type(error).__name__}")
 
 
 def bug_in(error: BaseException) -> BaseException | None:
-    """The exception that a `ForeignError` stands in for, to be logged; else None."""
+    """Return the exception that a `ForeignError` replaces, to be logged; otherwise None."""
     return error.__cause__ if isinstance(error, ForeignError) else None

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What decides who may know of an image, apart from the rest of its record."""
+"""The part of an image's record that decides who may know of the image."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visibility:
-    """Of an image whose record is otherwise malformed; as it is, nobody but an admin's.
+    """Who may know of an image whose record is otherwise malformed.
+
+    With the default values, only an admin may know of the image.
 
     :ivar members: ids of the projects that share the image.
     """
