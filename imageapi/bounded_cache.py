@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered in bounded memory; the one cache of this library."""
+"""Remembers values in bounded memory; the only cache class of this library."""
 
 import contextlib
 import threading
@@ -14,24 +14,24 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """Remembers values up to a total weight; the oldest go first.  Safe in threads."""
+    """Remembers values up to a total weight; drops the oldest first.  Thread-safe."""
 
     def __init__(self, capacity: int) -> None:
-        """Make an empty cache.
+        """Create an empty cache.
 
-        :param capacity: what the weights of all values together may reach.
+        :param capacity: the limit for the total weight of all values.
         """
         self._lock = threading.Lock()
         self._entries: FIFOCache[K, tuple[int, V]] = FIFOCache(capacity, getsizeof=itemgetter(0))
 
     def get(self, key: K) -> V | None:
-        """The value that is remembered under a key, or None."""
+        """Return the value of a key, or None."""
         with self._lock:
             entry = self._entries.get(key)
         return None if entry is None else entry[1]
 
     def put(self, key: K, value: V, weight: int = 1) -> None:
-        """Remember a value in place of the one under the same key.
+        """Remember a value for a key, and replace an earlier one.
 
         A value that is heavier than the whole cache is not remembered.
         """
@@ -41,6 +41,6 @@ class BoundedCache(Generic[K, V]):
                 self._entries[key] = (weight, value)
 
     def forget(self, key: K) -> None:
-        """Forget the value under a key, if there is one."""
+        """Forget the value of a key, if there is one."""
         with self._lock:
             self._entries.pop(key, None)
