@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records in the middle: what an image is, and where its data lies."""
+"""The records that all modules share: an image, and the location of its data."""
 
 import re
 import sys
@@ -30,13 +30,13 @@ STATUSES = frozenset(
 #: The statuses of images that only an admin may know of.
 DELETED = frozenset({"deleted", "pending_delete"})
 
-# A slash would be a second path segment; control characters and lone
-# surrogates (what is not UTF-8) name no image.
+# A slash would begin a second path segment.  Control characters and lone
+# surrogates (from bytes that are not UTF-8) are not allowed in an id.
 _NO_IMAGE_ID = re.compile(r"[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _HASH_NAME = re.compile(r"[\x20-\x7e]{0,100}")
 
-#: Bytes of UTF-8; so that a long one costs no registry and no search anything.
+#: In bytes of UTF-8.  The limit keeps long ids from registries and searches.
 LONGEST_IMAGE_ID = 255
 
 
@@ -49,13 +49,13 @@ def is_image_id(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Location:
-    """Where an image's data lies.
+    """The location of an image's data.
 
-    It may hold credentials, so neither str() nor repr() shows it.
+    It may contain credentials, so neither str() nor repr() shows it.
 
-    :ivar url: the address, as the record has it.
+    :ivar url: the URL, exactly as in the record.
     :ivar store: the name of the store that must open it; None for the first
-        store that has the URL's scheme.
+        store that opens the URL's scheme.
     """
 
     url: str
@@ -63,12 +63,12 @@ class Location:
 
     @property
     def scheme(self) -> str:
-        """The URL's scheme in lower case; an empty text when it has none."""
+        """The URL's scheme in lower case; an empty text if it has none."""
         head, colon, _ = self.url.partition(":")
         return head.lower() if colon else ""
 
     def redacted(self) -> str:
-        """The URL for an operator's eyes: without credentials, query and fragment."""
+        """Return the URL for an operator: without credentials, query and fragment."""
         return re.split(r"[?#]", re.sub(r"^([^:/]*:)?(//)?.*@", r"\1\2", self.url), maxsplit=1)[0]
 
     def __repr__(self) -> str:
@@ -77,22 +77,22 @@ class Location:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """The record of an image, as a registry answers with it.
+    """The record of an image, as a registry returns it.
 
     :ivar status: one of `STATUSES`.
-    :ivar size: bytes; None where unknown, never 0 for unknown.
-    :ivar virtual_size: bytes.
-    :ivar checksum: the MD5 of the data, in hexadecimal.
+    :ivar size: in bytes.  None if unknown; never 0 for unknown.
+    :ivar virtual_size: in bytes.
+    :ivar checksum: the MD5 of the data, in hexadecimal digits.
     :ivar created_at, updated_at, deleted_at: in UTC; a naive time is UTC.
-    :ivar min_ram: MiB.
-    :ivar min_disk: GiB.
-    :ivar owner: a project's id.
+    :ivar min_ram: in MiB.
+    :ivar min_disk: in GiB.
+    :ivar owner: the id of a project.
     :ivar properties: JSON values by name.
-    :ivar locations: where the data lies, best first; empty when the first
-        store finds it by the image's id.
-    :ivar members: ids of the projects that share the image.
-    :ivar os_hash_algo, os_hash_value: a hash by its name in hashlib, and its
-        digest in hexadecimal; verified instead of the MD5 where there is one.
+    :ivar locations: the locations of the data, best first.  If empty, the first
+        store finds the data by the image's id.
+    :ivar members: the ids of the projects that share the image.
+    :ivar os_hash_algo, os_hash_value: the name of a hash in hashlib, and its digest
+        in hexadecimal digits.  If set, this hash is verified instead of the MD5.
     """
 
     id: str
@@ -119,15 +119,19 @@ class Image:
     os_hash_value: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would open an image, or break its answer, by its type alone.
+        """Check the values whose wrong type would expose an image or break its response.
 
-        :raises MalformedImage: a registry made it of something else.
+        :raises MalformedImage: the registry created the image with such a value.
         """
         for name in ("is_public", "protected", "deleted"):
             if not isinstance(getattr(self, name), bool):
-                raise MalformedImage(f"{name} must be True or False")
+                raise MalformedImage(
+                    f"{name} must be True or False, not {_type(getattr(self, name))}"
+                )
         if not isinstance(self.members, frozenset):
-            raise MalformedImage("members must be a frozenset of project ids")
+            raise MalformedImage(
+                f"members must be a frozenset of project ids, not {_type(self.members)}"
+            )
         if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
             raise MalformedImage("size must be a whole number, 0 or more, or None")
         self._check_hashes()
@@ -136,20 +140,20 @@ class Image:
 
     def _check_hashes(self) -> None:
         if not isinstance(self.checksum, str | None) or len(self.checksum or "") > 128:
-            raise MalformedImage("checksum must be a text of up to 128 characters, or None")
+            raise MalformedImage("checksum must be a text of at most 128 characters, or None")
         name = self.os_hash_algo
-        # Python's hashlib raises other errors for these than for a name that it does not know.
+        # For such names, hashlib raises other errors than for an unknown hash.
         if name is not None and not (isinstance(name, str) and _HASH_NAME.fullmatch(name)):
-            raise MalformedImage("os_hash_algo must be the name of a hash, or None")
+            raise MalformedImage("os_hash_algo must be the name of a hash in ASCII, or None")
 
     @property
     def is_deleted(self) -> bool:
-        """Deleted, by its flag or its status."""
+        """Whether the image is deleted, by its flag or its status."""
         return self.deleted or self.status in DELETED
 
     @property
     def visibility(self) -> Visibility:
-        """What decides who may know of it."""
+        """The values that decide who may know of the image."""
         return Visibility(
             is_public=self.is_public,
             is_deleted=self.is_deleted,
@@ -159,8 +163,12 @@ class Image:
 
     @property
     def is_active(self) -> bool:
-        """Whether its data may be served at all."""
+        """Whether the status and the flag allow serving the data."""
         return self.status == "active" and not self.deleted
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
 
 
 _LEAVES = frozenset({str, int, bool, float, datetime, type(None)})
@@ -168,25 +176,25 @@ _FIELDS = attrgetter(*(field.name for field in fields(Image)))
 
 
 def weight_of(value: object) -> int:
-    """About how many bytes a value takes in memory, with all that it holds.
+    """Return about how many bytes a value takes in memory, with everything in it.
 
-    Rather too many than too few: what is shared counts each time.
+    The result is rather too large than too small: a shared object counts each time.
 
-    :param value: images, errors about them, locations, texts, JSON values, and
-        collections of them.
+    :param value: images, errors about them, locations, texts, JSON values, or
+        collections of these.
     """
     weight = 0
     waiting = [value]
     while waiting:
         one = waiting.pop()
         weight += sys.getsizeof(one)
-        # Most are leaves, and each record that is read anew is weighed.
+        # For speed: most values are leaves, and each record is weighed when it is read.
         if type(one) in _LEAVES:
             continue
         if isinstance(one, tuple | list | frozenset):
             waiting.extend(one)
         elif isinstance(one, Mapping):
-            # A proxy does not tell the size of what is behind it.
+            # getsizeof() of a proxy does not include the mapping behind it.
             weight += 0 if isinstance(one, dict) else sys.getsizeof(dict(one))
             waiting.extend(one)
             waiting.extend(one.values())
