@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON image documents -> Image, and Image -> the v1 document.
 
-Two shapes are read.  The seed's, Image API v1: the fields, a ``properties``
-object, times as ``2010-02-03 09:34:01``, perhaps inside ``{"images": [...]}``.
-And Glance's flat v2 shape, known by its ``visibility``: custom properties lie
-at the top level.  docs/records.md describes both for authors.
+Two shapes are read.  The shape of the seed, Image API v1, has the fields, a
+``properties`` object and times such as ``2010-02-03 09:34:01``.  It may be inside
+``{"images": [...]}``.  Glance's flat v2 shape is recognized by its ``visibility``;
+its custom properties are at the top level.  docs/records.md describes both for
+authors of records.
 """
 
 import json
@@ -56,33 +57,34 @@ _V2_NAMES = frozenset(
     }
 )
 
-# Far from where Python's own limit is, which depends on who calls: what can be
-# read must be possible to write too.
+# Far below Python's own limit, which depends on the depth of the calls.  A record
+# that can be read must be possible to write too.
 _DEEPEST = 100
 
-# Of members of objects and items of lists; Glance allows 128 properties, 128 members
-# and 10 locations by default.
+# Limits the members of objects and the items of lists together.  By default, Glance
+# allows 128 properties, 128 members and 10 locations.
 _MOST_VALUES = 3000
 
-# Each may be opened, and be an error in the log, at each request.
+# At each request, each location may be opened, and may cause an error in the log.
 _MOST_LOCATIONS = 32
 
-# As many as the largest float has. Reading and writing one takes time that grows with
-# the square of its digits.
+# The largest float has as many digits.  The time to read or write a whole number grows
+# with the square of its digits.
 _MOST_DIGITS = 309
 
-# A JSON text, to its end or that of the data. The possessive quantifiers never go back.
+# A JSON text, up to its end or the end of the data.  The possessive quantifiers never
+# backtrack.
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def parse(data: bytes, image_id: str) -> Image:
-    """The image that a JSON document describes.
+    """Return the image that a JSON document describes.
 
     :param data: the document's bytes, in UTF-8.
-    :param image_id: the id that was asked for; a document may leave its own out.
-    :raises MalformedImage: it is not such a document; the text says what is wrong.
+    :param image_id: the requested id; a document may omit its own.
+    :raises MalformedImage: the document is malformed; the text says what is wrong.
     """
     _check_value_count(data)
     try:
@@ -100,9 +102,9 @@ def parse(data: bytes, image_id: str) -> Image:
 
 
 def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:
-    """What `parse` makes of a document, to be remembered.
+    """Return the result of `parse`, an image or an error, so that it can be remembered.
 
-    :param where: the document's path or URL, for what is wrong with it to begin with.
+    :param where: the document's path or URL; the error's text begins with it.
     """
     try:
         return parse(data, image_id)
@@ -111,7 +113,7 @@ def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:
 
 
 def details(image: Image, uri: str) -> dict[str, Any]:
-    """The v1 document of an image, in the seed's types, inside ``{"images": [...]}``.
+    """Return the v1 document of an image, with the seed's types, in ``{"images": [...]}``.
 
     :param uri: the image's own URL.
     """
@@ -119,10 +121,10 @@ def details(image: Image, uri: str) -> dict[str, Any]:
 
 
 def record(image: Image) -> dict[str, Any]:
-    """The v1 document of an image with all that `parse` reads beyond the seed.
+    """Return the v1 document of an image, with all values that `parse` reads.
 
-    `parse` makes the same image of it again, but for properties, which become
-    texts, parts of seconds, and what UTF-8 cannot carry.
+    `parse` turns it into the same image, with two exceptions: parts of seconds are
+    dropped, and U+FFFD replaces lone surrogates in fields.  Properties are unchanged.
     """
     locations = [
         {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
@@ -203,14 +205,14 @@ def _image(fields: Mapping[str, Any], image_id: str) -> Image:
 
 
 def _unwrapped(document: Any) -> Mapping[str, Any]:
-    """The one image of a document: bare, or in ``{"images": [...]}`` or ``{"image": {...}}``.
+    """Return the image of a document, also from ``{"images": [...]}`` or ``{"image": {...}}``.
 
-    The last is how a glance-registry answers.
+    A glance-registry sends the last of these.
     """
     if isinstance(document, dict) and isinstance(document.get("images"), list):
         images = document["images"]
         if len(images) != 1:
-            raise MalformedImage(f'"images" must hold one image, not {len(images)}')
+            raise MalformedImage(f'"images" must contain one image, not {len(images)}')
         document = images[0]
     elif isinstance(document, dict) and document.keys() == {"image"}:
         document = document["image"]
@@ -220,23 +222,26 @@ def _unwrapped(document: Any) -> Mapping[str, Any]:
 
 
 def _check_value_count(data: bytes) -> None:
-    """Before they are decoded, since each costs much more than its bytes."""
+    """Count the values before decoding, which costs much more than the bytes suggest.
+
+    :raises MalformedImage: there are too many.
+    """
     if _structure(data) <= _MOST_VALUES:
-        return  # as in most records, commas and brackets within texts included
+        return  # most records end here, although commas and brackets in texts are counted
     # Each value is at most two texts: itself and its name.
     most_texts = 2 * _MOST_VALUES
     around_texts = _TEXT.split(data, maxsplit=most_texts + 1)
     if len(around_texts) > most_texts + 1 or _structure(b"".join(around_texts)) > _MOST_VALUES:
-        raise MalformedImage(f"it has more than {_MOST_VALUES} values")
+        raise MalformedImage(f"the record has more than {_MOST_VALUES} values")
 
 
 def _structure(data: bytes) -> int:
-    """How many values there are at the most: each follows a comma or a bracket."""
+    """Return the highest possible number of values: each follows a comma or a bracket."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _visibility(fields: Mapping[str, Any]) -> Visibility:
-    """Who may know of an image whose record is malformed: nobody where that is malformed too."""
+    """Return who may know of an image with a malformed record; only admins if that is malformed."""
     is_v2 = "visibility" in fields
     try:
         return Visibility(
@@ -264,7 +269,7 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int | None:
-    """A whole number; the seed writes sizes as texts."""
+    """Return a whole number, also from a text, because the seed writes sizes as texts."""
     value = fields.get(name)
     if value is None:
         return None
@@ -312,10 +317,10 @@ def _os_hash(fields: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
     algorithm, digest = _text(fields, "os_hash_algo"), _text(fields, "os_hash_value")
     if algorithm and digest:
         if not _HEX.issuperset(digest):
-            raise _wrong("os_hash_value", "must be in hexadecimal digits", digest)
+            raise _wrong("os_hash_value", "must consist of hexadecimal digits", digest)
         return algorithm, digest
     if algorithm or digest:
-        raise MalformedImage("os_hash_algo and os_hash_value must come together")
+        raise MalformedImage("os_hash_algo and os_hash_value must both be set, or neither")
     return None, None
 
 
@@ -332,7 +337,7 @@ def _properties(fields: Mapping[str, Any], is_v2: bool) -> dict[str, Any]:
 
 
 def _inner(value: Any) -> Iterable[Any]:
-    """The lists and objects right in a list or an object."""
+    """Return the lists and objects that a list or an object contains directly."""
     values = value.values() if isinstance(value, dict) else value
     return [one for one in values if isinstance(one, list | dict)]
 
@@ -347,8 +352,8 @@ def _v1_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _v2_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
-    # ``members`` is ours when it is a list; a text of that name is a custom
-    # property, which Glance lets an image's owner set.
+    # A list ``members`` is a field of imageapi.  A text of that name is a custom
+    # property; in Glance the owner of an image can set it.
     return {
         name: value
         for name, value in fields.items()
@@ -366,12 +371,14 @@ def _members(fields: Mapping[str, Any], is_v2: bool) -> frozenset[str]:
 
 
 def _locations(fields: Mapping[str, Any]) -> Iterable[Location]:
-    """What ``locations`` says, else ``location``, else Glance's ``direct_url``."""
+    """Return ``locations``; if absent, ``location``; if absent, Glance's ``direct_url``."""
     several = fields.get("locations")
     if several is not None and not isinstance(several, list):
         raise MalformedImage("locations must be a list")
     if several and len(several) > _MOST_LOCATIONS:
-        raise MalformedImage(f"locations must be {_MOST_LOCATIONS} at the most")
+        raise MalformedImage(
+            f"locations must have at most {_MOST_LOCATIONS} entries, not {len(several)}"
+        )
     if several:
         return [_location(entry) for entry in several]
     one = fields.get("location")
@@ -385,12 +392,12 @@ def _location(entry: Any) -> Location:
     if isinstance(entry, dict):
         metadata = entry.get("metadata") or {}
         entry = entry.get("url")
-    # No value is shown from here on: a location may hold credentials.
+    # From here on, no value is shown: a location may contain credentials.
     if not isinstance(entry, str) or not entry:
         raise MalformedImage('a location must be a URL, or {"url": URL, "metadata": {...}}')
     store = metadata.get("store") if isinstance(metadata, dict) else ()
     if store is not None and not isinstance(store, str):
-        raise MalformedImage("a location's metadata must be an object; its store, a text")
+        raise MalformedImage("a location's metadata must be an object, and its store a text")
     return Location(entry, store)
 
 
@@ -421,5 +428,5 @@ def _finite(text: str) -> float:
     return number
 
 
-# Made once: json.loads() would make one for each document.
+# Created once, because json.loads() would create one for each document.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)

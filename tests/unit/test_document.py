@@ -144,8 +144,8 @@ def nested(depth: int) -> Any:
         ({"properties": "x"}, "properties must be a JSON object"),
         ({"members": "p1"}, "members must be a list"),
         ({"members": [1]}, "members must be a list"),
-        ({"os_hash_algo": "sha512"}, "must come together"),
-        ({"os_hash_algo": "md5", "os_hash_value": "x"}, "os_hash_value must be in hexadecimal"),
+        ({"os_hash_algo": "sha512"}, "must both be set, or neither"),
+        ({"os_hash_algo": "md5", "os_hash_value": "x"}, "os_hash_value must consist of hex"),
         ({"visibility": 1}, "visibility must be one of"),
         ({"locations": {}}, "locations must be a list"),
         ({"location": 0}, "a location must be a URL"),
@@ -153,7 +153,7 @@ def nested(depth: int) -> Any:
         ({"location": {}}, "a location must be a URL"),
         ({"visibility": "public", "direct_url": []}, "a location must be a URL"),
         ({"locations": [{"uri": "x"}]}, "a location must be a URL"),
-        ({"locations": [{"url": "x", "metadata": {"store": 1}}]}, "its store, a text"),
+        ({"locations": [{"url": "x", "metadata": {"store": 1}}]}, "its store a text"),
         ({"locations": [{"url": "x", "metadata": "s"}]}, "metadata must be an object"),
         ({"properties": {"a": nested(101)}}, "properties are nested more than 100 levels deep"),
         ({"visibility": "public", "a": {"b": nested(100)}}, "nested more than 100 levels deep"),
@@ -172,7 +172,7 @@ def test_malformed(fields: dict[str, Any], reason: str) -> None:
         ({"ignored": [1] * 3000}, "more than 3000 values"),
         ({"properties": {"a": [[]] * 1500}}, "more than 3000 values"),
         ({"properties": {"a": [{"": {}}] * 1000}}, "more than 3000 values"),
-        ({"locations": ["x:"] * 33}, "locations must be 32 at the most"),
+        ({"locations": ["x:"] * 33}, "locations must have at most 32 entries, not 33"),
     ],
 )
 def test_too_many_values(fields: dict[str, Any], reason: str) -> None:
