@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client is told when it does not get what it asked for (docs/wire.md, Errors)."""
+"""The responses to clients when a request fails (docs/wire.md, Errors)."""
 
 import html
 import json
@@ -16,7 +16,7 @@ from imageapi.errors import (
     DataNotFound,
 )
 
-# Seconds, where an upstream that is out of reach did not say.
+# In seconds; used if an unreachable upstream did not send a value.
 _RETRY_AFTER = 30
 
 _PAGE = """\
@@ -32,7 +32,7 @@ _PAGE = """\
 
 
 def render(request: Request, refusal: exc.HTTPException) -> Response:
-    """The answer, its body written as Accept prefers; to HEAD just its headers."""
+    """Return the response, its body in the type that Accept prefers; for HEAD, without a body."""
     answer = refusal.wsgi_response
     if not isinstance(answer, exc.WSGIHTTPException) or answer.empty_body:
         return Response(status=answer.status, headerlist=answer.headerlist, app_iter=[])
@@ -46,10 +46,10 @@ def render(request: Request, refusal: exc.HTTPException) -> Response:
 
 
 def _body(request: Request, answer: exc.WSGIHTTPException) -> tuple[str, str]:
-    """The Content-Type and the text of a body: those that WebOb would write.
+    """Return the Content-Type and the text of a body, as WebOb would write them.
 
-    WebOb's own way searches the text for tags, which takes a time that grows with the
-    square of what a client may send.
+    WebOb itself searches the text for tags.  The time for that grows with the square
+    of the length of what a client sends.
     """
     why, what = answer.explanation, f"{answer.detail or ''}\n\n"
     if answer.code == exc.HTTPMethodNotAllowed.code:
@@ -75,48 +75,48 @@ def _escaped(text: str) -> str:
 
 
 def not_found(image_id: str) -> exc.HTTPException:
-    """There is no such image, or none that the caller may know of."""
+    """The image does not exist, or the caller may not know of it."""
     return exc.HTTPNotFound(f"Image {image_id} was not found.")
 
 
 def forbidden(image_id: str) -> exc.HTTPException:
-    """The policy refuses."""
+    """The policy, or the upstream of a store, refuses the request."""
     return exc.HTTPForbidden(f"The policy does not allow this for image {image_id}.")
 
 
 def deactivated(image_id: str) -> exc.HTTPException:
-    """The image's data is withheld from everybody."""
+    """The image is deactivated, so nobody may download its data."""
     return exc.HTTPForbidden(f"Image {image_id} is deactivated.")
 
 
 def not_active(image_id: str) -> exc.HTTPException:
-    """The image has no data to serve: not yet, or no longer."""
+    """The image has no data to serve yet, or no data any more."""
     return exc.HTTPNotFound(f"Image {image_id} is not active.")
 
 
 def method_not_allowed() -> exc.HTTPException:
-    """An image can only be read."""
+    """The method is neither GET nor HEAD, but an image can only be read."""
     return exc.HTTPMethodNotAllowed(headers=[("Allow", "GET, HEAD")])
 
 
 def precondition_failed(image_id: str) -> exc.HTTPException:
-    """If-Match names other bytes."""
-    return exc.HTTPPreconditionFailed(f"Image {image_id} is not what If-Match asks for.")
+    """If-Match does not match the image's Etag."""
+    return exc.HTTPPreconditionFailed(f"Image {image_id} does not match If-Match.")
 
 
 def range_not_satisfiable(image_id: str, size: int) -> exc.HTTPException:
-    """The range has no byte of the image.
+    """The range contains no byte of the image.
 
-    :param size: of the image, in bytes.
+    :param size: the size of the image in bytes.
     """
     return exc.HTTPRequestRangeNotSatisfiable(
-        f"Image {image_id} has {size} bytes.",
+        f"Image {image_id} has {size} bytes, and the range contains none of them.",
         headers=[("Content-Range", f"bytes */{size}")],
     )
 
 
 def failure(error: BackendError, image_id: str) -> exc.HTTPException:
-    """A backend failed: the kind of it, and nothing of the error's text."""
+    """A backend failed.  The response shows the kind of error, but not its text."""
     if isinstance(error, DataNotFound):
         return exc.HTTPNotFound(f"The data of image {image_id} was not found.")
     if isinstance(error, DataForbidden):
@@ -124,11 +124,13 @@ def failure(error: BackendError, image_id: str) -> exc.HTTPException:
     if isinstance(error, BackendUnavailable | DataChanged):
         retry_after = getattr(error, "retry_after", None)
         return exc.HTTPServiceUnavailable(
-            f"Image {image_id} is out of reach for now.",
+            f"Image {image_id} is temporarily unavailable. Try again later.",
             headers=[("Retry-After", str(_RETRY_AFTER if retry_after is None else retry_after))],
         )
     if isinstance(error, BadReply):
-        return exc.HTTPBadGateway(f"Image {image_id} lies behind a server that answers badly.")
+        return exc.HTTPBadGateway(
+            f"Image {image_id} cannot be served: the upstream server returned an invalid response."
+        )
     return exc.HTTPInternalServerError(
         f"Image {image_id} cannot be served. The server's log says why."
     )

@@ -11,14 +11,14 @@ from imageapi.protocol.value_text import CONTROL, SURROGATE, header_text, text_o
 
 HeaderLine = tuple[str, str]
 
-# Servers and proxies refuse larger headers: bytes of a value, characters of a key.
+# In bytes of a value, and in characters of a key.  Servers and proxies refuse larger headers.
 _LONGEST_VALUE = 8000
 _LONGEST_KEY = 255
 
-# Of each image: its record's author, and whoever asks for it, must not flood the log.
+# For each image.  The author of its record, and its clients, must not flood the log.
 _MOST_NOTES = 10
 
-# The one order in which fields are sent; clients refuse any other field.
+# The order in which fields are sent.  No other fields are sent, because clients refuse them.
 _FIELDS = (
     "id",
     "name",
@@ -44,15 +44,15 @@ _VALUES = attrgetter(*_FIELDS)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
-_TOO_LONG = f"its value is over {_LONGEST_VALUE} bytes"
+_TOO_LONG = f"its value has more than {_LONGEST_VALUE} bytes"
 
 
 class MetaHeaders(NamedTuple):
-    """What the image's details look like on the wire.
+    """The headers with an image's details.
 
     :ivar lines: names and values, in the order in which they are sent.
-    :ivar notes: for the log, a sentence for each thing that could not go as it is; after
-        ten of them, one that counts the rest.
+    :ivar notes: for the log, one sentence for each value that is changed or not sent.
+        After ten of them, one sentence counts the rest.
     """
 
     lines: tuple[HeaderLine, ...]
@@ -60,9 +60,9 @@ class MetaHeaders(NamedTuple):
 
 
 def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
-    """The x-image-meta headers of an image.
+    """Return the x-image-meta headers of an image.
 
-    :param max_properties: how many properties are sent at the most.
+    :param max_properties: how many properties are sent at most.
     """
     notes = _Notes()
     lines = []
@@ -71,7 +71,7 @@ def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
         if text is None:
             continue
         if _is_too_long(text):
-            notes.add("{} is left out: {}", name, _TOO_LONG)
+            notes.add("{} is not sent: {}", name, _TOO_LONG)
         else:
             lines.append((name, _noted_header_text(text, name, notes)))
     lines.extend(_property_lines(image.properties, max_properties, notes))
@@ -79,7 +79,7 @@ def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
 
 
 class _Notes:
-    """The first sentences, and how many more there were; those are not even written."""
+    """Collects the first sentences; only counts further ones, without formatting them."""
 
     def __init__(self) -> None:
         self._first: list[str] = []
@@ -92,22 +92,22 @@ class _Notes:
             self._further += 1
 
     def sentences(self) -> tuple[str, ...]:
-        rest = [f"and {self._further} more of this kind"] if self._further else []
+        rest = [f"further problems that are not listed: {self._further}"] if self._further else []
         return (*self._first, *rest)
 
 
 def _is_too_long(text: str) -> bool:
-    # The first comparison spares the cleaning of a text that is much too long.
+    # The first comparison avoids cleaning a text that is much too long.
     return len(text) > _LONGEST_VALUE or len(header_text(text)) > _LONGEST_VALUE
 
 
 def _noted_header_text(text: str, what: str, notes: _Notes) -> str:
     if text.isascii() and text.isprintable():
-        return text  # as header_text() would, without two searches for what is not there
+        return text  # as header_text() does; this avoids the two searches below
     if CONTROL.search(text):
         notes.add("{}: control characters are sent as spaces", what)
     if not text.isascii() and SURROGATE.search(text):
-        notes.add("{}: characters that UTF-8 cannot carry are sent as U+FFFD", what)
+        notes.add("{}: lone surrogates, which UTF-8 cannot encode, are sent as U+FFFD", what)
     return header_text(text)
 
 
@@ -121,17 +121,17 @@ def _property_lines(
         if value is None:
             continue
         lowered = key.lower()
-        # In this order: what is beyond the limit is not even written.
+        # In this order, so that a value beyond the limit is not converted.
         text = None
         if lowered in seen:
-            reason = "another key differs from it only by case"
+            reason = "it differs from another key only by case"
         elif sent >= limit:
-            reason = f"more than max_property_headers = {limit}"
+            reason = f"only max_property_headers = {limit} properties are sent"
         else:
             text, reason = _sendable(key, value)
         seen.add(lowered)
         if text is None:
-            notes.add("property {!r:.100} is left out: {}", key, reason)
+            notes.add("property {!r:.100} is not sent: {}", key, reason)
             continue
         sent += 1
         name = "-".join(part.capitalize() for part in lowered.split("-"))
@@ -140,9 +140,9 @@ def _property_lines(
 
 
 def _sendable(key: str, value: Any) -> tuple[str | None, str]:
-    """The text of a property; None, and why, where it cannot be sent."""
+    """Return the text of a property; None and the reason if it cannot be sent."""
     if len(key) > _LONGEST_KEY:
-        return None, f"its key is over {_LONGEST_KEY} characters"
+        return None, f"its key has more than {_LONGEST_KEY} characters"
     if not _TOKEN.fullmatch(key):
         return None, "its key is not an HTTP token (RFC 9110, 5.6.2)"
     text = text_of(value)

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """If-Match, If-None-Match and If-Range (RFC 9110, section 13).  Pure functions.
 
-Entity tags may come bare, as docs/wire.md says: v1 clients send the MD5 without quotes.
+Entity tags may be without quotes (docs/wire.md), because v1 clients send the bare MD5.
 """
 
 import re
 from enum import Enum
 from typing import NamedTuple
 
-# One element of a list of entity tags: quoted, bare, or empty, which RFC 9110,
-# 5.6.1.2 has recipients skip.  Leading blanks are matched possessively: trying
-# again with fewer of them would take a time that grows with their square.
+# One element of a list of entity tags: quoted, bare, or empty.  Recipients ignore
+# empty elements (RFC 9110, 5.6.1.2).  Leading blanks are matched possessively,
+# because the time for backtracking would grow with the square of their number.
 _ETAG = re.compile(r'[ \t]*+(?:(W/)?(?:"([^"]*)"|([^\s",]+)))?[ \t]*(?:,|\Z)')
 
 
 class Outcome(Enum):
-    """Which answer a precondition asks for in place of the image."""
+    """The status to send instead of the image."""
 
     NOT_MODIFIED = 304
     PRECONDITION_FAILED = 412
@@ -27,11 +27,10 @@ class _Tag(NamedTuple):
 
 
 def evaluate(if_match: str | None, if_none_match: str | None, etag: str | None) -> Outcome | None:
-    """Decide on If-Match and If-None-Match, in the order of RFC 9110, 13.2.2.
+    """Evaluate If-Match and If-None-Match, in the order of RFC 9110, 13.2.2.
 
-    :param etag: the image's checksum; None when it has none, and then only
-        ``*`` matches.
-    :returns: NOT_MODIFIED, PRECONDITION_FAILED, or None to go on.
+    :param etag: the image's checksum.  If None, only ``*`` matches.
+    :returns: NOT_MODIFIED, PRECONDITION_FAILED, or None to send the image.
     """
     if if_match is not None and not _matches(if_match, etag, weak_too=False):
         return Outcome.PRECONDITION_FAILED
@@ -41,9 +40,9 @@ def evaluate(if_match: str | None, if_none_match: str | None, etag: str | None) 
 
 
 def allows_range(if_range: str | None, etag: str | None) -> bool:
-    """Whether If-Range lets a Range hold (RFC 9110, section 13.1.5).
+    """Whether Range applies under this If-Range (RFC 9110, section 13.1.5).
 
-    It needs a strong match.  A date never matches, as no Last-Modified is sent.
+    Only a strong match counts.  A date never matches, because no Last-Modified is sent.
     """
     if if_range is None:
         return True
@@ -57,7 +56,7 @@ def _matches(header: str, etag: str | None, *, weak_too: bool) -> bool:
 
 
 def _parse_tags(header: str) -> list[_Tag]:
-    """The entity tags of a list; none at all when it is not well formed."""
+    """Return the entity tags of a list; an empty list if the syntax is invalid."""
     tags = []
     position = 0
     while position < len(header):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Range header -> the part of the data to send (RFC 9110, section 14).
 
-Of ranges only a single one in bytes is honoured, as docs/wire.md says.  Pure functions.
+Only a single range in bytes is supported (docs/wire.md).  Pure functions.
 """
 
 import re
 from typing import NamedTuple
 
-# Longer than any honest single range; what is longer is not even parsed.
+# Longer than any useful single range.  A longer header is not parsed.
 _LONGEST_RANGE = 256
 
 _RANGE = re.compile(r"bytes=(?:([0-9]+)-([0-9]*)|-([0-9]+))", re.ASCII | re.IGNORECASE)
@@ -16,38 +16,38 @@ _FROM_FIRST_BYTE = re.compile(r"[ \t]*bytes=0+-", re.ASCII | re.IGNORECASE)
 
 
 class RangeNotSatisfiable(Exception):
-    """The requested range has no byte of the data: the answer is 416.
+    """The requested range contains no byte of the data; the response is 416.
 
-    :ivar size: of the data, in bytes.
+    :ivar size: the size of the data in bytes.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        super().__init__(f"the range has none of the {size} bytes")
+        super().__init__(f"the range contains none of the {size} bytes")
 
 
 class Span(NamedTuple):
-    """A part of the data, half-open: from byte start up to, not with, stop."""
+    """A part of the data, half-open: it includes byte start and excludes byte stop."""
 
     start: int
     stop: int
 
 
 class ByteRange(NamedTuple):
-    """A range as a client asks for it, before the size of the data is known.
+    """A range as the client requests it, before the size of the data is known.
 
-    :ivar first: the first byte; None for a range of the last bytes.
-    :ivar last: the last byte, or None for all that follow ``first``; for a range of the
-        last bytes, how many.
+    :ivar first: the first byte; None for a suffix range.
+    :ivar last: the last byte; None for all bytes from ``first`` on.  For a suffix range,
+        the number of bytes.
     """
 
     first: int | None
     last: int | None
 
     def in_data_of(self, size: int) -> Span:
-        """The part that it is of data of a known size, in bytes.
+        """Return the part that this range means in data of the given size, in bytes.
 
-        :raises RangeNotSatisfiable: no byte of the data lies in the range.
+        :raises RangeNotSatisfiable: the range contains no byte of the data.
         """
         if self.first is None:
             span = Span(size - min(self.last or 0, size), size)
@@ -62,7 +62,7 @@ class ByteRange(NamedTuple):
 def parse_range(header: str | None) -> ByteRange | None:
     """Parse a Range header.
 
-    :returns: None where the header is absent or not one that is honoured.
+    :returns: None if the header is absent, invalid or not supported.
     """
     if header is None or len(header) > _LONGEST_RANGE:
         return None
@@ -79,9 +79,9 @@ def parse_range(header: str | None) -> ByteRange | None:
 
 
 def may_continue(header: str | None) -> bool:
-    """Whether a client with this Range header may hold bytes, to which it adds the answer's.
+    """Whether a client may append the response to bytes that it already holds.
 
-    It asks for a range that does not begin at the first byte.  It goes on even where the
-    answer is the whole: wget passes over what it has.
+    This is so if its Range header does not begin at the first byte.  It is so even if the
+    response is the whole image: wget skips the bytes that it has, and appends the rest.
     """
     return header is not None and not _FROM_FIRST_BYTE.match(header)

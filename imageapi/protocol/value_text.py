@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of an image's values, on the wire and in documents (docs/wire.md)."""
+"""The text of an image's values, in headers and in documents (docs/wire.md)."""
 
 import json
 import re
@@ -12,7 +12,7 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def text_of(value: Any) -> str | None:
-    """The text of a field or property; None for None, which is not sent."""
+    """Return the text of a field or property; None for None, which is not sent."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool | int):
@@ -25,19 +25,19 @@ def text_of(value: Any) -> str | None:
 
 
 def in_utc(time: datetime) -> datetime:
-    """The same time in UTC, without its zone; a naive time is UTC already."""
+    """Return the same time in UTC, without its zone; a naive time is already UTC."""
     return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD for what UTF-8 cannot carry."""
+    """Return the text with U+FFFD instead of lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def header_text(text: str) -> str:
-    """A value as WSGI wants it: UTF-8 bytes, decoded as latin-1.
+    """Return a value in the form that WSGI requires: UTF-8 bytes, decoded as latin-1.
 
-    Each control character becomes a space, so no value can end its line.
+    A space replaces each control character, so that no value can end its header line.
     """
     if text.isascii() and text.isprintable():
         return text

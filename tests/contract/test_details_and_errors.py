@@ -195,14 +195,14 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
         {"If_Match": "x"},
         "412 Precondition Failed",
         "Request precondition failed.",
-        "Image i is not what If-Match asks for.",
+        "Image i does not match If-Match.",
     ),
     "range": (
         "/v1/images/i",
         {"Range": "bytes=9-"},
         "416 Request Range Not Satisfiable",
         "The Range requested is not available.",
-        "Image i has 4 bytes.",
+        "Image i has 4 bytes, and the range contains none of them.",
     ),
     "failure": (
         "/v1/images/refused",

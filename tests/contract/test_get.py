@@ -414,7 +414,7 @@ def test_ten_notes_are_logged_and_the_rest_counted(
     memory.get()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 11
-    assert lines[-1] == "image 'i': and 2890 more of this kind"
+    assert lines[-1] == "image 'i': further problems that are not listed: 2890"
     assert max(map(len, lines)) < 500
 
 
@@ -424,7 +424,7 @@ def test_no_note_is_lost(count: int) -> None:
     image = Image(id="i", status="active", properties={f"k {n}": "" for n in range(count)})
     notes = meta_headers(image, 70).notes
     assert len(notes) == count
-    assert ("and 1 more of this kind" in notes) == (count == 11)
+    assert ("further problems that are not listed: 1" in notes) == (count == 11)
 
 
 @pytest.mark.wire("get-left-out")
@@ -453,7 +453,7 @@ def test_notes_are_not_written_again_when_the_record_is_read_again(
         ({"name": "a\n"}, "X-Image-Meta-Name: control characters are sent as spaces"),
         (
             {"name": "a\ud800"},
-            "X-Image-Meta-Name: characters that UTF-8 cannot carry are sent as U+FFFD",
+            "X-Image-Meta-Name: lone surrogates, which UTF-8 cannot encode, are sent as U+FFFD",
         ),
         (
             {"properties": {"k": "a\n"}},
@@ -461,31 +461,31 @@ def test_notes_are_not_written_again_when_the_record_is_read_again(
         ),
         (
             {"properties": {"a b": "x"}},
-            "property 'a b' is left out: its key is not an HTTP token (RFC 9110, 5.6.2)",
+            "property 'a b' is not sent: its key is not an HTTP token (RFC 9110, 5.6.2)",
         ),
         (  # whose capitals are those of the key before it
             {"properties": {"ss": "x", "\u00df": "x"}},
-            "property '\u00df' is left out: its key is not an HTTP token (RFC 9110, 5.6.2)",
+            "property '\u00df' is not sent: its key is not an HTTP token (RFC 9110, 5.6.2)",
         ),
         (
             {"properties": {"k": "x" * 8001}},
-            "property 'k' is left out: its value is over 8000 bytes",
+            "property 'k' is not sent: its value has more than 8000 bytes",
         ),
         (
             {"name": "x" * 8001},
-            "X-Image-Meta-Name is left out: its value is over 8000 bytes",
+            "X-Image-Meta-Name is not sent: its value has more than 8000 bytes",
         ),
         (
             {"properties": {"k" * 256: "x"}},
-            f"property '{'k' * 99} is left out: its key is over 255 characters",
+            f"property '{'k' * 99} is not sent: its key has more than 255 characters",
         ),
         (
             {"properties": {"k": "x", "K": "y"}},
-            "property 'k' is left out: another key differs from it only by case",
+            "property 'k' is not sent: it differs from another key only by case",
         ),
         (
             {"properties": {"a": "x", "b": "x", "c": "x"}},
-            "property 'c' is left out: more than max_property_headers = 2",
+            "property 'c' is not sent: only max_property_headers = 2 properties are sent",
         ),
     ],
 )

@@ -105,7 +105,7 @@ class TestAdd:
         source = deployment.folder / "disk.raw"
         source.write_bytes(b"")
         assert run("add", str(source), "--property", "a b=c") == 0
-        assert "warning: property 'a b' is left out" in capsys.readouterr().err
+        assert "warning: property 'a b' is not sent" in capsys.readouterr().err
 
     @pytest.mark.parametrize("core", ["stores = memory, file", "registry = memory"])
     def test_needs_both_backends_to_be_of_a_kind(
