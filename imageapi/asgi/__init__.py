@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door for ASGI: an application, and a middleware."""
+"""The entry points for ASGI: an application and a middleware."""
 
 from imageapi.asgi.application import Application, Middleware, application
 

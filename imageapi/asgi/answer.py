@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An answer in steps: threads read its data, and the event loop sends it.
+"""A response in steps: threads read its data, and the event loop sends it.
 
 A step is a piece of work that may block: one of `ImageAPI.steps`, or reading the next
-chunks.  Between two steps an answer has no thread, so a client that reads slowly
-holds none.  No two steps of one answer ever run at once.
+chunks.  Between two steps, an answer uses no thread, so a slow client keeps no thread
+busy.  Two steps of one answer never run at the same time.
 """
 
 import asyncio
@@ -24,29 +24,29 @@ from imageapi.download.body import Body
 
 LOG = logging.getLogger(__name__)
 
-# A download is fast when reading and sending a chunk took less than so many seconds, so
-# often in a row: what the system takes ahead of a slow client is over by then.  A fast
-# one gets larger chunks.
+# A download is fast after more than QUICK_CHUNKS chunks in a row were read and sent in
+# less than QUICK_SECONDS each.  By then, the system's send buffer for a slow client is
+# full.  A fast download gets larger chunks.
 QUICK_SECONDS = 0.005
 QUICK_CHUNKS = 8
 LARGE_CHUNK = 768 * 1024
 
-# How long a download may write in a thread while others wait for that, in seconds.
+# How many seconds a download may write in a thread while others wait for a turn.
 TURN_SECONDS = 0.01
 
-#: The steps up to a response; each runs in a thread.
+#: The steps until there is a response; each runs in a thread.
 Responding = Generator[None, None, Response]
 
 
 class Abandoned(Exception):
-    """A step is not run, since nobody waits for it any more."""
+    """A step does not run, because its answer was abandoned."""
 
 
 class Part(NamedTuple):
-    """What a step leaves to be sent.
+    """The bytes that must be sent after a step.
 
-    :ivar chunk: it may be empty.
-    :ivar is_last: nothing comes after it, and the data is closed.
+    :ivar chunk: the bytes; may be empty.
+    :ivar is_last: whether this is the end of the data, which is then closed.
     """
 
     chunk: bytes
@@ -56,17 +56,17 @@ class Part(NamedTuple):
 class Answer:
     """The work on one answer; ``begin``, ``read`` and ``pass_on`` are steps.
 
-    :ivar is_complete: all was read, and nothing is left to be closed.
-    :ivar is_abandoned: no step is to begin any more.
+    :ivar is_complete: whether all data was read and closed.
+    :ivar is_abandoned: whether no further step may begin.
     """
 
     status: int
     headers: list[tuple[bytes, bytes]]
 
     def __init__(self, responding: Responding) -> None:
-        """Prepare it; nothing is done yet.
+        """Prepare the answer; run no step yet.
 
-        :param responding: makes the response, whose data this then owns.
+        :param responding: makes the response.  The answer then owns its data.
         """
         self._responding = responding
         self._data: Body | None = None
@@ -74,9 +74,9 @@ class Answer:
         self.is_complete = self.is_abandoned = False
 
     def begin(self) -> Part | None:
-        """Do the next step up to the response, and then read the first chunk of its data.
+        """Run the next step towards the response; with the last one, read the first chunk.
 
-        :returns: None when there is no response yet: call it again.
+        :returns: None if there is no response yet: call this again.
         """
         with self._stepping():
             try:
@@ -101,7 +101,7 @@ class Answer:
     def read(self, *, is_fast: bool = False) -> Part:
         """Read a chunk.
 
-        :param is_fast: whether it may be a large one.
+        :param is_fast: whether the client is fast, so that the chunk may be large.
         :raises BackendError: the data cannot be completed.
         """
         with self._stepping():
@@ -110,10 +110,12 @@ class Answer:
             return self._read()
 
     def pass_on(self, writer: Writer) -> Part:
-        """Read and write as long as the client takes everything, and nobody else waits.
+        """Read and write while the client takes everything.
 
-        :returns: what is left to be sent; the last chunk always is, as the server must
-            know of the end.
+        After `TURN_SECONDS`, end as soon as another answer waits for a turn.
+
+        :returns: what must still be sent.  This includes the last chunk, because the
+            server must learn that the data has ended.
         :raises BackendError: the data cannot be completed.
         """
         end = time.monotonic() + TURN_SECONDS
@@ -135,7 +137,7 @@ class Answer:
 
     @contextlib.contextmanager
     def _stepping(self) -> Iterator[None]:
-        """Runs a step, and closes the data after it where nobody waits for more."""
+        """Run a step; close the data after it if the answer was abandoned."""
         try:
             with self._step:
                 if self.is_abandoned:
@@ -146,9 +148,9 @@ class Answer:
                 self.abandon()
 
     def abandon(self) -> None:
-        """Close the data: now, or after the step that runs.  Idempotent.
+        """Close the data now, or after the running step.  May be called repeatedly.
 
-        Waits for no step; closing may still block.
+        This does not wait for a step, but closing may block.
         """
         self.is_abandoned = True
         if self._step.acquire(blocking=False):
@@ -170,25 +172,25 @@ async def send_answer(
 ) -> None:
     """Answer a request over ASGI.
 
-    :param pool: in which the steps run.
-    :param writer: to the client, where the server lets threads write.
-    :raises BackendError: the data cannot be completed: the server then breaks
-        the connection off.
+    :param pool: runs the steps.
+    :param writer: writes to the client; None if the server does not let threads write.
+    :raises BackendError: the data cannot be completed.  The server then breaks the
+        connection off.
     """
     answer = Answer(responding)
     try:
         part = await pool.run(answer.begin)
         is_short = part is not None and part.is_last
         sending = _send_all(pool, answer, part, send, writer)
-        # Else its chunk would be kept for as long as the download lasts.
+        # Otherwise its chunk would stay in memory until the end of the download.
         del part
         if is_short:
             await sending
         else:
             await _until_client_leaves(receive, sending)
     except PoolClosed:
-        # The server breaks off what is not complete when its application returns.
-        LOG.warning("an answer is broken off, since the server ends")
+        # When the application returns, the server breaks off an incomplete response.
+        LOG.warning("a response is broken off, because the server is shutting down")
     finally:
         if not answer.is_complete:
             _abandon(pool, answer)
@@ -214,7 +216,7 @@ async def _send_all(
     began, quick = time.monotonic(), 0
     while not part.is_last:
         await _send_part(part, send)
-        # A chunk that is sent is to be forgotten.
+        # Free the memory of the chunk that was sent.
         del part
         now = time.monotonic()
         quick = quick + 1 if now - began < QUICK_SECONDS else 0
@@ -230,9 +232,9 @@ async def _send_all(
 
 
 async def _take_turn(pool: Pool, answer: Answer, writer: Writer, send: Send) -> tuple[Part, float]:
-    """Let a thread write, and send what the client has not taken from it.
+    """Let a thread write, then send the rest that the client did not take from it.
 
-    :returns: what is still to be sent; and when the thread ended.
+    :returns: what must still be sent, and when the thread ended.
     """
     turns = writer.turns
     try:
@@ -257,9 +259,9 @@ async def _send_part(part: Part, send: Send) -> None:
 
 
 async def _until_client_leaves(receive: Receive, sending: Coroutine[Any, Any, None]) -> None:
-    """Send until it is done, or until the client leaves.
+    """Send until everything is sent, or the client disconnects.
 
-    :raises BackendError: what the sending raises.
+    :raises BackendError: the data cannot be completed.
     """
     tasks = asyncio.ensure_future(sending), asyncio.ensure_future(_leaves(receive))
     try:
@@ -274,4 +276,4 @@ async def _until_client_leaves(receive: Receive, sending: Coroutine[Any, Any, No
 
 async def _leaves(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
-        pass  # a piece of a body that nobody reads
+        pass  # a part of the request body, which is ignored

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door for ASGI: an application, and a middleware."""
+"""The entry points for ASGI: an application and a middleware."""
 
 import asyncio
 from functools import partial
@@ -17,18 +17,18 @@ from imageapi.errors import ConfigurationError
 from imageapi.protocol import error_responses
 from imageapi.protocol.routes import image_id_of
 
-#: How many requests read from their backends at once; others wait for a thread.
+#: How many requests use their backends at once; further ones wait for a thread.
 THREADS = 32
 
 
 class _Door:
-    """What is the same of both applications: ASGI, and the threads."""
+    """What both applications share: ASGI and the threads."""
 
     def __init__(self, threads: int) -> None:
         self._pool = Pool(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer HTTP, and the lifespan, at whose end this closes itself."""
+        """Handle HTTP requests and the lifespan; close this application when the lifespan ends."""
         if scope["type"] == "http":
             extensions = scope.get("extensions") or {}
             writer = extensions.get(writing.EXTENSION)
@@ -52,23 +52,22 @@ class _Door:
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the threads and close the backends.  Answer no request after this."""
+        """End the threads and close the backends.  Send no request to this object afterwards."""
         self._pool.close()
 
 
 class Application(_Door):
     """Serves images as an ASGI application, mounted at any path.
 
-    A client that reads slowly holds no thread.  Safe, until the first request,
-    before a fork.
+    A slow client keeps no thread busy.  The process may fork until the first request.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, *, threads: int = THREADS) -> None:
-        """Load all that the configuration names; start no thread yet.
+        """Load the backends that the configuration names; start no thread yet.
 
         :param conf: as for `imageapi.ImageAPI`.
-        :param threads: in which the backends are asked and read.
-        :raises imageapi.errors.ConfigurationError: all that is wrong with it.
+        :param threads: the number of threads that use the backends.
+        :raises imageapi.errors.ConfigurationError: the configuration is invalid.
         """
         super().__init__(threads)
         self.api = ImageAPI(conf)
@@ -89,7 +88,7 @@ def _routed(api: ImageAPI, request: Request) -> Responding:
 
 
 class Middleware:
-    """Answers GET and HEAD of an image; all else reaches the wrapped application.
+    """Answers GET and HEAD of an image; passes all other requests to the wrapped application.
 
     It closes itself when the wrapped application has ended its lifespan.
     """
@@ -99,10 +98,10 @@ class Middleware:
     ) -> None:
         """Put images in front of an application.
 
-        :param app: gets every other request, untouched, and the lifespan.
+        :param app: receives every other request unchanged, and the lifespan.
         :param conf: as for `imageapi.ImageAPI`.
         :param threads: as for `Application`.
-        :raises imageapi.errors.ConfigurationError: all that is wrong with it.
+        :raises imageapi.errors.ConfigurationError: the configuration is invalid.
         """
         self.app = app
         self.images = Application(conf, threads=threads)
@@ -121,7 +120,7 @@ class Middleware:
         await send(message)
 
     def close(self) -> None:
-        """End the threads and close the backends; the wrapped application is its owner's."""
+        """End the threads and close the backends, but not the wrapped application."""
         self.images.close()
 
 
@@ -150,6 +149,7 @@ class _LazyApplication(_Door):
         self._api.close()
 
 
-#: For any ASGI server: configured by the files in IMAGEAPI_CONFIG_FILE,
-#: separated by ``:``, else by oslo.config's usual places.
+#: The application for any ASGI server.  Its configuration files are those in
+#: IMAGEAPI_CONFIG_FILE, separated by ``:``.  If that is not set, oslo.config's
+#: default files are used.
 application = _LazyApplication()

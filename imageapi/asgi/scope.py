@@ -10,24 +10,24 @@ from wsgiref.types import WSGIEnvironment
 
 from imageapi.caller import ENVIRON_KEY
 
-# ASGI's own names for what a server hands to an application.
+# The names that ASGI uses for what a server passes to an application.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# WSGI has them under other names, and nobody here reads the body of a request.
+# In WSGI these have other names, and imageapi does not read the body of a request.
 _NOT_HEADERS = frozenset((b"content-length", b"content-type"))
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def environ_of(scope: Scope) -> WSGIEnvironment:
-    """A WSGI environ without a body.
+    """Return a WSGI environ without a body.
 
-    Of the scope's own keys only ``imageapi.caller`` is handed on: no other key of
-    an ASGI application is known to say that an identity was verified.
+    Of the keys that applications add to the scope, only ``imageapi.caller`` is copied.
+    No other such key is known to mean that an identity was verified.
     """
     script_name, path_info = paths_of(scope)
     scheme = scope.get("scheme", "http")
@@ -58,10 +58,9 @@ def environ_of(scope: Scope) -> WSGIEnvironment:
 
 
 def paths_of(scope: Mapping[str, Any]) -> tuple[str, str]:
-    """WSGI's SCRIPT_NAME and PATH_INFO: bytes that are decoded as latin-1.
+    """Return WSGI's SCRIPT_NAME and PATH_INFO: bytes that are decoded as latin-1.
 
-    ASGI's path has the root path in front of it; some servers and frameworks
-    leave it out.
+    ASGI's path begins with the root path, but some servers and frameworks omit it.
     """
     root = _as_wsgi(scope.get("root_path", "")).rstrip("/")
     path = _path(scope)
@@ -73,8 +72,8 @@ def paths_of(scope: Mapping[str, Any]) -> tuple[str, str]:
 def _path(scope: Mapping[str, Any]) -> str:
     path: str = scope["path"]
     raw: bytes | None = scope.get("raw_path")
-    # The raw one has the bytes that are not UTF-8; a router may have changed the
-    # other one alone, which then holds.
+    # Only the raw path has bytes that are not UTF-8.  But if a router has changed the
+    # other path, and not the raw one, the changed path applies.
     if raw and unquote(raw.decode("latin-1")) == path:
         return unquote_to_bytes(raw).decode("latin-1")
     return _as_wsgi(path)
@@ -86,7 +85,7 @@ def _as_wsgi(text: str) -> str:
 
 def _add_headers(environ: WSGIEnvironment, headers: Iterable[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
-        # With an underscore it would take the place of the one with a hyphen.
+        # A name with an underscore would replace the same name with a hyphen.
         if b"_" in name or name in _NOT_HEADERS:
             continue
         key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")

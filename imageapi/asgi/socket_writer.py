@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes to a client's socket in the thread that has just read the data.
 
-An event loop has to wake for each chunk, and copies what the system does not take at
-once.  To a client that takes everything, a thread reads and writes in turns of its own.
+An event loop wakes for each chunk, and copies what the system does not take at once.
+If a client takes everything at once, a thread reads and writes instead.
 """
 
 import asyncio
@@ -14,32 +14,32 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
-#: The extension of ASGI by which a server hands over a connection's `Writer`.
+#: The ASGI extension with which a server passes a connection's `Writer`.
 EXTENSION = "imageapi.writer"
 
-# How many threads write at once: more would only wait for the interpreter's lock.
+# How many threads write at once.  More would only wait for the interpreter's lock.
 TURNS = 2
 
-# For how many seconds a turn is waited for: backends that hang may hold them all.
+# How many seconds an answer waits for a turn.  Backends that hang may hold all turns.
 _TURN_PATIENCE = 0.1
 
-# How many answers may wait at once with a large chunk that a client has not taken.
+# How many answers at once may hold a large chunk that the client has not taken.
 STALLED = 50
 
-# How much the system may hold for a client meanwhile, in bytes: else it would take each
-# chunk in pieces.
+# How many unsent bytes the system may hold for a client during a turn.  With the usual
+# limit, it would take each chunk in pieces.
 _HELD = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
 _AHEAD = 2 * 2**20
 
-# In how many milliseconds a client must take more.
+# Within how many milliseconds a client must take more data.
 CLIENT_PATIENCE = 2
 
 
 class Turns:
-    """Bounds how many threads write at once; it belongs to one event loop.
+    """Limits how many threads write at once; belongs to one event loop.
 
-    :ivar waiting: how many wait for a turn.
-    :ivar stalled: how many answers have a chunk left over of their last turn.
+    :ivar waiting: how many answers wait for a turn.
+    :ivar stalled: how many answers still send the rest of a chunk from their last turn.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Turns:
         self.waiting = self.stalled = 0
 
     async def begin(self) -> bool:
-        """Wait for a turn, for a moment; tell whether it has come."""
+        """Wait for a turn for a short time; return whether the turn was granted."""
         if self.stalled >= STALLED:
             return False
         self.waiting += 1
@@ -61,22 +61,22 @@ class Turns:
 
     @property
     def is_taken(self) -> bool:
-        """Whether the next one would have to wait."""
+        """Whether the next answer would have to wait."""
         return self._free.locked()
 
     def end(self) -> None:
-        """Leave it to the next one."""
+        """End a turn, so that the next one can begin."""
         self._free.release()
 
 
 class Socket(Protocol):
-    """What is asked of a socket."""
+    """The methods of a socket that are used."""
 
     def fileno(self) -> int:
-        """The descriptor's number."""
+        """Return the number of the descriptor."""
 
     def getsockopt(self, level: int, name: int, /) -> int:
-        """The value of an option."""
+        """Return the value of an option."""
 
     def setsockopt(self, level: int, name: int, value: int, /) -> None:
         """Set an option."""
@@ -85,37 +85,37 @@ class Socket(Protocol):
 class Writer:
     """Writes one answer's data to its connection.
 
-    :ivar turns: one of them is taken for as long as this is used.
-    :ivar has_written: whether a part of the data has left by this way.
-    :ivar is_complete: to be set when all data has left, by this way or another.
+    :ivar turns: a thread takes one of these turns while it uses this writer.
+    :ivar has_written: whether this writer has written a part of the data.
+    :ivar is_complete: set it when all data was sent, by this writer or otherwise.
     """
 
     def __init__(self, sock: Socket, turns: Turns) -> None:
         """Prepare to write.
 
-        :param sock: the connection's, which does not block; its owner calls
-            `close` before it closes that.
+        :param sock: the connection's socket, in non-blocking mode.  Its owner calls
+            `close` before it closes the socket.
         """
         self.turns = turns
         self.has_written = self.is_complete = False
         self._socket = sock
         self._descriptor = sock.fileno()
-        # Held while the system is given the descriptor's number: once the socket is
-        # closed, another client's may have the same.
+        # Held while a system call uses the descriptor.  After the socket is closed, the
+        # socket of another client may get the same number.
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def ahead(self) -> Iterator[None]:
-        """Let the system hold more for the client meanwhile."""
+        """Let the system hold more unsent data for the client during the block."""
         usual = self._hold(_AHEAD)
         try:
             yield
         finally:
-            # A client that is slow from now on is not to cost so much.
+            # If the client becomes slow now, it must not take that much memory.
             self._hold(usual)
 
     def _hold(self, size: int | None) -> int | None:
-        """Set how much the system holds; return how much it was, None where it has no say."""
+        """Set how much the system holds; return the former value, or None if it was not changed."""
         with self._lock, contextlib.suppress(OSError):
             if self._descriptor >= 0 and size is not None:
                 usual = self._socket.getsockopt(*_HELD)
@@ -124,11 +124,11 @@ class Writer:
         return None
 
     def write(self, data: bytes) -> bytes:
-        """Write as long as the client takes it; to be called in a thread.
+        """Write while the client takes the data.  Call this in a thread.
 
-        What was given to the event loop before must have left.
+        All data that was passed to the event loop before must have been sent.
 
-        :returns: what the client has not taken, also where it has gone.
+        :returns: what the client has not taken, also if it has disconnected.
         """
         left = memoryview(data)
         while left:
@@ -139,7 +139,7 @@ class Writer:
                     taken = os.write(self._descriptor, left)
                 except BlockingIOError:
                     taken = 0
-                except OSError:  # the event loop finds out too
+                except OSError:  # the event loop notices the error too
                     break
             self.has_written = self.has_written or taken > 0
             left = left[taken:]
@@ -148,16 +148,16 @@ class Writer:
         return bytes(left)
 
     def _is_taken(self) -> bool:
-        """Wait until the client takes more; tell whether it does."""
+        """Wait a short time until the client takes more; return whether it does."""
         poll = select.poll()
         with self._lock:
             if self._descriptor < 0:
                 return False
             poll.register(self._descriptor, select.POLLOUT)
-        # Should another client's socket have its number by now, it is just waited for.
+        # If another client's socket has the number by now, this only waits for that socket.
         return bool(poll.poll(CLIENT_PATIENCE))
 
     def close(self) -> None:
-        """Write nothing any more."""
+        """Stop writing; the descriptor is not used afterwards."""
         with self._lock:
             self._descriptor = -1

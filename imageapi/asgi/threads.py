@@ -10,24 +10,24 @@ T = TypeVar("T")
 
 
 class PoolClosed(RuntimeError):
-    """No work is taken any more."""
+    """The pool is closed and accepts no work."""
 
 
 class Pool:
-    """Runs work in threads, and hands the outcome to the event loop that asked for it."""
+    """Runs work in threads, and returns the result to the event loop that requested it."""
 
     def __init__(self, count: int) -> None:
-        """Make a pool; it starts no thread before it needs one.
+        """Create a pool; it starts a thread only when it needs one.
 
-        :param count: how many threads there may be.
+        :param count: the maximum number of threads.
         """
         self._executor = ThreadPoolExecutor(count, "imageapi")
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Run work; to be called in an event loop.
+        """Run work in a thread.  Call this in an event loop.
 
-        :returns: its outcome.  Work that has begun goes on where this is cancelled.
-        :raises PoolClosed: it is closed.
+        :returns: a future of its result.  Cancelling it does not stop work that has begun.
+        :raises PoolClosed: the pool is closed.
         """
         try:
             return asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -35,5 +35,5 @@ class Pool:
             raise PoolClosed(str(error)) from None
 
     def close(self) -> None:
-        """Run what waits already, and end the threads."""
+        """Run the work that already waits, and end the threads."""
         self._executor.shutdown()

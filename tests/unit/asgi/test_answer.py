@@ -465,7 +465,7 @@ def test_answer_of_a_pool_that_is_closed_is_left_incomplete(
     client = Closing()
     send_all(pool, answering(blob, chunks), client)
     assert [part["more_body"] for part in client.sent[1:]] == [chunks > 1]
-    assert caplog.text.count("broken off, since the server ends") == (chunks > 1)
+    assert caplog.text.count("broken off, because the server is shutting down") == (chunks > 1)
     assert blob.closed == 1
 
 
