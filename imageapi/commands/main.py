@@ -4,6 +4,7 @@
 import argparse
 from collections.abc import Sequence
 
+import imageapi
 from imageapi.commands import add, check, demo, serve, show
 from imageapi.commands.terminal import complain, log_to_stderr
 from imageapi.config.files import ENVIRONMENT_VARIABLE
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         " else /etc/imageapi/imageapi.conf and oslo.config's other usual paths",
     )
     parser.add_argument("--debug", action="store_true", help="log imageapi's debug messages too")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {imageapi.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_parser(commands)

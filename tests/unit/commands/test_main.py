@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import imageapi
 from imageapi.backends.file import writer
 from imageapi.backends.file.store import FileStore
 from imageapi.commands import main
@@ -309,6 +310,20 @@ def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
         main.main(words)
     assert caught.value.code == 2
     assert "usage: imageapi" in capsys.readouterr().err
+
+
+def test_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(["--version"])
+    assert caught.value.code == 0
+    installed = importlib.metadata.version("imageapi")
+    assert capsys.readouterr().out == f"imageapi {installed}\n"
+    assert imageapi.__version__ == installed
+
+
+def test_package_has_no_other_lazy_attribute() -> None:
+    with pytest.raises(AttributeError, match="'imageapi' has no attribute 'nonsense'"):
+        getattr(imageapi, "nonsense")  # noqa: B009 - mypy refuses the plain access
 
 
 @pytest.mark.parametrize("debug", [True, False])
