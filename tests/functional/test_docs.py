@@ -14,6 +14,8 @@ from tests.deployment import Deployment
 from tests.functional.servers import BIN
 
 ROOT = Path(__file__).parents[2]
+# The README's links are absolute, so that they work on an index of packages too.
+REPOSITORY = "https://github.com/imageapi/imageapi/blob/main/"
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -86,12 +88,19 @@ def test_configurations_of_pages(
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        name, _, anchor = target.partition("#")
-        if "://" in target:
+        name, _, anchor = target.removeprefix(REPOSITORY).partition("#")
+        if "://" in name:
             continue
-        linked = (page.parent / name).resolve() if name else page
+        folder = ROOT if target.startswith(REPOSITORY) else page.parent
+        linked = (folder / name).resolve() if name else page
         assert linked.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", text).lower().replace(" ", "-") for text in headings}
             assert anchor in slugs, target
+
+
+def test_readme_has_no_relative_link() -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
+    assert [target for target in targets if "://" not in target] == []
+    assert len([target for target in targets if target.startswith(REPOSITORY)]) > 10
