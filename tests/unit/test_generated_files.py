@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/generate makes is what the repository has, and bounds have reasons."""
+"""What scripts/generate makes is what the repository has, pre-commit runs the checks, and
+bounds have reasons.
+"""
 
 import configparser
 import re
@@ -25,6 +27,14 @@ def test_is_fresh(tmp_path: Path, generator: str, name: str) -> None:
     command = [str(BIN / generator), "--namespace", "imageapi", "--output-file", str(made)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert made.read_text() == (ROOT / "etc" / name).read_text(), "run scripts/generate"
+
+
+def test_pre_commit_runs_what_check_runs() -> None:
+    hooks = re.findall(
+        r"^ +entry: (.+)$", (ROOT / ".pre-commit-config.yaml").read_text(), re.MULTILINE
+    )
+    script = (ROOT / "scripts" / "check").read_text()
+    assert hooks == re.findall(r"^((?:scripts|\.venv/bin)/.+)$", script, re.MULTILINE)
 
 
 def test_each_lower_bound_has_a_reason() -> None:
