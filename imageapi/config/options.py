@@ -45,7 +45,7 @@ CORE = (
         choices=[
             ("always", "Verify every whole download."),
             ("once", "Verify each version of the data once in each process."),
-            ("never", "Trust the stores."),
+            ("never", "Do not verify, but trust the stores."),
         ],
         help="When data is verified against its checksum while it is sent. A download whose data"
         " is wrong is aborted before its last chunk.",

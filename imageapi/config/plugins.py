@@ -191,7 +191,8 @@ class _Loader:
         if _NAME.fullmatch(name) and (bool(driver) == bool(colon)):
             return _Spec(name, driver or name)
         self._add_problem(
-            kind, f"{text!r} must be NAME or NAME:DRIVER; NAME of letters, digits, _, -"
+            kind,
+            f"{text!r} must be NAME or NAME:DRIVER, with only letters, digits, - and _ in NAME",
         )
         return None
 
@@ -353,4 +354,6 @@ def _origin(found: EntryPoint) -> str:
 
 def _distribution(found: EntryPoint) -> str:
     distribution = found.dist
-    return f"{distribution.name} {distribution.version}" if distribution else "no distribution"
+    return (
+        f"{distribution.name} {distribution.version}" if distribution else "an unknown distribution"
+    )

@@ -28,7 +28,7 @@ UNRESOLVED = (
 )
 
 #: The message for it.  It omits the text after the ``$``, which may be part of a password.
-DOLLAR = "has a $ reference that cannot be resolved (itself, or no option); write $$ for a $"
+DOLLAR = "has a $ reference to itself or to an unknown option; write $$ for a $"
 
 
 class Sections:

@@ -55,7 +55,7 @@ class FileRegistry(RegistryBackend):
             cfg.StrOpt(
                 "directory",
                 default="/var/lib/imageapi/registry",
-                help="The folder of the records: <percent-encoded id>.json each.",
+                help="The folder of the records. Each is the file <percent-encoded id>.json.",
             ),
         )
 
@@ -117,5 +117,5 @@ def _found(
     if not stat.S_ISREG(status.st_mode):
         return MalformedImage(f"{path}: not a regular file")
     if status.st_size > _LARGEST_RECORD:
-        return MalformedImage(f"{path}: larger than {_LARGEST_RECORD} bytes")
+        return MalformedImage(f"{path}: the record is larger than {_LARGEST_RECORD} bytes")
     return document.found(os.read(descriptor, status.st_size), image_id, path)

@@ -143,7 +143,9 @@ class HTTPBlob(Blob):
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0 or (self._left > 0 and not chunk):
-                raise BackendUnavailable(f"{self._url.shown} sent a wrong number of bytes")
+                raise BackendUnavailable(
+                    f"{self._url.shown} sent more or fewer bytes than announced"
+                )
         return chunk
 
 

@@ -128,7 +128,7 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
     try:
         plugin = loading.get_auth_plugin_conf_options(name) if name else []
     except AuthPluginException:
-        told = f"no keystoneauth plugin named {name!r} is installed; use {AUTH_TYPE}, or others"
+        told = f"no keystoneauth plugin named {name!r} is installed; use one such as {AUTH_TYPE}"
         raise ConfigurationError([f"auth_type: {told}"]) from None
     return {section: [*options, *plugin]}
 

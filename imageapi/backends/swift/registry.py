@@ -58,7 +58,7 @@ class SwiftRegistry(RegistryBackend):
         response, url = self.account.request("GET", path, headers)
         if response.status == 200 and (response.length_remaining or 0) > _LARGEST_RECORD:
             close(response)
-            raise MalformedImage(f"{url.shown}: larger than {_LARGEST_RECORD} bytes")
+            raise MalformedImage(f"{url.shown}: the record is larger than {_LARGEST_RECORD} bytes")
         # Read the body of any status, so that the connection can be kept.
         data = read_small(response, url, _LARGEST_RECORD)
         if response.status == 304 and known is not None:

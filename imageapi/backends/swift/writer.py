@@ -121,7 +121,7 @@ class _Upload:
             part = _Part(self._chunks())
             self._objects.put(self._target.path, part)
             if self._ahead:
-                raise UploadError("the data grew while it was read")
+                raise UploadError("the data grew while it was read: add it when it is complete")
         else:
             self._put_large()
 
