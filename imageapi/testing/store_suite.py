@@ -198,7 +198,7 @@ class StoreSuite(StoreHooks, mixin=True):
     # Locations.
 
     def test_missing_data(self) -> None:
-        self.refuses("where nothing lies", self.missing(), DataNotFound)
+        self.refuses("of a location without data", self.missing(), DataNotFound)
         longer = Location(self.put(b"data").url + "x")
         self.refuses("of a URL to which an x was added", longer, *_ABSENT)
 

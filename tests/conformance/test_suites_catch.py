@@ -136,7 +136,7 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
     (wrong.EndsWithEmptyChunks, "replaced_while_it_is_read", "a chunk must not be empty"),
     (wrong.RemembersForEver, "removed_data", "open() of removed data must raise DataNotFound"),
     (wrong.OpensLate, "missing_data", "must raise DataNotFound at once, but returned"),
-    (wrong.RaisesKeyError, "missing_data", "where nothing lies raised KeyError"),
+    (wrong.RaisesKeyError, "missing_data", "of a location without data raised KeyError"),
     (wrong.RefusesMissing, "missing_data", "must raise DataNotFound, not LocationRefused"),
     (
         wrong.ComparesSchemeExactly,

@@ -138,8 +138,8 @@ def test_endpoint_override(cloud: Cloud, serve: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "told"),
     [
-        ({"region_name": "RegionTwo"}, 502, "the catalog has no object-store for us"),
-        ({"service_type": "object-stare"}, 502, "the catalog has no object-stare for us"),
+        ({"region_name": "RegionTwo"}, 502, "the catalog has no object-store endpoint"),
+        ({"service_type": "object-stare"}, 502, "the catalog has no object-stare endpoint"),
         ({"valid_interfaces": "internal", "connect_retries": "0"}, 503, "cannot be reached"),
         ({"password": "wr0ng-s3cret"}, 502, "answers with status 401"),
         ({"auth_url": "http://127.0.0.1:1/v3", "connect_retries": "0"}, 503, "cannot be reached"),
