@@ -9,7 +9,7 @@ Images are at /v1/images/{image_id}.
 """
 
 import imageapi
-from imageapi.config.options import list_opts
+from imageapi.opts import list_opts
 
 SETTINGS = {
     "imageapi": {"stores": ["file", "archive:file"], "verify_checksum": "always"},

@@ -19,7 +19,14 @@ def test_quick_run(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     figures = json.loads(numbers.read_text())["figures"]
-    assert list(figures) == ["in-process", "requests", "doors", "remembered", "records", "downloads"]
+    assert list(figures) == [
+        "in-process",
+        "requests",
+        "doors",
+        "remembered",
+        "records",
+        "downloads",
+    ]
     for figure in figures["requests"]:
         assert f"{figure['name']}, {figure['unit']}" in done.stdout
     shown = [figure["name"] for figure in figures["downloads"] if figure["aim"]]

@@ -35,7 +35,7 @@ from imageapi import (
 )
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
-from imageapi.config.options import list_opts
+from imageapi.opts import list_opts
 from imageapi.testing.fakes import FailingStore, MemoryRegistry
 from imageapi.wsgi import app_factory, application, filter_factory
 

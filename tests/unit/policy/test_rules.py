@@ -244,7 +244,7 @@ def test_exception_in_a_rule_refuses(
     monkeypatch.setattr(_checks.TrueCheck, "__call__", fail)
     memory.put(name="x")
     assert memory.get(caller=CALLER).status_code == 403
-    assert "refuses get_image" in caplog.text
+    assert "so get_image is refused" in caplog.text
 
 
 def test_host_configuration_is_not_used_for_rules(tmp_path: Path) -> None:
