@@ -205,7 +205,7 @@ def test_refuses_under_optimisation_too(deployment: Deployment) -> None:
 @pytest.mark.parametrize("value", ["false", "0", ""])
 def test_paste_has_no_switch_that_a_text_could_turn_on(value: str) -> None:
     """CVE-2014-7144: insecure = "false" in a paste file was true."""
-    with pytest.raises(imageapi.ConfigurationError, match="no setting 'insecure'"):
+    with pytest.raises(imageapi.ConfigurationError, match="unknown setting 'insecure'"):
         imageapi.wsgi.app_factory({}, insecure=value)
 
 
