@@ -203,7 +203,7 @@ def test_silent_clients_make_room_where_the_limit_is_low(deployment: Deployment)
         ]
         assert get(port) == (200, b"data")
         assert silent[0].recv(1) == b""
-    assert "may open 128 files" in (deployment.folder / "server.log").read_text()
+    assert "may open only 128 files" in (deployment.folder / "server.log").read_text()
 
 
 def test_too_many_downloads_are_answered_with_503(deployment: Deployment) -> None:

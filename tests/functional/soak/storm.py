@@ -440,7 +440,7 @@ def leave_all(port: int, images: Sequence[Changing]) -> None:
 _TRACEBACK = re.compile(
     r"^(?P<before>.*)\nTraceback \(most recent call last\):\n(?:[ \t].*\n)*(?P<error>.*)$", re.M
 )
-_BROKEN_OFF = re.compile(r"imageapi\.(errors|backends\.upstream)\.(?!ForeignError)\w+: ")
+_BROKEN_OFF = re.compile(r"imageapi\.(errors|backends\.http_client\.client)\.(?!ForeignError)\w+: ")
 
 
 def refuse_log(text: str) -> None:
