@@ -54,6 +54,6 @@ def _show_location(location: DataLocation | UnusableLocation, image: Image) -> b
         tell(f"{where}: {error}")
         return False
     fits = size is None or image.size is None or size == image.size
-    told = "of unknown size" if size is None else f"{size} bytes"
-    tell(f"{where}: {told}{'' if fits else f', but the record says {image.size} bytes'}")
+    message = "of unknown size" if size is None else f"{size} bytes"
+    tell(f"{where}: {message}{'' if fits else f', but the record says {image.size} bytes'}")
     return fits

@@ -18,7 +18,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from imageapi.asgi.socket_writer import EXTENSION, Turns, Writer
 
 #: In seconds: how long a client may take to send its first request's headers; and how
-#: long it may still begin a request after the worker was told to end.
+#: long it may still begin a request after the worker gets the signal to end.
 HEAD_SECONDS = 20.0
 LINGER_SECONDS = 2.0
 

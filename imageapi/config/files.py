@@ -7,7 +7,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from imageapi.config.validation import told_by
+from imageapi.config.validation import message_of
 from imageapi.errors import ConfigurationError
 
 PROJECT = "imageapi"
@@ -35,8 +35,8 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
         # With use_env, environment variables would silently override these files.
         conf([], project=PROJECT, prog=PROJECT, use_env=False, **where)
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
-        told = told_by(error)
-        raise ConfigurationError([f"the configuration cannot be read: {told}"]) from None
+        message = message_of(error)
+        raise ConfigurationError([f"the configuration cannot be read: {message}"]) from None
     return conf
 
 

@@ -160,8 +160,10 @@ def _check_that_records_stay_hidden(
     for registry, store in itertools.product(registries, stores):
         cause = store.backend.exposes(registry.backend)
         if cause:
-            told = f"clients could download the records of [{registry.section}]; separate the two"
-            sections.add_problem(store.section, f"{cause}, so {told}")
+            message = (
+                f"clients could download the records of [{registry.section}]; separate the two"
+            )
+            sections.add_problem(store.section, f"{cause}, so {message}")
 
 
 class _Loader:

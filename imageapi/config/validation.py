@@ -51,8 +51,8 @@ class Sections:
         :param about: more information for the operator.
         """
         option, _, _ = problem.partition(":")
-        told = "; ".join([*self._file_of(group, option), *filter(None, about)])
-        line = f"[{group}] {problem}{told and f' ({told})'}"
+        message = "; ".join([*self._file_of(group, option), *filter(None, about)])
+        line = f"[{group}] {problem}{message and f' ({message})'}"
         # Two backends may share a section.
         if line not in self.problems:
             self.problems.append(line)
@@ -71,8 +71,8 @@ class Sections:
         try:
             self._conf.register_opts(options, group=group)
         except cfg.Error as error:
-            told = f"its options clash with those of the application: {error}"
-            raise ConfigurationError([told]) from None
+            message = f"its options clash with those of the application: {error}"
+            raise ConfigurationError([message]) from None
         self._owners.setdefault(group, owner)
         self._known.setdefault(group, set()).update(_spellings(options, group))
         return [option.dest for option in options if not self._is_usable(group, option)]
@@ -149,17 +149,17 @@ def _names_in(path: str) -> Mapping[str, Iterable[str]]:
         cfg.ConfigParser(path, sections).parse()
     except (OSError, cfg.Error) as error:
         # The application may have changed its folder, so that a relative path is wrong.
-        told = told_by(error)
-        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, told)
+        message = message_of(error)
+        LOG.warning("%s cannot be read again to look for misspelt options: %s", path, message)
     return sections
 
 
-def told_by(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Return the error of a file on one line, without the file's text: it may be a secret.
 
     :param error: the exception from reading the file.
     """
-    told = str(error)
+    message = str(error)
     if not isinstance(error, OSError):
-        told = _REPEATED_LINE.sub("", told)
-    return told.replace("\n", " ")
+        message = _REPEATED_LINE.sub("", message)
+    return message.replace("\n", " ")

@@ -76,8 +76,8 @@ class PolicySuite(BackendSuite, mixin=True):
         """Ask one question; the answer must be a bool."""
         what = f"allows({question.action!r}, {question.caller}, {dict(question.target)!r:.200})"
         answer = self.works(what, lambda: self.policy.allows(*question))
-        told = f"{what} must return True or False, not {answer!r:.50}"
-        self.must(type(answer) is bool, told)
+        message = f"{what} must return True or False, not {answer!r:.50}"
+        self.must(type(answer) is bool, message)
         return answer
 
     # The cases.
@@ -122,8 +122,10 @@ class PolicySuite(BackendSuite, mixin=True):
         for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
             if question.action in self.asks_upstream:
                 answer = self._answer_or_error(policy, question)
-                told = f"allows({question.action!r}) must refuse while its upstream is unreachable"
-                self.must(answer is not True, f"{told}, unless asks_upstream excludes it")
+                message = (
+                    f"allows({question.action!r}) must refuse while its upstream is unreachable"
+                )
+                self.must(answer is not True, f"{message}, unless asks_upstream excludes it")
 
     def test_leaves_no_descriptors_open(self) -> None:
         self.leaks_nothing("allows()", lambda: self.answers(self.caller))

@@ -133,8 +133,8 @@ class RegistrySuite(BackendSuite, mixin=True):
             for field in fields(Image)
             if _comparable(getattr(got, field.name)) != _comparable(getattr(wanted, field.name))
         ]
-        told = f"{what} must return the record as it was put, but {'; '.join(differing)}"
-        self.must(not differing, told)
+        message = f"{what} must return the record as it was put, but {'; '.join(differing)}"
+        self.must(not differing, message)
 
     def knows_not(self, image_id: str) -> Exception:
         """Get a record that does not exist; return the error."""

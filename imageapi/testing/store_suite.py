@@ -224,8 +224,8 @@ class StoreSuite(StoreHooks, mixin=True):
         url = self.put(b"data").url
         for nonsense in ("%00", "\0", "%FF", "\ud800"):
             for wrong in (url + nonsense, url[:-1] + nonsense + url[-1]):
-                told = f"of put()'s URL with {nonsense!a} in it"
-                self.refuses(told, Location(wrong), *_ABSENT)
+                message = f"of put()'s URL with {nonsense!a} in it"
+                self.refuses(message, Location(wrong), *_ABSENT)
 
     def test_locate(self) -> None:
         located: dict[str, str] = {}
@@ -238,8 +238,8 @@ class StoreSuite(StoreHooks, mixin=True):
                 )
                 # Also if one id is the percent-encoded form of the other.
                 other = located.setdefault(unquote(location.url), image_id)
-                told = f"{image_id!r:.20} and {other!r:.20} must not have the same location"
-                self.must(image_id == other, f"{told}: percent-encode ids")
+                message = f"{image_id!r:.20} and {other!r:.20} must not have the same location"
+                self.must(image_id == other, f"{message}: percent-encode ids")
                 self.refuses(f"where {what} says", location, *_ABSENT)
 
     def test_upstream_out_of_reach(self) -> None:

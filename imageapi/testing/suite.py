@@ -244,8 +244,10 @@ class BackendSuite(_TestCase):
             for show in (str, repr):
                 text = show(thing)
                 for number, secret in enumerate(secrets):
-                    told = f"{show.__name__}() of {name} shows secret number {number}: leave it out"
-                    self.must(secret not in text, told)
+                    message = (
+                        f"{show.__name__}() of {name} shows secret number {number}: leave it out"
+                    )
+                    self.must(secret not in text, message)
 
     def leaks_nothing(self, what: str, act: Callable[[], object]) -> None:
         """Fail if calling this often leaves descriptors open, even while results are kept."""
@@ -253,8 +255,8 @@ class BackendSuite(_TestCase):
         before = descriptors()
         kept += [act() for _ in range(50)]
         left = descriptors() - before
-        told = f"{what} 50 times left {left} descriptors open: close each"
-        self.must(left < _FEW_DESCRIPTORS, told)
+        message = f"{what} 50 times left {left} descriptors open: close each"
+        self.must(left < _FEW_DESCRIPTORS, message)
 
     def in_threads(self, act: Callable[[int], object]) -> None:
         """Call this in ten threads at once, with their numbers; fail if one fails or hangs."""
@@ -274,8 +276,8 @@ class BackendSuite(_TestCase):
         for thread in threads:
             thread.join(_PATIENCE)
         self.assertEqual(_THREADS, len(problems), "a thread hangs: is a lock never released?")
-        told = next(filter(None, problems), "")
-        self.assertEqual("", told, "it fails when ten threads use it at once: lock shared state")
+        message = next(filter(None, problems), "")
+        self.assertEqual("", message, "it fails when ten threads use it at once: lock shared state")
 
     def in_child(self, act: Callable[[], object]) -> None:
         """Call this in a forked child and here at once; fail if either fails or hangs."""
@@ -289,7 +291,7 @@ class BackendSuite(_TestCase):
         os.close(writing)
         try:
             own_problem = _problem_of(act)
-            told = _told_by(reading)
+            message = _told_by(reading)
         finally:
             os.close(reading)
             os.kill(child, signal.SIGKILL)
@@ -297,7 +299,7 @@ class BackendSuite(_TestCase):
         self.assertEqual("", own_problem, "it fails in the parent when a forked child uses it too")
         self.assertEqual(
             "fine",
-            told,
+            message,
             "created before a fork, it fails or hangs in the child: open nothing before first use",
         )
 

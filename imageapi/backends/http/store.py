@@ -170,13 +170,13 @@ class HTTPStore(StoreBackend):
         """Raise the error for a response without data; return for all others."""
         if response.status in (200, 206, 416):
             return
-        told = f"{url.shown} answers with status {response.status}"
+        message = f"{url.shown} answers with status {response.status}"
         if response.status in ABSENT:
-            raise DataNotFound(told)
+            raise DataNotFound(message)
         if response.status in REFUSED and self._auth == "caller":
-            raise DataForbidden(told)
+            raise DataForbidden(message)
         if response.status == 412:
-            raise DataChanged(told)
+            raise DataChanged(message)
         refuse_status(response, url)
 
 

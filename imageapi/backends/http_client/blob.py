@@ -8,7 +8,7 @@ from typing import Any
 from urllib3.response import HTTPResponse
 
 from imageapi.backends.base import Blob
-from imageapi.backends.http_client.client import telling
+from imageapi.backends.http_client.client import translated_errors
 from imageapi.backends.http_client.status import check_encoding, close
 from imageapi.backends.http_client.urls import Url
 from imageapi.errors import (
@@ -115,7 +115,7 @@ class HTTPBlob(Blob):
         if self._ended:
             raise StopIteration
         try:
-            with telling(self._url):
+            with translated_errors(self._url):
                 chunk = self._counted(self._read())
         except BackendError as error:
             self.close()

@@ -68,7 +68,7 @@ class Upstream:
         :raises BadReply: the response is not valid HTTP.
         """
         until = time.monotonic() + self._settings.read_timeout
-        with telling(url):
+        with translated_errors(url):
             try:
                 return self._request(method, url, headers, body, self._settings.read_timeout)
             except ProtocolError as error:
@@ -155,7 +155,7 @@ def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
         if response.status == 200:
             check_encoding(response, url)
         data = bytearray()
-        with telling(url):
+        with translated_errors(url):
             while len(data) <= limit and (piece := response.read1(limit, decode_content=False)):
                 data += piece
         if response.status == 200 and len(data) > limit:
@@ -166,7 +166,7 @@ def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
 
 
 @contextmanager
-def telling(url: Url) -> Iterator[None]:
+def translated_errors(url: Url) -> Iterator[None]:
     """Translate the exceptions of urllib3 into ours.
 
     :raises BackendUnavailable: the server cannot be reached, or closed the connection.

@@ -45,10 +45,10 @@ def refuse_status(response: HTTPResponse, url: Url) -> NoReturn:
     :raises BackendUnavailable: for 429 and 5xx, with the server's Retry-After.
     :raises BadReply: for all other statuses.
     """
-    told = f"{url.shown} answers with status {response.status}"
+    message = f"{url.shown} answers with status {response.status}"
     if response.status == 429 or response.status >= 500:
-        raise BackendUnavailable(told, retry_after_of(response))
-    raise BadReply(told)
+        raise BackendUnavailable(message, retry_after_of(response))
+    raise BadReply(message)
 
 
 def retry_after_of(response: HTTPResponse) -> int | None:

@@ -122,14 +122,14 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
     try:
         conf.register_opts(options, group=section)
     except cfg.Error as error:
-        told = f"its options clash with those of the application: {error}"
-        raise ConfigurationError([f"auth_section: [{section}]: {told}"]) from None
+        message = f"its options clash with those of the application: {error}"
+        raise ConfigurationError([f"auth_section: [{section}]: {message}"]) from None
     name = conf[section].auth_type
     try:
         plugin = loading.get_auth_plugin_conf_options(name) if name else []
     except AuthPluginException:
-        told = f"no keystoneauth plugin named {name!r} is installed; use one such as {AUTH_TYPE}"
-        raise ConfigurationError([f"auth_type: {told}"]) from None
+        message = f"no keystoneauth plugin named {name!r} is installed; use one such as {AUTH_TYPE}"
+        raise ConfigurationError([f"auth_type: {message}"]) from None
     return {section: [*options, *plugin]}
 
 

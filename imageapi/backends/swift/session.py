@@ -193,18 +193,20 @@ class SwiftSession:
         except (exceptions.ConnectionError, exceptions.DiscoveryFailure):
             raise NotReached(f"{where} cannot be reached") from None
         except exceptions.CatalogException:
-            told = (
+            message = (
                 f"the catalog has no {self._wanted['service_type']} endpoint for this user: check"
             )
-            told += " project_name and its domain, region_name, valid_interfaces and service_type"
-            raise BadReply(told) from None
+            message += (
+                " project_name and its domain, region_name, valid_interfaces and service_type"
+            )
+            raise BadReply(message) from None
         except exceptions.HttpError as error:
             raise _refused(where, error) from None
         except BackendError:
             raise
         except Exception as error:  # noqa: BLE001 - plugins raise any, for invalid responses
-            told = f"logging in at {where} failed: {type(error).__name__}"
-            raise BadReply(told) from None
+            message = f"logging in at {where} failed: {type(error).__name__}"
+            raise BadReply(message) from None
 
 
 class _Adapter(HTTPAdapter):
@@ -264,8 +266,8 @@ def session_of(conf: cfg.ConfigOpts, group: str) -> SwiftSession:
     (section, options), *_ = dependent_options(conf, group).items()
     values = {option.dest: conf[section][option.dest] for option in options}
     # The values are in the key because the owner of conf may reload its files.
-    told = hashlib.sha256(repr(sorted(values.items())).encode()).digest()
-    key = (id(conf), section, told)
+    digest = hashlib.sha256(repr(sorted(values.items())).encode()).digest()
+    key = (id(conf), section, digest)
     with _SHARED_LOCK:
         session = _SHARED.get(key)
         if session is None:
@@ -287,8 +289,8 @@ def _plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin:
         # The exception contains names of options, but no values.
         raise ConfigurationError([f"auth_type: in [{section}]: {error}"]) from None
     except exceptions.AuthPluginException as error:
-        told = f"{conf[section].auth_type} cannot be used: {type(error).__name__}"
-        raise ConfigurationError([f"auth_type: {told}"]) from None
+        message = f"{conf[section].auth_type} cannot be used: {type(error).__name__}"
+        raise ConfigurationError([f"auth_type: {message}"]) from None
     if auth is None:
         raise ConfigurationError([f"auth_type: must be set in [{section}]: {AUTH_TYPE}"])
     try:

@@ -263,5 +263,7 @@ def _check_absent(account: SwiftAccount, path: str) -> None:
 
 def _not_taken(response: HTTPResponse, url: Url) -> UploadError:
     why = {401: "credentials are required", 403: "no permission", 404: "no such container"}
-    told = why.get(response.status, "")
-    return UploadError(f"{url.shown} answers with status {response.status}{told and ': '}{told}")
+    message = why.get(response.status, "")
+    return UploadError(
+        f"{url.shown} answers with status {response.status}{message and ': '}{message}"
+    )
