@@ -147,8 +147,11 @@ class Connection(ASGIProtocol):
 
     def _build_http_scope(self, *args: Any) -> Any:
         scope = super()._build_http_scope(*args)  # type: ignore[misc]  # not in the stubs
-        self._writer = Writer(self.transport.get_extra_info("socket"), self.worker.turns)
-        scope["extensions"] = {EXTENSION: self._writer}
+        self._writer = None
+        # With TLS, a thread's bytes would leave unencrypted.
+        if self.transport.get_extra_info("sslcontext") is None:
+            self._writer = Writer(self.transport.get_extra_info("socket"), self.worker.turns)
+            scope["extensions"] = {EXTENSION: self._writer}
         return scope
 
     async def _serve_http_request(self, request: Any, *args: Any) -> Any:
