@@ -203,6 +203,18 @@ def test_a_token_is_renewed_once(make: Any) -> None:
     assert fake.tokens[2:] == ["token-2", "token-3"]
 
 
+def test_a_token_is_renewed_again_after_a_failed_connection(make: Any) -> None:
+    """A proxy that was restarted meanwhile has forgotten the new token too."""
+    # A kept connection that is closed is replaced at once; twice in a row is a failure.
+    store, fake = make(DENIED, hang_up, hang_up, DENIED)
+    assert read(store) == DATA
+    assert fake.tokens == ["token-1", "token-2", "token-2", "token-2", "token-3"]
+    store, fake = make(*[DENIED, hang_up, hang_up] * 20, connect_retries=2)
+    with pytest.raises(BackendUnavailable):
+        read(store)
+    assert fake.logins == 4
+
+
 def test_a_token_is_renewed_where_the_rest_is_asked_for(make: Any) -> None:
     store, fake = make(None, DENIED)
     blob = store.open(store.locate("i"), caller=ANONYMOUS)

@@ -73,10 +73,12 @@ class _Again:
             return False
         LOG.info("%s; retrying in %g s", error, pause)
         time.sleep(pause)
+        # If Swift was restarted meanwhile, it may have forgotten a new token too.
+        self._may_renew = True
         return True
 
     def after_refused_login(self, response: HTTPResponse) -> bool:
-        """Whether a response is the first that refuses the token."""
+        """Whether a response is the first on this connection that refuses the token."""
         if response.status != 401 or not self._may_renew:
             return False
         self._may_renew = False
@@ -127,9 +129,10 @@ class SwiftAccount:
     ) -> tuple[HTTPResponse, Url]:
         """Send a request, and read the status and headers of the response.
 
-        If the token is refused, it is renewed once.  After a failed connection, or
-        a status in retriable_status_codes, the request is retried as the options
-        say.  A request whose body can be read only once is not sent again.
+        If the token is refused, it is renewed once, and once more after each failed
+        connection.  After a failed connection, or a status in retriable_status_codes,
+        the request is retried as the options say.  A request whose body can be read
+        only once is not sent again.
 
         :param path: as returned by `path_of`.
         :returns: a response of any status, its body unread, which the caller must
