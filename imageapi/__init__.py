@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serve images over the OpenStack Image API v1 from inside any WSGI application."""
+"""Serve images over the OpenStack Image API v1 from inside any WSGI or ASGI application."""
 
 import importlib.metadata
 from typing import TYPE_CHECKING

@@ -59,11 +59,6 @@ class Turns:
         finally:
             self.waiting -= 1
 
-    @property
-    def is_taken(self) -> bool:
-        """Whether the next answer would have to wait."""
-        return self._free.locked()
-
     def end(self) -> None:
         """End a turn, so that the next one can begin."""
         self._free.release()

@@ -15,7 +15,7 @@ from webob import Response
 from imageapi.asgi import answer
 from imageapi.asgi.answer import Responding, send_answer
 from imageapi.asgi.scope import Message
-from imageapi.asgi.socket_writer import Turns, Writer
+from imageapi.asgi.socket_writer import TURNS, Turns, Writer
 from imageapi.asgi.threads import Pool
 from imageapi.download.checksum import Checksum
 from imageapi.errors import BackendError
@@ -196,7 +196,7 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
 
     async def exchange() -> None:
         writer = Takes(99)
-        while not writer.turns.is_taken:
+        for _ in range(TURNS):
             assert await writer.turns.begin()
         client = Client()
         responding = answering(Chunks(*[b"x"] * 3), 3)

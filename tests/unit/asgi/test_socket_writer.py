@@ -147,11 +147,8 @@ def test_no_turn_is_given_while_many_have_large_chunks_left_over() -> None:
 def test_turns_are_bounded_and_go_to_who_waits() -> None:
     async def take() -> None:
         turns = Turns()
-        count = 0
-        while not turns.is_taken:
+        for _ in range(socket_writer.TURNS):
             assert await turns.begin()
-            count += 1
-        assert count == socket_writer.TURNS
         assert not await turns.begin()
         waiting = asyncio.ensure_future(turns.begin())
         await asyncio.sleep(0)
