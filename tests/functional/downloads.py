@@ -189,5 +189,5 @@ DOWNLOADS: dict[str, Callable[[Running, Deployment], str]] = {
     "the data, when a client leaves": client_leaves,
     "wrong checksum": wrong_checksum,
     "data that ends early": ends_early,
-    "so too, of unknown size": ends_early_without_length,
+    "data of unknown size that ends early": ends_early_without_length,
 }

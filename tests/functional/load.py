@@ -51,8 +51,9 @@ SERVERS: dict[str, Callable[[Deployment], AbstractContextManager[Running]]] = {
 
 
 HEAD = """\
-| a slow one got, in KiB: least, median | a fast one's downloads: least, median, most\
- | whole downloads | descriptors and memory with all of them | when they had left |
+| KiB that a slow client got: least, median | downloads of a fast client: least, median, most\
+ | whole downloads of all clients | descriptors and memory of the worker with all clients\
+ | after all clients had left |
 | --- | --- | --- | --- | --- |"""
 
 

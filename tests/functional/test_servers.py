@@ -20,7 +20,7 @@ RIGHT = {
     "the data, when a client leaves": {"closed"},
     "wrong checksum": {"broken off"},
     "data that ends early": {"broken off"},
-    "so too, of unknown size": {"broken off"},
+    "data of unknown size that ends early": {"broken off"},
 }
 
 #: Those that end a body that raises as if it were whole. No WSGI application can
@@ -46,7 +46,7 @@ def server(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[t
 def test_download(server: tuple[str, Running], deployment: Deployment, download: str) -> None:
     name, running = server
     word = DOWNLOADS[download](running, deployment)
-    if name in CANNOT_BREAK_OFF and download == "so too, of unknown size":
+    if name in CANNOT_BREAK_OFF and download == "data of unknown size that ends early":
         assert word == "looks complete"
     else:
         assert word in RIGHT[download]
