@@ -6,8 +6,8 @@ In a folder with an imageapi.conf:
     gunicorn --worker-class gthread --threads 8 --no-control-socket bottle_app:application
 
 Images are at /glance/v1/images/{image_id} and at /v1/images/{image_id}: keep the
-way that you need. Do not use Bottle's own mount(): it spells X-Image-Meta-Disk_format
-as X-Image-Meta-Disk-Format, which no client knows.
+way that you need. Do not use Bottle's own mount(): it sends X-Image-Meta-Disk_format
+as X-Image-Meta-Disk-Format, which no client recognizes.
 """
 
 import bottle
@@ -27,7 +27,7 @@ images = in_front.api
 
 
 def application(environ, start_response):
-    # From whatever authenticates users in front of this; None where nobody is logged in.
+    # Set by the middleware that authenticates users; None if nobody is logged in.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
 

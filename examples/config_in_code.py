@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""imageapi configured in code: there is no file.
+"""imageapi configured in code, without a file.
 
-In a folder with the folders registry and images:
+In a folder that contains the folders registry, images and archive:
 
     gunicorn --worker-class gthread --threads 8 --no-control-socket config_in_code:application
 
@@ -18,7 +18,7 @@ SETTINGS = {
     "imageapi_store_archive": {"directory": "archive"},
 }
 
-# The shipped options by section; a backend that has another name has those of its driver.
+# The shipped options by section.  A backend with another name has the options of its driver.
 options = dict(list_opts())
 options["imageapi_store_archive"] = options["imageapi_store_file"]
 

@@ -6,8 +6,8 @@ In a folder with an imageapi.conf:
     gunicorn --worker-class gthread --threads 8 --no-control-socket django_app:application
 
 Images are at /glance/v1/images/{image_id}, at /v1/images/{image_id} and at
-/download/{image_id}: keep the way that you need. Under ASGI Django would collect
-every image in memory: serve it with a WSGI server.
+/download/{image_id}: keep the way that you need. Use a WSGI server: under
+ASGI, Django would collect every image in memory.
 """
 
 import secrets
@@ -40,13 +40,13 @@ def site(request):
 
 
 def download(request, image_id):
-    # Django has decoded the path as UTF-8; WSGI has it as latin-1.
+    # Django decodes the path as UTF-8, but WSGI requires latin-1.
     environ = {**request.environ, "PATH_INFO": request.path_info.encode().decode("latin-1")}
-    user = request.META.get("REMOTE_USER")  # or request.user's name, where it is authenticated
+    user = request.META.get("REMOTE_USER")  # or the name of an authenticated request.user
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     answer = images.respond(webob.Request(environ), image_id)
     response = StreamingHttpResponse(answer.app_iter, status=answer.status_code)
-    del response["Content-Type"]  # Django's own, which a 304 must not have
+    del response["Content-Type"]  # Django's default, which a 304 must not have
     for name, value in answer.headerlist:
         response[name] = value
     return response
@@ -63,7 +63,7 @@ images = in_front.api
 
 
 def application(environ, start_response):
-    # From whatever authenticates users in front of this; None where nobody is logged in.
+    # Set by the middleware that authenticates users; None if nobody is logged in.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
 

@@ -22,7 +22,7 @@ class Site:
 
 class Download:
     def on_get(self, request, response, image_id):
-        user = request.env.get("REMOTE_USER")  # or what your middleware has found out
+        user = request.env.get("REMOTE_USER")  # or the user that your middleware found
         request.env["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
         answer = images.respond(webob.Request(request.env), image_id)
         response.status = answer.status
@@ -41,7 +41,7 @@ images = in_front.api
 
 
 def application(environ, start_response):
-    # From whatever authenticates users in front of this; None where nobody is logged in.
+    # Set by the middleware that authenticates users; None if nobody is logged in.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
 

@@ -25,9 +25,9 @@ def site():
 
 @app.get("/download/<image_id>")
 def download(image_id):
-    user = request.remote_user  # or what your session knows
+    user = request.remote_user  # or the user of your session
     request.environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
-    # Flask takes any WSGI application for an answer, and hands this one on as it is.
+    # Flask accepts any WSGI application as a response, and does not change it.
     return images.respond(webob.Request(request.environ), image_id)
 
 
@@ -37,7 +37,7 @@ mounted = DispatcherMiddleware(in_front, {"/glance": images})
 
 
 def application(environ, start_response):
-    # From whatever authenticates users in front of this; None where nobody is logged in.
+    # Set by the middleware that authenticates users; None if nobody is logged in.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     return mounted(environ, start_response)

@@ -2,40 +2,41 @@
 #
 #   IMAGEAPI_CONFIG_FILE=/etc/imageapi/imageapi.conf gunicorn --config gunicorn.conf.py
 #
-# docs/production.md says why it is so.
+# docs/production.md gives the reasons for these settings.
 
 import socket
 
 wsgi_app = "imageapi.wsgi:application"
 bind = "127.0.0.1:9292"
 
-# As many downloads run at once as workers times threads.
+# The number of downloads at the same time is workers times threads.
 worker_class = "gthread"
 workers = 2
 threads = 16
 
-# A worker that has hung is replaced after so many seconds. Of gthread it says
-# nothing of how long a download may take; of sync it does.
+# gunicorn replaces a worker that hangs after this number of seconds. With gthread, a
+# download may take longer; with the worker class sync it may not.
 timeout = 30
 
-# How long gunicorn waits at SIGTERM for the downloads that run.
+# How many seconds gunicorn waits at SIGTERM for running downloads.
 graceful_timeout = 30
 
-# gunicorn 25 and later would make a socket in the home folder.
+# Otherwise gunicorn 25 and later makes a socket in the home folder.
 control_socket_disable = True
 
 
 def when_ready(server):
-    # How long a client may take nothing before its download ends, in milliseconds, and
-    # how much that is not on its way yet the system may hold for it, in bytes. The
-    # sockets of its connections inherit both. Leave them out for a Unix socket.
+    # TCP_USER_TIMEOUT: a download ends if its client takes no data for this number of
+    # milliseconds. TCP_NOTSENT_LOWAT: how many bytes that are not sent yet the system may
+    # hold for a client. The sockets of the connections inherit both values. For a Unix
+    # socket, remove both.
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300_000)
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 131_072)
 
 
 def post_fork(server, worker):
-    # How long a worker that SIGHUP has replaced may finish its downloads, in
-    # seconds. Set here, and not above, since gunicorn's first process waits for
-    # what stands above, and listens to no signal meanwhile.
+    # For how many seconds a worker that SIGHUP has replaced may finish its downloads.
+    # This is set here because gunicorn's first process waits for the value set above,
+    # and handles no signal meanwhile.
     worker.cfg.set("graceful_timeout", 6 * 60 * 60)

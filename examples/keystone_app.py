@@ -2,8 +2,9 @@
 
     gunicorn --config gunicorn.conf.py keystone_app:application
 
-The file has imageapi's sections, and [keystone_authtoken] with the settings that
-keystone-paste.ini beside this file has under [filter:authtoken], but for the first.
+The file that IMAGEAPI_CONFIG_FILE names has imageapi's sections, and a section
+[keystone_authtoken]. This section has the settings of [filter:authtoken] in
+keystone-paste.ini (beside this file), without paste.filter_factory.
 """
 
 import os

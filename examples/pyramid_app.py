@@ -21,7 +21,7 @@ def site(request):
 
 
 def download(request):
-    user = request.remote_user  # or request.authenticated_userid, with a security policy
+    user = request.remote_user  # with a security policy: request.authenticated_userid
     request.environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     return images.respond(request, request.matchdict["image_id"])
 
@@ -42,7 +42,7 @@ in_front = imageapi.ImageAPIMiddleware(app, conf)
 
 
 def application(environ, start_response):
-    # From whatever authenticates users in front of this; None where nobody is logged in.
+    # Set by the middleware that authenticates users; None if nobody is logged in.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     return in_front(environ, start_response)

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""imageapi in an application that has oslo.config options of its own, in the same file.
+"""imageapi and an application with its own oslo.config options, in one configuration file.
 
-In a folder with an imageapi.conf, which may have a section [myservice] too:
+In a folder with an imageapi.conf, which may also have a section [myservice]:
 
     gunicorn --worker-class gthread --threads 8 --no-control-socket shared_config:application
 
-Images are at /v1/images/{image_id}, and the application's greeting is everywhere else.
+Images are at /v1/images/{image_id}. All other paths return the application's greeting.
 """
 
 from oslo_config import cfg
 
 import imageapi
 
-OPTIONS = [cfg.StrOpt("greeting", default="the site", help="What visitors are told.")]
+OPTIONS = [cfg.StrOpt("greeting", default="the site", help="The text that visitors get.")]
 
-conf = cfg.ConfigOpts()  # or cfg.CONF, where the application uses it
+conf = cfg.ConfigOpts()  # or cfg.CONF, if the application uses it
 conf.register_opts(OPTIONS, group="myservice")
 conf(["--config-file", "imageapi.conf"], project="myservice")
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two instances of imageapi, each with a configuration of its own, in one process.
+"""Two instances of imageapi, each with its own configuration, in one process.
 
-In a folder with an imageapi.conf, and a partners.conf for the other:
+In a folder with an imageapi.conf, and a partners.conf for the second instance:
 
     gunicorn --worker-class gthread --threads 8 --no-control-socket two_instances:application
 
-Images are at /v1/images/{image_id} and at /partners/v1/images/{image_id}.
+The images of the first are at /v1/images/{image_id}, and those of the second at
+/partners/v1/images/{image_id}.
 """
 
 import imageapi

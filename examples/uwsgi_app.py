@@ -1,8 +1,8 @@
-"""imageapi for uWSGI's threads: no download is broken off by a reload.
+"""imageapi for uWSGI's threads, so that a reload does not interrupt a download.
 
-A worker's signals are handled in the first of its threads, wherever that is. Where it
-is in the middle of a download, that would be broken off. So it hears of a reload when
-its download has ended.
+The first thread of a uWSGI worker handles the worker's signals, and SIGHUP would interrupt
+its download. So this thread blocks SIGHUP during its own download. The worker reloads
+after that.
 """
 
 import ctypes
@@ -12,8 +12,8 @@ from imageapi.wsgi import application as images
 
 SIGHUP = (ctypes.c_ulong * 16)(1 << (signal.SIGHUP - 1))
 
-# Not Python's own, which keeps Python's lock while uWSGI, in the signal's handler,
-# waits for the other threads' downloads.
+# Not signal.pthread_sigmask: it keeps the interpreter's lock while the signal handler of
+# uWSGI waits for the downloads of the other threads.
 pthread_sigmask = ctypes.CDLL(None).pthread_sigmask
 
 

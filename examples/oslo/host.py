@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What api-paste.ini names of the host's own: the log, and who asks."""
+"""The host's own filter in api-paste.ini: it sets up the log, and the identity of the caller."""
 
 from oslo_config import cfg
 from oslo_context.context import RequestContext
@@ -16,10 +16,10 @@ def context(global_conf):
 
     def wrap(app):
         def with_context(environ, start_response):
-            # From whatever authenticates users in front of this; None where nobody is logged in.
+            # Set by the middleware that authenticates users; None if nobody is logged in.
             user = environ.get("REMOTE_USER")
             environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
-            # oslo.log finds it when imageapi logs, in this thread, until the next request.
+            # oslo.log uses it for all messages of this thread, until the next request.
             RequestContext(
                 user_id=user, project_id=user, request_id=environ["openstack.request_id"]
             )

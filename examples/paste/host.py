@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What api-paste.ini names of the host's own: who asks, and the site."""
+"""The host's own parts in api-paste.ini: the identity of the caller, and the site."""
 
 import imageapi
 
@@ -7,7 +7,7 @@ import imageapi
 def identity(global_conf):
     def wrap(app):
         def identified(environ, start_response):
-            # From whatever authenticates users in front of this; None where nobody is logged in.
+            # Set by the middleware that authenticates users; None if nobody is logged in.
             user = environ.get("REMOTE_USER")
             environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
             return app(environ, start_response)
