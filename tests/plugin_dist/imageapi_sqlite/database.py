@@ -21,7 +21,7 @@ CREATE TABLE grants (image_id TEXT, project_id TEXT, PRIMARY KEY (image_id, proj
 
 
 class InDatabase(Backend):
-    """What the three backends have in common: their one option."""
+    """The base of the three backends: their common option."""
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
@@ -32,10 +32,10 @@ class InDatabase(Backend):
 
 
 def row_of(path: str, query: str, *values: object) -> tuple[Any, ...] | None:
-    """The first row of an answer.
+    """Return the first row that a query finds; None if it finds no row.
 
-    Each question has a connection of its own: nothing is shared by threads,
-    survives a fork or is left open.
+    Each query opens and closes its own connection.  So threads share nothing, and no
+    connection survives a fork.
     """
     try:
         uri = f"file:{quote(path)}?mode=ro"
@@ -47,7 +47,7 @@ def row_of(path: str, query: str, *values: object) -> tuple[Any, ...] | None:
 
 
 def count_of(path: str, table: str) -> str:
-    """What check() says."""
+    """Return the text that check() returns."""
     (count,) = row_of(path, f"SELECT count(*) FROM {table}") or (0,)
     return f"{count} {table} in {path}"
 

@@ -11,7 +11,7 @@ from imageapi.testing.suite import build
 
 
 class TestSQLitePolicy(PolicySuite, testtools.TestCase):
-    # It knows without its database that everybody may see details.
+    # It allows GET_IMAGE without its database.
     asks_upstream = (DOWNLOAD_IMAGE,)
 
     def make_policy(self) -> SQLitePolicy:
