@@ -20,9 +20,9 @@ from webob import Request, Response, exc
 from imageapi import document
 from imageapi.caller import Caller, from_environ
 from imageapi.config import options, plugins
-from imageapi.download.body import Body
 from imageapi.download.image_view import ImageView, ImageViews
 from imageapi.download.opener import DownloadRequest, Opener, log_failure
+from imageapi.download.verified_stream import Body
 from imageapi.errors import BackendError, BadReply, ImageNotFound, MalformedImage, unexpected
 from imageapi.image import Image, is_image_id
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE

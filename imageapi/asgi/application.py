@@ -10,8 +10,8 @@ from webob import Request, exc
 from imageapi import lazy_api
 from imageapi.api import ImageAPI
 from imageapi.asgi import socket_writer as writing
-from imageapi.asgi.answer import Responding, send_answer
 from imageapi.asgi.scope import ASGIApplication, Message, Receive, Scope, Send, environ_of, paths_of
+from imageapi.asgi.streaming import Responding, send_answer
 from imageapi.asgi.threads import Pool
 from imageapi.errors import ConfigurationError
 from imageapi.protocol import error_responses

@@ -7,7 +7,7 @@ import sys
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, open_backends
 from imageapi.commands.terminal import log_bug, tell
-from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
+from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
 from imageapi.image import Image
 from imageapi.protocol.image_headers import meta_headers

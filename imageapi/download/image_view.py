@@ -9,7 +9,7 @@ from typing import NamedTuple
 from imageapi.backends.base import StoreBackend
 from imageapi.bounded_cache import BoundedCache
 from imageapi.config.plugins import Loaded
-from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
+from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.image import Image, weight_of
 from imageapi.policy.base import Target
 from imageapi.protocol.image_headers import HeaderLine, meta_headers

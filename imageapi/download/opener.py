@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from imageapi.backends.base import Blob
 from imageapi.caller import Caller
-from imageapi.download.body import Body, close_blob
 from imageapi.download.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts, checksum_of
-from imageapi.download.locations import DataLocation, UnusableLocation
+from imageapi.download.store_choice import DataLocation, UnusableLocation
+from imageapi.download.verified_stream import Body, close_blob
 from imageapi.errors import (
     BackendError,
     DataMismatch,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from imageapi.backends.base import Blob
-from imageapi.download.body import Body
 from imageapi.download.checksum import Checksum
+from imageapi.download.verified_stream import Body
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,

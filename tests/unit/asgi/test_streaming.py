@@ -12,15 +12,15 @@ from typing import Any, cast
 import pytest
 from webob import Response
 
-from imageapi.asgi import answer
-from imageapi.asgi.answer import Responding, send_answer
+from imageapi.asgi import streaming
 from imageapi.asgi.scope import Message
 from imageapi.asgi.socket_writer import TURNS, Turns, Writer
+from imageapi.asgi.streaming import Responding, send_answer
 from imageapi.asgi.threads import Pool
 from imageapi.download.checksum import Checksum
 from imageapi.errors import BackendError
 from tests.asgi import Client
-from tests.unit.download.test_body import Chunks, body_of
+from tests.unit.download.test_verified_stream import Chunks, body_of
 
 
 @pytest.fixture
@@ -105,12 +105,12 @@ class Watched(Chunks):
 def test_download_that_is_fast_for_long_gets_large_chunks(
     pool: Pool, quick_seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "QUICK_SECONDS", quick_seconds)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", quick_seconds)
     blob = Watched(*[b"x"] * 14)
     send_all(pool, answering(blob, 14))
-    usual = 1 + answer.QUICK_CHUNKS if quick_seconds > 0 else 14
+    usual = 1 + streaming.QUICK_CHUNKS if quick_seconds > 0 else 14
     # The last read is for the end.
-    assert blob.preferred[:14] == [0] * usual + [answer.LARGE_CHUNK] * (14 - usual)
+    assert blob.preferred[:14] == [0] * usual + [streaming.LARGE_CHUNK] * (14 - usual)
 
 
 class Takes:
@@ -149,8 +149,8 @@ def write_all(pool: Pool, responding: Responding, writer: Any) -> list[Message]:
 def test_fast_download_is_written_by_the_thread_that_reads_it(
     pool: Pool, takes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(answer, "QUICK_CHUNKS", 1)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 1)
     chunks = [bytes([65 + n]) * 2 for n in range(12)]
     writer = Takes(takes)
     sent = write_all(pool, answering(Chunks(*chunks), 24), writer)
@@ -169,8 +169,8 @@ def test_data_of_unknown_length_is_not_written_in_threads(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server frames it."""
-    monkeypatch.setattr(answer, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(answer, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
     writer = Takes(99)
     sent = write_all(pool, answering(Chunks(*[b"x"] * 9), None), writer)
     assert len(sent) == 10
@@ -180,7 +180,7 @@ def test_data_of_unknown_length_is_not_written_in_threads(
 def test_slow_download_is_not_written_in_threads(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "QUICK_SECONDS", -1)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", -1)
     writer = Takes(99)
     sent = write_all(pool, answering(Chunks(*[b"x"] * 20), 20), writer)
     assert len(sent) == 21
@@ -191,8 +191,8 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where others read from a backend that hangs."""
-    monkeypatch.setattr(answer, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(answer, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
 
     async def exchange() -> None:
         writer = Takes(99)
@@ -211,8 +211,8 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
 def test_client_that_stalls_after_a_turn_is_slow_again(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "QUICK_SECONDS", 0.05)
-    monkeypatch.setattr(answer, "QUICK_CHUNKS", 2)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 0.05)
+    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 2)
     writer = Takes(0)
     stalled = []
 
@@ -240,19 +240,19 @@ def test_client_that_stalls_after_a_turn_is_slow_again(
 def test_turn_ends_when_others_wait(
     pool: Pool, others_wait: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(answer, "QUICK_CHUNKS", 0)
-    monkeypatch.setattr(answer, "TURN_SECONDS", 0)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "TURN_SECONDS", 0)
     writer = Takes(99)
     writer.turns.waiting = int(others_wait)
     steps = []
-    pass_on = answer.Answer.pass_on
+    pass_on = streaming.Answer.pass_on
 
     def counted(*given: Any) -> Any:
         steps.append(given)
         return pass_on(*given)
 
-    monkeypatch.setattr(answer.Answer, "pass_on", counted)
+    monkeypatch.setattr(streaming.Answer, "pass_on", counted)
     write_all(pool, answering(Chunks(*[b"x"] * 9), 9), writer)
     assert len(steps) == (8 if others_wait else 1)
 
@@ -260,8 +260,8 @@ def test_turn_ends_when_others_wait(
 def test_data_is_closed_when_a_client_leaves_while_it_is_written(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(answer, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
     blob = Chunks(*[b"x"] * 9)
 
     async def exchange() -> None:

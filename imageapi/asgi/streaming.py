@@ -20,7 +20,7 @@ from webob import Response
 from imageapi.asgi.scope import Receive, Send
 from imageapi.asgi.socket_writer import Writer
 from imageapi.asgi.threads import Pool, PoolClosed
-from imageapi.download.body import Body
+from imageapi.download.verified_stream import Body
 
 LOG = logging.getLogger(__name__)
 
