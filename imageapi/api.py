@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Generator, Iterable, Mapping
+from typing import TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -35,6 +36,9 @@ from imageapi.protocol.value_text import header_text
 from imageapi.visibility import Visibility
 
 LOG = logging.getLogger(__name__)
+
+#: The work on a response, in steps.  Closing it before its end closes the data.
+Steps: TypeAlias = Generator[None, None, Response]
 
 _NO_IMAGE: Mapping[str, object] = {}
 
@@ -73,13 +77,7 @@ class ImageAPI:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as a WSGI application (PEP 3333), mounted at any path."""
-        request = Request(environ)
-        image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-        if image_id is None:
-            response = error_responses.render(request, exc.HTTPNotFound())
-        else:
-            response = self.respond(request, image_id)
-        return start(response, start_response)
+        return answer_over_wsgi(self.route(Request(environ)), start_response)
 
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
@@ -93,15 +91,22 @@ class ImageAPI:
         """
         return _finished(self.steps(request, image_id))
 
-    def steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
+    def route(self, request: Request) -> Steps:
+        """Answer a request for any path in steps; 404 if the path is not that of an image."""
+        environ = request.environ
+        image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
+        if image_id is None:
+            return error_responses.render(request, exc.HTTPNotFound())
+        return (yield from self.steps(request, image_id))
+
+    def steps(self, request: Request, image_id: str) -> Steps:
         """Answer a request for one image in steps; each does a bounded amount of work.
 
         Most responses need one step.  A part that reaches the end of an image that is not
         verified yet needs one step for each chunk that is hashed before the response.
 
         :param request, image_id: as for `respond`.
-        :returns: a generator.  It yields between steps, and returns what `respond`
-            returns.  Closing it before its end closes the data.
+        :returns: a generator.  It yields between steps, and returns what `respond` returns.
         """
         try:
             return (yield from self._steps(request, image_id))
@@ -110,7 +115,7 @@ class ImageAPI:
         except BackendError as error:
             return error_responses.render(request, error_responses.failure(error, image_id))
 
-    def _steps(self, request: Request, image_id: str) -> Generator[None, None, Response]:
+    def _steps(self, request: Request, image_id: str) -> Steps:
         if not is_image_id(image_id):
             raise exc.HTTPNotFound()
         method = request.environ["REQUEST_METHOD"]
@@ -121,16 +126,16 @@ class ImageAPI:
 
         caller = self._caller(request)
         view = self._find(image_id, caller, wants_data)
-        image = view.image
-        self._authorize(view, caller)
+        if not self._allows(GET_IMAGE, caller, view.target):
+            raise error_responses.forbidden(image_id)
 
         if wants_details:
-            return self._details(request, image)
+            return self._details(request, view.image)
         if self._may_have_data(view, caller, wants_data):
-            _raise_for_conditions(request, image)
+            _raise_for_conditions(request, view.image)
         if wants_data:
             return (yield from self._download(request, view, caller))
-        return self._head(request, view)
+        return self._without_data(request, view)
 
     # Who sends the request, for which image, and is it allowed?
 
@@ -144,25 +149,40 @@ class ImageAPI:
     def _find(self, image_id: str, caller: Caller, wants_data: bool) -> ImageView:
         """Return the image if the caller may know of it.
 
+        Only then its view is made: the time that this takes would distinguish a hidden
+        image from an absent one.
+
         :raises exc.HTTPException: otherwise; the same for an absent and a hidden image.
         """
-        image = self._look_up(image_id, caller)
-        if image is not None and self._may_know(image, caller):
-            return self._describe(image)
-        forbidden = not self._allows(GET_IMAGE, caller, _NO_IMAGE) or (
-            wants_data and not self._allows(DOWNLOAD_IMAGE, caller, _NO_IMAGE)
-        )
-        raise (
-            error_responses.forbidden(image_id)
-            if forbidden
-            else error_responses.not_found(image_id)
-        )
+        try:
+            image = self._look_up(image_id, caller)
+            if image is not None and self._may_know(image, caller):
+                return self._views.of(image)
+        except BackendError:
+            raise
+        except Exception as error:
+            # The registry raised it, or made the image with values that no field or
+            # property can have.
+            foreign = unexpected(self.backends.registry, error)
+            LOG.error("image %r: %s", image_id, foreign, exc_info=error)
+            raise foreign from None
+        actions = (GET_IMAGE, DOWNLOAD_IMAGE) if wants_data else (GET_IMAGE,)
+        if all(self._allows(action, caller, _NO_IMAGE) for action in actions):
+            raise error_responses.not_found(image_id)
+        raise error_responses.forbidden(image_id)
 
     def _look_up(self, image_id: str, caller: Caller) -> Image | None:
         """Return the registry's image; None if the answer is that of an absent image."""
         registry = self.backends.registry
         try:
-            return _checked(registry.backend.get(image_id, caller), image_id)
+            image: object = registry.backend.get(image_id, caller)
+            if not isinstance(image, Image):
+                kind = type(image).__name__
+                raise BackendError(f"get() must return an imageapi.Image, not {kind}")
+            if image.id != image_id:
+                other = f"{image.id!r:.100}"
+                raise MalformedImage(f"get() returned another image, {other}", image.visibility)
+            return image
         except ImageNotFound:
             return None
         except BackendError as error:
@@ -170,24 +190,6 @@ class ImageAPI:
             if self._tells_of_a_hidden_image(error, caller):
                 return None
             raise
-        except Exception as error:
-            foreign = unexpected(registry, error)
-            LOG.error("image %r: %s", image_id, foreign, exc_info=error)
-            raise foreign from None
-
-    def _describe(self, image: Image) -> ImageView:
-        """Compute what follows from the record.
-
-        Only for an image that the caller may know of: the time that this takes would
-        distinguish a hidden image from an absent one.
-        """
-        try:
-            return self._views.of(image)
-        except Exception as error:
-            # The registry made the image with values that no field or property can have.
-            foreign = unexpected(self.backends.registry, error)
-            LOG.error("image %r: %s", image.id, foreign, exc_info=error)
-            raise foreign from None
 
     def _tells_of_a_hidden_image(self, error: BackendError, caller: Caller) -> bool:
         """Whether reporting the error would reveal an image that the caller may not know of."""
@@ -207,10 +209,6 @@ class ImageAPI:
             return True
         project = caller.project_id
         return bool(project) and (project == image.owner or project in image.members)
-
-    def _authorize(self, view: ImageView, caller: Caller) -> None:
-        if not self._allows(GET_IMAGE, caller, view.target):
-            raise error_responses.forbidden(view.image.id)
 
     def _may_have_data(self, view: ImageView, caller: Caller, wants_data: bool) -> bool:
         """Return whether the caller may have the data.
@@ -247,7 +245,7 @@ class ImageAPI:
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
         return Response(headerlist=headers, app_iter=[] if request.method == "HEAD" else [data])
 
-    def _head(self, request: Request, view: ImageView) -> Response:
+    def _without_data(self, request: Request, view: ImageView) -> Response:
         image = view.image
         headers = [_BINARY]
         if image.is_active:
@@ -256,16 +254,13 @@ class ImageAPI:
 
     # The responses with data.
 
-    def _download(
-        self, request: Request, view: ImageView, caller: Caller
-    ) -> Generator[None, None, Response]:
+    def _download(self, request: Request, view: ImageView, caller: Caller) -> Steps:
         image = view.image
-        # Before the data is opened, because this may fail.
-        meta = self._meta_lines(request, view)
         if image.size == 0:
             self._opener.verify_empty(image)
-            headers = _data_headers(image, 0, view.reads_ranges)
-            return Response(headerlist=headers + meta, app_iter=[])
+            return self._without_data(request, view)
+        # Before the data is opened, because this may fail.
+        meta = self._meta_lines(request, view)
         wanted = _download_request(request, image, caller)
         try:
             body, span, size, location = yield from self._opener.open(wanted, view.locations)
@@ -294,7 +289,7 @@ class ImageAPI:
         return f"{request.host_url}{path}"
 
 
-def _finished(steps: Generator[None, None, Response]) -> Response:
+def _finished(steps: Steps) -> Response:
     """Run the steps one after the other, and return their result."""
     while True:
         try:
@@ -302,18 +297,6 @@ def _finished(steps: Generator[None, None, Response]) -> Response:
         except StopIteration as end:
             response: Response = end.value
             return response
-
-
-def _checked(image: object, image_id: str) -> Image:
-    """Return what a registry returned, if it is the requested image.
-
-    :raises BackendError: it is something else.
-    """
-    if not isinstance(image, Image):
-        raise BackendError(f"get() must return an imageapi.Image, not {type(image).__name__}")
-    if image.id != image_id:
-        raise MalformedImage(f"get() returned another image, {image.id!r:.100}", image.visibility)
-    return image
 
 
 def _wants_details(request: Request) -> bool:
@@ -359,11 +342,12 @@ def _data_headers(image: Image, length: int | None, ranges: bool) -> list[Header
     return headers
 
 
-def start(response: Response, start_response: StartResponse) -> Iterable[bytes]:
-    """Pass a response to a WSGI server; close its data if that fails.
+def answer_over_wsgi(steps: Steps, start_response: StartResponse) -> Iterable[bytes]:
+    """Run the steps, and pass the response to a WSGI server; close its data if that fails.
 
     This replaces WebOb's own method, which searches all headers for a Location.
     """
+    response = _finished(steps)
     try:
         start_response(response.status, response.headerlist)
     except BaseException:

@@ -7,10 +7,10 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request
 
-from imageapi import lazy_api
-from imageapi.api import ImageAPI, start
+from imageapi.api import ImageAPI, answer_over_wsgi
 from imageapi.config.files import files_from_environment, load_config, split_paths
 from imageapi.errors import ConfigurationError
+from imageapi.lazy_api import LazyAPI
 from imageapi.protocol.routes import image_id_of
 
 
@@ -31,7 +31,8 @@ class ImageAPIMiddleware:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
             if image_id is not None:
-                return start(self.api.respond(Request(environ), image_id), start_response)
+                steps = self.api.steps(Request(environ), image_id)
+                return answer_over_wsgi(steps, start_response)
         return self.app(environ, start_response)
 
     def close(self) -> None:
@@ -39,24 +40,10 @@ class ImageAPIMiddleware:
         self.api.close()
 
 
-class _LazyApplication:
-    """An `ImageAPI` that is built at the first request, after any fork."""
-
-    def __init__(self) -> None:
-        self._api = lazy_api.LazyAPI()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        try:
-            api = self._api.get()
-        except ConfigurationError as error:
-            return start(lazy_api.not_configured(Request(environ), error), start_response)
-        return api(environ, start_response)
-
-
 #: The application for any WSGI server.  Its configuration files are those in
 #: IMAGEAPI_CONFIG_FILE, separated by ``:``.  If that is not set, oslo.config's
 #: default files are used.
-application = _LazyApplication()
+application = LazyAPI()
 
 
 def app_factory(global_conf: dict[str, str], **local_conf: str) -> ImageAPI:

@@ -5,16 +5,14 @@ import asyncio
 from functools import partial
 
 from oslo_config import cfg
-from webob import Request, exc
+from webob import Request
 
-from imageapi import lazy_api
-from imageapi.api import ImageAPI
-from imageapi.asgi import socket_writer as writing
+from imageapi.api import ImageAPI, Steps
 from imageapi.asgi.scope import ASGIApplication, Message, Receive, Scope, Send, environ_of, paths_of
-from imageapi.asgi.streaming import Responding, send_answer
+from imageapi.asgi.socket_writer import EXTENSION
+from imageapi.asgi.streaming import send_answer
 from imageapi.asgi.threads import Pool
-from imageapi.errors import ConfigurationError
-from imageapi.protocol import error_responses
+from imageapi.lazy_api import LazyAPI
 from imageapi.protocol.routes import image_id_of
 
 #: How many requests use their backends at once; further ones wait for a thread.
@@ -22,16 +20,16 @@ THREADS = 32
 
 
 class _Door:
-    """What both applications share: ASGI and the threads."""
+    """Serves an API over ASGI, with its own threads."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, api: ImageAPI | LazyAPI, threads: int) -> None:
+        self.api = api
         self._pool = Pool(threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle HTTP requests and the lifespan; close this application when the lifespan ends."""
         if scope["type"] == "http":
-            extensions = scope.get("extensions") or {}
-            writer = extensions.get(writing.EXTENSION)
+            writer = (scope.get("extensions") or {}).get(EXTENSION)
             await send_answer(self._pool, self._answer(scope), receive, send, writer)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
@@ -45,15 +43,13 @@ class _Door:
         await asyncio.to_thread(self.close)
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _answer(self, scope: Scope) -> Responding:
-        return (yield from self._steps(Request(environ_of(scope))))
-
-    def _steps(self, request: Request) -> Responding:
-        raise NotImplementedError
+    def _answer(self, scope: Scope) -> Steps:
+        return (yield from self.api.route(Request(environ_of(scope))))
 
     def close(self) -> None:
         """End the threads and close the backends.  Send no request to this object afterwards."""
         self._pool.close()
+        self.api.close()
 
 
 class Application(_Door):
@@ -62,6 +58,8 @@ class Application(_Door):
     A slow client keeps no thread busy.  The process may fork until the first request.
     """
 
+    api: ImageAPI
+
     def __init__(self, conf: cfg.ConfigOpts, *, threads: int = THREADS) -> None:
         """Load the backends that the configuration names; start no thread yet.
 
@@ -69,22 +67,7 @@ class Application(_Door):
         :param threads: the number of threads that use the backends.
         :raises imageapi.errors.ConfigurationError: the configuration is invalid.
         """
-        super().__init__(threads)
-        self.api = ImageAPI(conf)
-
-    def _steps(self, request: Request) -> Responding:
-        return _routed(self.api, request)
-
-    def close(self) -> None:
-        super().close()
-        self.api.close()
-
-
-def _routed(api: ImageAPI, request: Request) -> Responding:
-    image_id = image_id_of(request.environ["SCRIPT_NAME"], request.environ["PATH_INFO"])
-    if image_id is None:
-        return error_responses.render(request, exc.HTTPNotFound())
-    return (yield from api.steps(request, image_id))
+        super().__init__(ImageAPI(conf), threads)
 
 
 class Middleware:
@@ -130,26 +113,7 @@ def _is_for_images(scope: Scope) -> bool:
     return image_id_of(*paths_of(scope)) is not None
 
 
-class _LazyApplication(_Door):
-    """An application that is built at the first request, after any fork."""
-
-    def __init__(self) -> None:
-        super().__init__(THREADS)
-        self._api = lazy_api.LazyAPI()
-
-    def _steps(self, request: Request) -> Responding:
-        try:
-            api = self._api.get()
-        except ConfigurationError as error:
-            return lazy_api.not_configured(request, error)
-        return (yield from _routed(api, request))
-
-    def close(self) -> None:
-        super().close()
-        self._api.close()
-
-
 #: The application for any ASGI server.  Its configuration files are those in
 #: IMAGEAPI_CONFIG_FILE, separated by ``:``.  If that is not set, oslo.config's
 #: default files are used.
-application = _LazyApplication()
+application = _Door(LazyAPI(), THREADS)

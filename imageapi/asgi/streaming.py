@@ -11,12 +11,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 from webob import Response
 
+from imageapi.api import Steps
 from imageapi.asgi.scope import Receive, Send
 from imageapi.asgi.socket_writer import Writer
 from imageapi.asgi.threads import Pool, PoolClosed
@@ -33,9 +34,6 @@ LARGE_CHUNK = 768 * 1024
 
 # How many seconds a download may write in a thread while others wait for a turn.
 TURN_SECONDS = 0.01
-
-#: The steps until there is a response; each runs in a thread.
-Responding = Generator[None, None, Response]
 
 
 class Abandoned(Exception):
@@ -63,12 +61,12 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
 
-    def __init__(self, responding: Responding) -> None:
+    def __init__(self, steps: Steps) -> None:
         """Prepare the answer; run no step yet.
 
-        :param responding: makes the response.  The answer then owns its data.
+        :param steps: return the response.  The answer then owns its data.
         """
-        self._responding = responding
+        self._steps = steps
         self._data: Body | None = None
         self._step = threading.Lock()  # held while a step runs
         self.is_complete = self.is_abandoned = False
@@ -80,7 +78,7 @@ class Answer:
         """
         with self._stepping():
             try:
-                next(self._responding)
+                next(self._steps)
             except StopIteration as end:
                 return self._first_part(end.value)
             return None
@@ -155,7 +153,7 @@ class Answer:
         self.is_abandoned = True
         if self._step.acquire(blocking=False):
             try:
-                self._responding.close()
+                self._steps.close()
                 if self._data is not None:
                     self._data.close()
                     self._data = None
@@ -165,7 +163,7 @@ class Answer:
 
 async def send_answer(
     pool: Pool,
-    responding: Responding,
+    steps: Steps,
     receive: Receive,
     send: Send,
     writer: Writer | None = None,
@@ -177,7 +175,7 @@ async def send_answer(
     :raises BackendError: the data cannot be completed.  The server then breaks the
         connection off.
     """
-    answer = Answer(responding)
+    answer = Answer(steps)
     try:
         part = await pool.run(answer.begin)
         is_short = part is not None and part.is_last

@@ -11,6 +11,7 @@ from paste.deploy import loadapp
 import imageapi
 from imageapi import wsgi
 from imageapi.errors import ConfigurationError
+from imageapi.lazy_api import LazyAPI
 from tests.deployment import Deployment, get
 
 
@@ -18,7 +19,7 @@ from tests.deployment import Deployment, get
 def application(monkeypatch: pytest.MonkeyPatch) -> WSGIApplication:
     """``imageapi.wsgi:application`` of a process that has just started."""
     monkeypatch.delenv("IMAGEAPI_CONFIG_FILE", raising=False)
-    return wsgi._LazyApplication()
+    return LazyAPI()
 
 
 def test_application_reads_the_files_that_the_environment_names(

@@ -9,9 +9,10 @@ from starlette.routing import Mount
 
 import imageapi
 from imageapi import Caller, asgi
-from imageapi.asgi.application import _LazyApplication
+from imageapi.asgi.application import _Door
 from imageapi.asgi.scope import Message, Receive, Scope, Send
 from imageapi.config.plugins import Backends
+from imageapi.lazy_api import LazyAPI
 from tests.asgi import Client, ask, scope_of
 from tests.deployment import Deployment, get
 
@@ -211,7 +212,7 @@ def test_middleware_of_an_application_without_lifespan_goes_on(
 def lazy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """``imageapi.asgi:application`` of a process that has just started."""
     monkeypatch.delenv("IMAGEAPI_CONFIG_FILE", raising=False)
-    application = _LazyApplication()
+    application = _Door(LazyAPI(), 2)
     yield application
     application.close()
 

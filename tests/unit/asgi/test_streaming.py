@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 from webob import Response
 
+from imageapi.api import Steps
 from imageapi.asgi import streaming
 from imageapi.asgi.scope import Message
 from imageapi.asgi.socket_writer import TURNS, Turns, Writer
-from imageapi.asgi.streaming import Responding, send_answer
+from imageapi.asgi.streaming import send_answer
 from imageapi.asgi.threads import Pool
 from imageapi.download.checksum import Checksum
 from imageapi.errors import BackendError
@@ -30,7 +31,7 @@ def pool() -> Iterator[Pool]:
     pool.close()
 
 
-def answering(blob: Chunks, length: int | None, **more: Any) -> Responding:
+def answering(blob: Chunks, length: int | None, **more: Any) -> Steps:
     """What makes the response with a Blob's data."""
     body = body_of(blob, length, **more)
     try:
@@ -43,7 +44,7 @@ def answering(blob: Chunks, length: int | None, **more: Any) -> Responding:
     return Response(headerlist=headers, app_iter=body)
 
 
-def send_all(pool: Pool, responding: Responding, client: Client | None = None) -> Any:
+def send_all(pool: Pool, responding: Steps, client: Client | None = None) -> Any:
     async def exchange() -> list[Message]:
         at = client or Client()
         await asyncio.wait_for(send_answer(pool, responding, at.receive, at.send), 60)
@@ -66,7 +67,7 @@ def test_all_chunks_are_sent(pool: Pool, length: int | None) -> None:
     assert blob.closed == 1
 
 
-def steps_of(pool: Pool, monkeypatch: pytest.MonkeyPatch, responding: Responding) -> int:
+def steps_of(pool: Pool, monkeypatch: pytest.MonkeyPatch, responding: Steps) -> int:
     """How many steps an answer has taken."""
     count = 0
     run = pool.run
@@ -135,7 +136,7 @@ class Takes:
         return data[size:]
 
 
-def write_all(pool: Pool, responding: Responding, writer: Any) -> list[Message]:
+def write_all(pool: Pool, responding: Steps, writer: Any) -> list[Message]:
     async def exchange() -> list[Message]:
         client = Client()
         sending = send_answer(pool, responding, client.receive, client.send, writer)
@@ -310,7 +311,7 @@ def test_data_that_cannot_be_completed_raises(pool: Pool, length: int | None) ->
 
 
 def test_what_respond_raises_is_raised(pool: Pool) -> None:
-    def responding() -> Responding:
+    def responding() -> Steps:
         raise ZeroDivisionError
         yield
 
@@ -427,7 +428,7 @@ def test_step_that_has_not_begun_is_not_run(pool: Pool) -> None:
     release = threading.Event()
     calls: list[str] = []
 
-    def responding() -> Responding:
+    def responding() -> Steps:
         calls.append("respond")
         return Response()
         yield
@@ -516,7 +517,7 @@ def test_slow_clients_hold_no_thread(pool: Pool) -> None:
 HASHED = Checksum("md5", hashlib.md5(b"abcdef").hexdigest())
 
 
-def hashed_part(blob: Chunks) -> Responding:
+def hashed_part(blob: Chunks) -> Steps:
     """What makes the response with the last byte of six, all of which are to be hashed."""
     return answering(blob, 6, start=5, checksum=HASHED)
 
