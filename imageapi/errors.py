@@ -25,8 +25,8 @@ core raises them.  Their texts go to the operator's log and never to a client.  
 contains no secret: no credential, token or query.
 """
 
-from collections.abc import Sequence
-from types import TracebackType
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from imageapi.visibility import Visibility
 
@@ -148,30 +148,20 @@ class BadReply(BackendError):
         super().__init__(message)
 
 
-class only_backend_errors:  # noqa: N801 - used like a keyword, as contextlib's are
+@contextlib.contextmanager
+def only_backend_errors(backend: object) -> Iterator[None]:
     """``with only_backend_errors(backend):`` raises no exception but a `BackendError`.
 
     Another exception is replaced with a `ForeignError` that names the backend and has
     the exception as its cause.  The message does not contain the cause's text, which
     may contain a secret.
     """
-
-    __slots__ = ("_backend",)
-
-    def __init__(self, backend: object) -> None:
-        self._backend = backend
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, BackendError):
-            raise unexpected(self._backend, error) from error
+    try:
+        yield
+    except BackendError:
+        raise
+    except Exception as error:
+        raise unexpected(backend, error) from error
 
 
 def unexpected(backend: object, error: Exception) -> ForeignError:

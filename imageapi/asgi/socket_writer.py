@@ -67,14 +67,9 @@ class Turns:
 class Socket(Protocol):
     """The methods of a socket that are used."""
 
-    def fileno(self) -> int:
-        """Return the number of the descriptor."""
-
-    def getsockopt(self, level: int, name: int, /) -> int:
-        """Return the value of an option."""
-
-    def setsockopt(self, level: int, name: int, value: int, /) -> None:
-        """Set an option."""
+    def fileno(self) -> int: ...
+    def getsockopt(self, level: int, name: int, /) -> int: ...
+    def setsockopt(self, level: int, name: int, value: int, /) -> None: ...
 
 
 class Writer:

@@ -80,21 +80,19 @@ class Answer:
             try:
                 next(self._steps)
             except StopIteration as end:
-                return self._first_part(end.value)
-            return None
-
-    def _first_part(self, response: Response) -> Part:
-        if isinstance(response.app_iter, Body):
-            self._data = response.app_iter
-        self.status = response.status_int
-        self.headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in response.headerlist
-        ]
-        if self._data is None:
+                response: Response = end.value
+            else:
+                return None
+            self.status = response.status_int
+            self.headers = [
+                (name.lower().encode("latin-1"), value.encode("latin-1"))
+                for name, value in response.headerlist
+            ]
+            if isinstance(response.app_iter, Body):
+                self._data = response.app_iter
+                return self._read()
             self.is_complete = True
             return Part(b"".join(response.app_iter), is_last=True)
-        return self._read()
 
     def read(self, *, is_fast: bool = False) -> Part:
         """Read a chunk.

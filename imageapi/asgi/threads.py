@@ -17,10 +17,7 @@ class Pool:
     """Runs work in threads, and returns the result to the event loop that requested it."""
 
     def __init__(self, count: int) -> None:
-        """Create a pool; it starts a thread only when it needs one.
-
-        :param count: the maximum number of threads.
-        """
+        """Create a pool of at most ``count`` threads; each starts when it is needed."""
         self._executor = ThreadPoolExecutor(count, "imageapi")
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":

@@ -78,17 +78,13 @@ class ImageViews:
             known = self._new(image)
         return ImageView(image, known.headers, Target(image), known.locations)
 
-    def _is_new(self, image_id: str, lines: tuple[HeaderLine, ...]) -> bool:
-        """Whether the notes on this version of a record have not been logged yet."""
-        version = hash((image_id, lines))
-        is_new = self._noted.get(version) is None
-        self._noted.put(version, True)
-        return is_new
-
     def _new(self, image: Image) -> _Remembered:
         headers = meta_headers(image, self._max_property_headers)
-        if headers.notes and self._is_new(image.id, headers.lines):
-            for note in headers.notes:
+        if headers.notes:
+            version = hash((image.id, headers.lines))
+            is_noted = self._noted.get(version)
+            self._noted.put(version, True)
+            for note in () if is_noted else headers.notes:
                 LOG.warning("image %r: %s", image.id, note)
         made = _Remembered(
             weakref.ref(image), headers.lines, data_locations_of(image, self._stores)

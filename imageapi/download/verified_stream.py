@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The iterator handed to the server: counts, resumes, verifies, closes once.
+"""The iterator that the server sends: it counts, resumes and verifies the data.
 
 A client must never hold a complete body that is not the image.  So the last
 chunk is held back until the data has ended at the right byte and has the right
-checksum.  Otherwise the iterator raises an exception, and the WSGI server then
-breaks the connection off.
+checksum.  Otherwise the iterator raises an exception, and the server then breaks
+the connection off.
 """
 
 import logging
@@ -49,13 +49,6 @@ class Body:
     from the first byte.  The bytes before the part are hashed and not sent.
     """
 
-    # The chunk that was read before the response began, and is not sent yet.
-    _primed: bytes | None
-    # If the length is unknown: the chunk that may be the last one.
-    _held: bytes | None
-    # Why the data cannot be completed; None while it can.
-    _broken: str | None
-
     def __init__(
         self,
         blob: Blob,
@@ -85,7 +78,7 @@ class Body:
         """
         self._blob = blob
         self._image_id = image_id
-        self._place = location
+        self._location = location
         self._start = start
         self._stop = stop
         self._checksum = checksum
@@ -95,11 +88,13 @@ class Body:
         self._attempts_left = resume_attempts if blob.version is not None else 0
         # The offset of the next byte to receive.
         self._position = start if checksum is None else 0
-        self._primed = None
-        self._held = None
-        self._complete = False
-        self._closed = False
-        self._broken = None
+        # The chunk that was read before the response began, and is not sent yet.
+        self._primed: bytes | None = None
+        # If the length is unknown: the chunk that may be the last one.
+        self._held: bytes | None = None
+        # Why the data cannot be completed; None while it can.
+        self._broken: str | None = None
+        self._complete = self._closed = False
 
     def __iter__(self) -> Self:
         return self
@@ -155,7 +150,7 @@ class Body:
             self._closed = True
             if not self._complete and self._broken is None:
                 self._broken = "the data was closed before its end"
-            self._close_blob()
+            close_blob(self._blob, self._image_id, self._location)
 
     def _advance_or_break(self) -> bytes | None:
         try:
@@ -164,7 +159,7 @@ class Body:
             LOG.error(
                 "image %r: %s: broken off at byte %d: %s",
                 self._image_id,
-                self._place,
+                self._location,
                 self._position,
                 error,
                 exc_info=bug_in(error),
@@ -182,7 +177,9 @@ class Body:
             return self._advance_to_unknown_end()
         chunk = self._receive()
         if self._position >= self._stop:
-            self._prove_end(self._stop)
+            if self._position > self._stop or self._receive() is not None:
+                raise DataMismatch(f"the data continues past byte {self._stop}, where it must end")
+            self._verify()
         return chunk
 
     def _advance_to_unknown_end(self) -> bytes | None:
@@ -195,12 +192,8 @@ class Body:
             self._verify()
         return chunk
 
-    def _prove_end(self, stop: int) -> None:
-        if self._position > stop or self._receive() is not None:
-            raise DataMismatch(f"the data continues past byte {stop}, where it must end")
-        self._verify()
-
     def _verify(self) -> None:
+        """Compare the checksum at the end of the data, and close the data."""
         if self._hasher is not None and self._checksum is not None:
             digest = self._hasher.hexdigest()
             is_right = digest == self._checksum.digest
@@ -236,14 +229,12 @@ class Body:
         except BackendError:
             raise
         except Exception as error:
-            raise unexpected(self._place, error) from error
-        if chunk is not None:
-            if isinstance(chunk, bytes):
-                return chunk
+            raise unexpected(self._location, error) from error
+        if chunk is not None and not isinstance(chunk, bytes):
             raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
-        if self._stop is not None and self._position < self._stop:
+        if chunk is None and self._stop is not None and self._position < self._stop:
             raise BackendUnavailable(f"the data ended at byte {self._position} of {self._stop}")
-        return None
+        return chunk
 
     def _resume_after(self, error: BackendError) -> None:
         """Open the data again at the byte that was reached.
@@ -257,11 +248,11 @@ class Body:
             LOG.warning(
                 "image %r: %s: resuming at byte %d: %s",
                 self._image_id,
-                self._place,
+                self._location,
                 self._position,
                 error,
             )
-            self._close_blob()
+            close_blob(self._blob, self._image_id, self._location)
             try:
                 self._blob = self._reopen(self._position)
             except BackendError as again:
@@ -269,9 +260,6 @@ class Body:
             else:
                 return
         raise error
-
-    def _close_blob(self) -> None:
-        close_blob(self._blob, self._image_id, self._place)
 
 
 def close_blob(blob: Blob, image_id: str, location: object) -> None:
