@@ -63,16 +63,23 @@ class _WrongSize(DataMismatch):
 class _Found(NamedTuple):
     """Data that is open, and not read yet.
 
+    :ivar location: where the blob was opened.
     :ivar span: the part that the blob contains; None for the whole.
     :ivar size: the size of the whole in bytes; None if unknown.
     :ivar past_end: the size, if only the store knows it and the range contains no byte
         of the data; otherwise None.
     """
 
+    location: DataLocation
     blob: Blob
     span: Span | None
     size: int | None
     past_end: int | None = None
+
+    def compared_with(self, checksum: Checksum) -> Compared | None:
+        """Name the comparison of the data with a checksum; None if the data has no version."""
+        store, url, version = self.location.store, self.location.recorded.url, self.blob.version
+        return None if version is None else Compared(store.name, url, version, checksum)
 
 
 class Opened(NamedTuple):
@@ -117,15 +124,11 @@ class Opener:
                 if isinstance(location, UnusableLocation):
                     raise LocationRefused(location.reason)
                 found = _open_requested(location, request)
-                return (yield from self._prime(location, found, request))
+                return (yield from self._prime(found, request))
             except BackendError as error:
                 log_failure(request.image.id, location, error)
                 first_error = first_error or error
-                if (
-                    found is not None
-                    and request.may_continue
-                    and _may_be_held(error, location, request)
-                ):
+                if found and request.may_continue and _may_be_held(error, found, request):
                     break
         try:
             raise first_error or DataNotFound("the image has no location")
@@ -152,96 +155,81 @@ class Opener:
     def _checksum_of(self, image: Image) -> Checksum | None:
         return None if self._verify_checksum == "never" else checksum_of(image)
 
-    def _prime(
-        self, location: DataLocation, found: _Found, request: DownloadRequest
-    ) -> Generator[None, None, Opened]:
+    def _prime(self, found: _Found, request: DownloadRequest) -> Generator[None, None, Opened]:
         """Read until the first chunk to send has been read."""
-        blob, span, size, past_end = found
+        location, blob, span, size, past_end = found
+        body = None
         try:
             _check_size(blob, size)
-            checksum = self._checksum_to_verify(location, found, request.image)
+            checksum = self._checksum_to_verify(found, request.image)
             if past_end is not None and checksum is None:
                 raise RangeNotSatisfiable(past_end)
-        except BaseException:
-            close_blob(blob, request.image.id, location)
-            raise
-        if checksum is not None and span is not None and span.start > 0:
-            blob = _open_from_first_byte(location, blob, size, request)
-        # Past the end there is nothing to send, but the data must be verified up to its end.
-        part = (0, size) if past_end is None else (past_end, past_end)
-        body = self._body(location, blob, span or part, checksum, request)
-        try:
+            if checksum is not None and span is not None and span.start > 0:
+                # All of the data must be hashed, so the whole is opened instead of the part.
+                close_blob(blob, request.image.id, location)
+                blob = location.open(0, None, blob.version, request.caller)
+                _check_size(blob, size)
+            body = self._body(found._replace(blob=blob), checksum, request)
             while not body.prime():
                 if past_end is not None and body.is_complete:
                     raise RangeNotSatisfiable(past_end)
                 yield
         except BaseException:
-            body.close()
+            if body is None:
+                close_blob(blob, request.image.id, location)
+            else:
+                body.close()
             raise
         return Opened(body, span, size, location)
 
-    def _body(
-        self,
-        location: DataLocation,
-        blob: Blob,
-        part: tuple[int, int | None],
-        checksum: Checksum | None,
-        request: DownloadRequest,
-    ) -> Body:
-        start, stop = part
+    def _body(self, found: _Found, checksum: Checksum | None, request: DownloadRequest) -> Body:
+        location, blob, span, size, past_end = found
+        # Past the end there is nothing to send, but the data must be verified up to its end.
+        part = (0, size) if past_end is None else (past_end, past_end)
+        start, stop = span or part
         version = blob.version
+        compared = None if checksum is None else found.compared_with(checksum)
 
         def reopen(position: int) -> Blob:
             return location.open(position, stop, version, request.caller)
 
         def on_compared(is_right: bool) -> None:
             # If the blob was not settled, wrong bytes may have been of two versions.
-            says_all = is_right or blob.is_settled
-            if checksum is not None and version is not None and says_all:
-                compared = Compared(location.store.name, location.recorded.url, version, checksum)
+            if compared is not None and (is_right or blob.is_settled):
                 self._verdicts.add(compared, is_right=is_right)
 
-        try:
-            return Body(
-                blob,
-                image_id=request.image.id,
-                location=location,
-                start=start,
-                stop=stop,
-                checksum=checksum,
-                on_compared=on_compared,
-                reopen=reopen,
-                resume_attempts=self._resume_attempts,
-            )
-        except BaseException:
-            close_blob(blob, request.image.id, location)
-            raise
+        return Body(
+            blob,
+            image_id=request.image.id,
+            location=location,
+            start=start,
+            stop=stop,
+            checksum=checksum,
+            on_compared=on_compared,
+            reopen=reopen,
+            resume_attempts=self._resume_attempts,
+        )
 
-    def _checksum_to_verify(
-        self, location: DataLocation, found: _Found, image: Image
-    ) -> Checksum | None:
+    def _checksum_to_verify(self, found: _Found, image: Image) -> Checksum | None:
         """Return the checksum to verify before the last bytes are sent.
 
         :returns: None if verification is off or was done before, if the record has no
             hash, or if the last byte is not requested.
         :raises WrongHash: the last comparison showed that the bytes are wrong.
         """
-        blob, span, size, _ = found
         checksum = self._checksum_of(image)
         if checksum is None:
             return None
-        is_right = None
-        if blob.version is not None:
-            compared = Compared(location.store.name, location.recorded.url, blob.version, checksum)
-            is_right = self._verdicts.is_right(compared)
+        compared = found.compared_with(checksum)
+        is_right = None if compared is None else self._verdicts.is_right(compared)
         if is_right is False:
             raise WrongHash(
                 f"the data had the wrong {checksum.algorithm} less than"
                 f" {WRONG_SECONDS:.0f} seconds ago, and is not read again yet"
             )
-        if span is not None and span.stop != size:
+        if found.span is not None and found.span.stop != found.size:
             return None
-        names_bytes = blob.is_settled and blob.is_trusted
+        names_bytes = found.blob.is_settled and found.blob.is_trusted
         is_proved = is_right and names_bytes and self._verify_checksum == "once"
         return None if is_proved else checksum
 
@@ -255,42 +243,23 @@ def _check_size(blob: Blob, size: int | None) -> None:
         raise _WrongSize(f"the data is {blob.total_size} bytes, not {size} as its record says")
 
 
-def _open_from_first_byte(
-    location: DataLocation, blob: Blob, size: int | None, request: DownloadRequest
-) -> Blob:
-    """Open the whole data instead of a part, because all of it must be hashed."""
-    close_blob(blob, request.image.id, location)
-    whole = location.open(0, None, blob.version, request.caller)
-    try:
-        _check_size(whole, size)
-    except BaseException:
-        close_blob(whole, request.image.id, location)
-        raise
-    return whole
-
-
-def _may_be_held(
-    error: BackendError, location: DataLocation | UnusableLocation, request: DownloadRequest
-) -> bool:
-    """Whether clients may hold bytes of this location's unusable data from earlier responses.
+def _may_be_held(error: BackendError, found: _Found, request: DownloadRequest) -> bool:
+    """Whether clients may hold bytes of this unusable data from earlier responses.
 
     They hold none if opening shows the wrong size at once, for the whole and for a part.
     """
-    if not isinstance(error, _WrongSize) or isinstance(location, UnusableLocation):
+    if not isinstance(error, _WrongSize):
         return True
     try:
         # A part of one byte, because HTTP cannot request an empty one.
-        return not all(_tells_size(location, stop, request) for stop in (None, 1))
-    except RangeNotSupported:
-        return False
-    except BackendError:
-        return True
-
-
-def _tells_size(location: DataLocation, stop: int | None, request: DownloadRequest) -> bool:
-    blob = location.open(0, stop, None, request.caller)
-    close_blob(blob, request.image.id, location)
-    return blob.total_size is not None
+        for stop in (None, 1):
+            blob = found.location.open(0, stop, None, request.caller)
+            close_blob(blob, request.image.id, found.location)
+            if blob.total_size is None:
+                return True
+    except BackendError as failure:
+        return not isinstance(failure, RangeNotSupported)
+    return False
 
 
 def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
@@ -298,17 +267,17 @@ def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
     image, caller = request.image, request.caller
     blob, span = _open_span(location, request.span_in(location, image.size), None, caller)
     if image.size is not None:
-        return _Found(blob, span, image.size)
+        return _Found(location, blob, span, image.size)
     # Only now is the size known, and so the bytes that the range means.
     size = blob.total_size
     try:
         span = request.span_in(location, size)
     except RangeNotSatisfiable:
-        return _Found(blob, None, size, past_end=size)
+        return _Found(location, blob, None, size, past_end=size)
     if span is None:
-        return _Found(blob, None, size)
+        return _Found(location, blob, None, size)
     close_blob(blob, image.id, location)
-    return _Found(*_open_span(location, span, blob.version, caller), size)
+    return _Found(location, *_open_span(location, span, blob.version, caller), size)
 
 
 def _open_span(
