@@ -19,10 +19,10 @@
         +-- BackendUnavailable   unreachable for now: try again later
         +-- BadReply             the upstream's response is invalid
 
-Backends raise only these: `ConfigurationError` only before they are in use, while
-the configuration is loaded, and `DataMismatch` and `WrongHash` never, because only the
-core raises them.  Their texts go to the operator's log and never to a client.  A text
-contains no secret: no credential, token or query.
+Backends raise only these errors.  They raise `ConfigurationError` only while the
+configuration is loaded.  Only the core raises `DataMismatch` and `WrongHash`.  The texts
+go to the operator's log and never to a client.  A text contains no secret: no
+credential, token or query.
 """
 
 import contextlib

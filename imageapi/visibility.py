@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Visibility:
-    """Who may know of an image whose record is otherwise malformed.
+    """The values that decide who may know of an image, even if its record is malformed.
 
-    With the default values, only an admin may know of the image.
+    With the default values, only an admin may know of it.
 
     :ivar members: ids of the projects that share the image.
     """

@@ -144,7 +144,7 @@ class Writer:
             if self._descriptor < 0:
                 return False
             poll.register(self._descriptor, select.POLLOUT)
-        # If another client's socket has the number by now, this only waits for that socket.
+        # If another client's socket has got the number, this waits for it, but writes nothing.
         return bool(poll.poll(CLIENT_PATIENCE))
 
     def close(self) -> None:

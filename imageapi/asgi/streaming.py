@@ -178,7 +178,7 @@ async def send_answer(
         part = await pool.run(answer.begin)
         is_short = part is not None and part.is_last
         sending = _send_all(pool, answer, part, send, writer)
-        # Otherwise its chunk would stay in memory until the end of the download.
+        # Free the memory of the first chunk as soon as it was sent.
         del part
         if is_short:
             await sending
@@ -208,7 +208,7 @@ async def _send_all(
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
     if not any(name == b"content-length" for name, _ in answer.headers):
-        writer = None  # the server frames the chunks
+        writer = None  # each chunk needs the server's framing
     began, quick = time.monotonic(), 0
     while not part.is_last:
         await _send_part(part, send)

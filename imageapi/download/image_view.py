@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from an image's record alone; computed once for each record, and remembered."""
+"""What an image's record alone determines: its headers and the locations of its data.
+
+Both are computed once for each record, and remembered.
+"""
 
 import logging
 import weakref
@@ -16,10 +19,10 @@ from imageapi.protocol.image_headers import HeaderLine, meta_headers
 
 LOG = logging.getLogger(__name__)
 
-# For the views.  The registry remembers their images.
+# For all views, without their images: these belong to the registry.
 _REMEMBERED_BYTES = 6 * 1024 * 1024
 
-# Versions of records whose notes were logged; each takes about 200 bytes.
+# How many versions of records have their notes logged only once; each takes about 200 bytes.
 _MOST_NOTED = 10_000
 
 # The memory for a header line, without the characters of its value.
