@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Generator, Iterable, Mapping
 from typing import TypeAlias
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from oslo_config import cfg
@@ -31,7 +31,7 @@ from imageapi.protocol import error_responses
 from imageapi.protocol.image_headers import HeaderLine
 from imageapi.protocol.preconditions import Outcome, allows_range, evaluate
 from imageapi.protocol.ranges import RangeNotSatisfiable, may_continue, parse_range
-from imageapi.protocol.routes import image_id_of
+from imageapi.protocol.routes import asks_for_details, image_id_of
 from imageapi.protocol.value_text import header_text
 from imageapi.visibility import Visibility
 
@@ -40,6 +40,7 @@ LOG = logging.getLogger(__name__)
 #: The work on a response, in steps.  Closing it before its end closes the data.
 Steps: TypeAlias = Generator[None, None, Response]
 
+# The policy's target if the answer is that of an absent image.
 _NO_IMAGE: Mapping[str, object] = {}
 
 _BINARY = ("Content-Type", "application/octet-stream")
@@ -79,6 +80,14 @@ class ImageAPI:
         """Answer as a WSGI application (PEP 3333), mounted at any path."""
         return answer_over_wsgi(self.route(Request(environ)), start_response)
 
+    def route(self, request: Request) -> Steps:
+        """Answer a request for any path in steps; 404 if the path is not that of an image."""
+        environ = request.environ
+        image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
+        if image_id is None:
+            return error_responses.render(request, exc.HTTPNotFound())
+        return (yield from self.steps(request, image_id))
+
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
 
@@ -90,14 +99,6 @@ class ImageAPI:
             cannot be completed; the connection must then be broken off.
         """
         return _finished(self.steps(request, image_id))
-
-    def route(self, request: Request) -> Steps:
-        """Answer a request for any path in steps; 404 if the path is not that of an image."""
-        environ = request.environ
-        image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-        if image_id is None:
-            return error_responses.render(request, exc.HTTPNotFound())
-        return (yield from self.steps(request, image_id))
 
     def steps(self, request: Request, image_id: str) -> Steps:
         """Answer a request for one image in steps; each does a bounded amount of work.
@@ -121,7 +122,7 @@ class ImageAPI:
         method = request.environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD"):
             raise error_responses.method_not_allowed()
-        wants_details = _wants_details(request)
+        wants_details = asks_for_details(request.environ.get("QUERY_STRING", ""))
         wants_data = method == "GET" and not wants_details
 
         caller = self._caller(request)
@@ -149,8 +150,8 @@ class ImageAPI:
     def _find(self, image_id: str, caller: Caller, wants_data: bool) -> ImageView:
         """Return the image if the caller may know of it.
 
-        Only then its view is made: the time that this takes would distinguish a hidden
-        image from an absent one.
+        Only then its headers and locations are computed: the time that this takes would
+        distinguish a hidden image from an absent one.
 
         :raises exc.HTTPException: otherwise; the same for an absent and a hidden image.
         """
@@ -161,8 +162,8 @@ class ImageAPI:
         except BackendError:
             raise
         except Exception as error:
-            # The registry raised it, or made the image with values that no field or
-            # property can have.
+            # A bug of the registry: it raised the error, or made the image with values that
+            # no field or property can have.
             foreign = unexpected(self.backends.registry, error)
             LOG.error("image %r: %s", image_id, foreign, exc_info=error)
             raise foreign from None
@@ -289,28 +290,6 @@ class ImageAPI:
         return f"{request.host_url}{path}"
 
 
-def _finished(steps: Steps) -> Response:
-    """Run the steps one after the other, and return their result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            response: Response = end.value
-            return response
-
-
-def _wants_details(request: Request) -> bool:
-    """Whether the query is UTF-8 and has the parameter ``format=json``, spelt exactly so."""
-    query = request.environ.get("QUERY_STRING", "")
-    if "format=json" not in query.split("&"):
-        return False
-    try:
-        unquote_to_bytes(query.encode("latin-1")).decode()
-    except UnicodeError:
-        return False
-    return True
-
-
 def _raise_for_conditions(request: Request, image: Image) -> None:
     environ = request.environ
     outcome = evaluate(
@@ -340,6 +319,16 @@ def _data_headers(image: Image, length: int | None, ranges: bool) -> list[Header
     if ranges:
         headers.append(("Accept-Ranges", "bytes"))
     return headers
+
+
+def _finished(steps: Steps) -> Response:
+    """Run the steps one after the other, and return their result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            response: Response = end.value
+            return response
 
 
 def answer_over_wsgi(steps: Steps, start_response: StartResponse) -> Iterable[bytes]:

@@ -61,7 +61,7 @@ class _WrongSize(DataMismatch):
 
 
 class _Found(NamedTuple):
-    """Data that is open, and not read yet.
+    """Data that is open, of which nothing was read yet.
 
     :ivar location: where the blob was opened.
     :ivar span: the part that the blob contains; None for the whole.

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The path of a request -> the id of the requested image (docs/wire.md, Routes)."""
+"""The URL of a request -> which image it is for, and whether it is for the details.
+
+docs/wire.md, Routes, has the rules.
+"""
+
+from urllib.parse import unquote_to_bytes
 
 from imageapi.image import is_image_id
 
@@ -23,3 +28,17 @@ def image_id_of(script_name: str, path_info: str) -> str | None:
     except UnicodeError:
         return None
     return image_id if is_image_id(image_id) else None
+
+
+def asks_for_details(query: str) -> bool:
+    """Whether the query has the parameter ``format=json``, spelt exactly so.
+
+    :param query: is ignored if its percent-decoded bytes are not UTF-8.
+    """
+    if "format=json" not in query.split("&"):
+        return False
+    try:
+        unquote_to_bytes(query.encode("latin-1")).decode()
+    except UnicodeError:
+        return False
+    return True
