@@ -2,7 +2,6 @@
 import wsgiref.validate
 from pathlib import Path
 from typing import Any
-from wsgiref.types import WSGIApplication
 
 import pytest
 import webob
@@ -11,57 +10,7 @@ from paste.deploy import loadapp
 import imageapi
 from imageapi import wsgi
 from imageapi.errors import ConfigurationError
-from imageapi.lazy_api import LazyAPI
 from tests.deployment import Deployment, get
-
-
-@pytest.fixture
-def application(monkeypatch: pytest.MonkeyPatch) -> WSGIApplication:
-    """``imageapi.wsgi:application`` of a process that has just started."""
-    monkeypatch.delenv("IMAGEAPI_CONFIG_FILE", raising=False)
-    return LazyAPI()
-
-
-def test_application_reads_the_files_that_the_environment_names(
-    application: WSGIApplication, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deployment.add("i", b"data")
-    more = deployment.folder / "more.conf"
-    more.write_text("[imageapi]\npublic_endpoint = http://more.example\n")
-    monkeypatch.setenv("IMAGEAPI_CONFIG_FILE", f"{deployment.config_file}:{more}")
-    response = get(application, "/v1/images/i")
-    assert response.body == b"data"
-    assert response.headers["X-Image-Meta-Uri"] == "http://more.example/v1/images/i"
-
-
-def test_application_tells_what_is_wrong_to_the_log_only(
-    application: WSGIApplication,
-    deployment: Deployment,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    deployment.add("i", b"data")
-    monkeypatch.setenv("IMAGEAPI_CONFIG_FILE", str(deployment.config_file))
-    deployment.configure(core="registry = flie")
-    response = get(application, "/v1/images/i")
-    assert response.status_code == 500
-    assert "flie" not in response.text
-    head = get(application, "/v1/images/i", method="HEAD")
-    assert head.headerlist == response.headerlist
-    assert "configuration: [imageapi] registry: no installed distribution" in caplog.text
-    deployment.configure()
-    assert get(application, "/v1/images/i").body == b"data"
-
-
-def test_application_names_a_missing_file(
-    application: WSGIApplication,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setenv("IMAGEAPI_CONFIG_FILE", "/absent/imageapi.conf")
-    assert get(application, "/v1/images/i").status_code == 500
-    assert "/absent/imageapi.conf" in caplog.text
-
 
 PASTE = """
 [app:main]
