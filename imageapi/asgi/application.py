@@ -20,7 +20,7 @@ THREADS = 32
 
 
 class _Door:
-    """Serves an API over ASGI, with its own threads."""
+    """Serves an API over ASGI, in threads of its own."""
 
     def __init__(self, api: ImageAPI | LazyAPI, threads: int) -> None:
         self.api = api
@@ -92,7 +92,11 @@ class Middleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, partial(self._send_lifespan, send))
-        elif _is_for_images(scope):
+        elif (
+            scope["type"] == "http"
+            and scope["method"] in ("GET", "HEAD")
+            and image_id_of(*paths_of(scope)) is not None
+        ):
             await self.images(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -105,12 +109,6 @@ class Middleware:
     def close(self) -> None:
         """End the threads and close the backends, but not the wrapped application."""
         self.images.close()
-
-
-def _is_for_images(scope: Scope) -> bool:
-    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
-        return False
-    return image_id_of(*paths_of(scope)) is not None
 
 
 #: The application for any ASGI server.  Its configuration files are those in

@@ -19,6 +19,9 @@ _ENTRY_BYTES = 300
 #: because a server may repair them under the same version; Swift does so from another copy.
 WRONG_SECONDS = 60.0
 
+# Takes the place of that time for bytes that are right.
+_RIGHT = float("-inf")
+
 
 class Hasher(Protocol):
     """The methods of hashlib's objects that are used."""
@@ -75,32 +78,21 @@ class Compared(NamedTuple):
     checksum: Checksum
 
 
-class _Verdict(NamedTuple):
-    """The result of a comparison.
-
-    :ivar wrong_until: when wrong bytes may be read again, in seconds of the monotonic
-        clock; None for right bytes.
-    """
-
-    wrong_until: float | None
-
-
 class Verdicts:
     """Remembers which bytes had the right hash and which did not; bounded, thread-safe."""
 
     def __init__(self) -> None:
-        self._known: BoundedCache[Compared, _Verdict] = BoundedCache(_REMEMBERED_BYTES)
+        # When wrong bytes may be read again, in seconds of the monotonic clock; or `_RIGHT`.
+        self._known: BoundedCache[Compared, float] = BoundedCache(_REMEMBERED_BYTES)
 
     def add(self, compared: Compared, *, is_right: bool) -> None:
         """Remember the result of a comparison; for wrong bytes, for `WRONG_SECONDS`."""
-        wrong_until = None if is_right else time.monotonic() + WRONG_SECONDS
-        self._known.put(compared, _Verdict(wrong_until), _ENTRY_BYTES + weight_of(compared))
+        wrong_until = _RIGHT if is_right else time.monotonic() + WRONG_SECONDS
+        self._known.put(compared, wrong_until, _ENTRY_BYTES + weight_of(compared))
 
     def is_right(self, compared: Compared) -> bool | None:
         """Whether the bytes have the right hash; None if unknown."""
-        verdict = self._known.get(compared)
-        if verdict is None:
-            return None
-        if verdict.wrong_until is None:
+        wrong_until = self._known.get(compared)
+        if wrong_until == _RIGHT:
             return True
-        return False if time.monotonic() < verdict.wrong_until else None
+        return False if wrong_until is not None and time.monotonic() < wrong_until else None

@@ -137,7 +137,6 @@ class Body:
         if chunk is None and not self._complete:
             chunk = self._advance_or_break()
         if chunk is None:
-            self.close()
             raise StopIteration
         return chunk
 
