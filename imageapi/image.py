@@ -124,14 +124,12 @@ class Image:
         :raises MalformedImage: the registry created the image with such a value.
         """
         for name in ("is_public", "protected", "deleted"):
-            if not isinstance(getattr(self, name), bool):
-                raise MalformedImage(
-                    f"{name} must be True or False, not {_type(getattr(self, name))}"
-                )
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise MalformedImage(f"{name} must be True or False, not {type(value).__name__}")
         if not isinstance(self.members, frozenset):
-            raise MalformedImage(
-                f"members must be a frozenset of project ids, not {_type(self.members)}"
-            )
+            kind = type(self.members).__name__
+            raise MalformedImage(f"members must be a frozenset of project ids, not {kind}")
         if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
             raise MalformedImage("size must be a whole number, 0 or more, or None")
         self._check_hashes()
@@ -165,10 +163,6 @@ class Image:
     def is_active(self) -> bool:
         """Whether the status and the flag allow serving the data."""
         return self.status == "active" and not self.deleted
-
-
-def _type(value: object) -> str:
-    return type(value).__name__
 
 
 _LEAVES = frozenset({str, int, bool, float, datetime, type(None)})

@@ -189,15 +189,11 @@ async def send_answer(
         LOG.warning("a response is broken off, because the server is shutting down")
     finally:
         if not answer.is_complete:
-            _abandon(pool, answer)
-
-
-def _abandon(pool: Pool, answer: Answer) -> None:
-    answer.is_abandoned = True
-    try:
-        pool.run(answer.abandon)
-    except RuntimeError:  # the pool is closed, or the loop has ended
-        answer.abandon()
+            answer.is_abandoned = True
+            try:
+                pool.run(answer.abandon)
+            except RuntimeError:  # the pool is closed, or the loop has ended
+                answer.abandon()
 
 
 async def _send_all(
@@ -208,7 +204,7 @@ async def _send_all(
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
     if not any(name == b"content-length" for name, _ in answer.headers):
-        writer = None  # each chunk needs the server's framing
+        writer = None  # the server must frame each chunk
     began, quick = time.monotonic(), 0
     while not part.is_last:
         await _send_part(part, send)

@@ -76,11 +76,6 @@ class _Found(NamedTuple):
     size: int | None
     past_end: int | None = None
 
-    def compared_with(self, checksum: Checksum) -> Compared | None:
-        """Name the comparison of the data with a checksum; None if the data has no version."""
-        store, url, version = self.location.store, self.location.recorded.url, self.blob.version
-        return None if version is None else Compared(store.name, url, version, checksum)
-
 
 class Opened(NamedTuple):
     """Data that is open and whose first chunk is read.
@@ -169,7 +164,9 @@ class Opener:
                 close_blob(blob, request.image.id, location)
                 blob = location.open(0, None, blob.version, request.caller)
                 _check_size(blob, size)
-            body = self._body(found._replace(blob=blob), checksum, request)
+            # Past the end there is nothing to send, but the data must be verified up to its end.
+            part = (0, size) if past_end is None else (past_end, past_end)
+            body = self._body(location, blob, span or part, checksum, request)
             while not body.prime():
                 if past_end is not None and body.is_complete:
                     raise RangeNotSatisfiable(past_end)
@@ -182,20 +179,25 @@ class Opener:
             raise
         return Opened(body, span, size, location)
 
-    def _body(self, found: _Found, checksum: Checksum | None, request: DownloadRequest) -> Body:
-        location, blob, span, size, past_end = found
-        # Past the end there is nothing to send, but the data must be verified up to its end.
-        part = (0, size) if past_end is None else (past_end, past_end)
-        start, stop = span or part
+    def _body(
+        self,
+        location: DataLocation,
+        blob: Blob,
+        part: tuple[int, int | None],
+        checksum: Checksum | None,
+        request: DownloadRequest,
+    ) -> Body:
+        start, stop = part
         version = blob.version
-        compared = None if checksum is None else found.compared_with(checksum)
 
         def reopen(position: int) -> Blob:
             return location.open(position, stop, version, request.caller)
 
         def on_compared(is_right: bool) -> None:
             # If the blob was not settled, wrong bytes may have been of two versions.
-            if compared is not None and (is_right or blob.is_settled):
+            says_all = is_right or blob.is_settled
+            if checksum is not None and version is not None and says_all:
+                compared = Compared(location.store.name, location.recorded.url, version, checksum)
                 self._verdicts.add(compared, is_right=is_right)
 
         return Body(
@@ -220,16 +222,19 @@ class Opener:
         checksum = self._checksum_of(image)
         if checksum is None:
             return None
-        compared = found.compared_with(checksum)
-        is_right = None if compared is None else self._verdicts.is_right(compared)
+        location, blob, span, size, _ = found
+        is_right = None
+        if blob.version is not None:
+            compared = Compared(location.store.name, location.recorded.url, blob.version, checksum)
+            is_right = self._verdicts.is_right(compared)
         if is_right is False:
             raise WrongHash(
                 f"the data had the wrong {checksum.algorithm} less than"
                 f" {WRONG_SECONDS:.0f} seconds ago, and is not read again yet"
             )
-        if found.span is not None and found.span.stop != found.size:
+        if span is not None and span.stop != size:
             return None
-        names_bytes = found.blob.is_settled and found.blob.is_trusted
+        names_bytes = blob.is_settled and blob.is_trusted
         is_proved = is_right and names_bytes and self._verify_checksum == "once"
         return None if is_proved else checksum
 
