@@ -16,7 +16,7 @@ from benchmarks.effort import Effort
 from benchmarks.image_ids import LARGE_ID, SMALL_SIZE, image_ids
 from benchmarks.upstreams import Upstreams
 from tests.deployment import Deployment
-from tests.functional.servers import BIN
+from tests.paths import BIN
 
 # A file's times identify its content only once they are older than this.
 _SETTLED_SECONDS = 2.5

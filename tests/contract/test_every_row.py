@@ -2,9 +2,8 @@
 """Every row of docs/wire.md has a test that names it, and no test names another."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def test_rows_and_tests_name_each_other() -> None:

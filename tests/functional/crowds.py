@@ -22,7 +22,8 @@ import psutil
 
 from tests.deployment import Deployment
 from tests.functional.load import descriptors
-from tests.functional.servers import BIN, connection, free_port, running
+from tests.functional.servers import connection, free_port, running
+from tests.paths import BIN
 
 SLOW = 1000
 

@@ -13,8 +13,10 @@ import requests
 from glanceclient import exc as glance_errors
 from glanceclient.v1.client import Client as GlanceClient
 
+from tests.paths import ROOT
+
 # Where scripts/setup-clients puts what the machine itself lacks.
-FOLDER = Path(__file__).parents[2] / ".clients"
+FOLDER = ROOT / ".clients"
 
 # Longer than anything here takes, even on a busy machine.
 _TIMEOUT = 100

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.functional.servers import BIN, free_port, running
-
-ROOT = Path(__file__).parents[2]
+from tests.functional.servers import free_port, running
+from tests.paths import BIN, EXAMPLES
 
 _COMMAND = re.compile(r"^#? +((?:gunicorn|uvicorn) .*)$", re.MULTILINE)
 
@@ -21,7 +20,7 @@ def copy(example: str, folder: Path) -> list[str]:
 
     :param folder: is made.
     """
-    source = ROOT / "examples" / example
+    source = EXAMPLES / example
     if source.is_dir():
         shutil.copytree(source, folder)
         described = folder / "api-paste.ini"

@@ -11,9 +11,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.functional.examples import ROOT
 from tests.functional.framework_checks import COLUMNS
 from tests.functional.frameworks import ROWS, Bench, Row
+from tests.paths import ROOT
 
 PAGE = ROOT / "docs" / "frameworks.md"
 

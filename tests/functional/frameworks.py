@@ -15,6 +15,7 @@ import psutil
 from tests.deployment import Deployment
 from tests.functional import examples, keeping_store
 from tests.functional.served import Served
+from tests.paths import ROOT
 
 POLICY = """\
 "download_image": "user_id:alice or not 'yes':%(restricted)s"
@@ -156,7 +157,7 @@ class Bench:
         if change is not None:
             change.make(folder)
         shutil.copy(self.deployment.config_file, folder / "imageapi.conf")
-        environ = {"PYTHONPATH": f"{examples.ROOT}:{self._folder}"}
+        environ = {"PYTHONPATH": f"{ROOT}:{self._folder}"}
         if command[0] == "uvicorn":
             environ["EXAMPLE"] = command[-1]
             command[-1:] = ["--factory", "tests.functional.asgi_auth:application"]

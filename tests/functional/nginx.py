@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.functional.servers import BIN, free_port, running
+from tests.functional.servers import free_port, running
+from tests.paths import BIN
 
 CONFIG = """\
 {user}

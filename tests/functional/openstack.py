@@ -14,8 +14,9 @@ from typing import Any
 from cryptography.fernet import Fernet
 
 from tests.functional.servers import free_port, running
+from tests.paths import ROOT
 
-ENVIRONMENTS = Path(__file__).parents[2] / ".servers"
+ENVIRONMENTS = ROOT / ".servers"
 
 KEYSTONE = """\
 [DEFAULT]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tests.functional.downloads import DOWNLOADS, images
 from tests.functional.wsgi_servers import SERVERS
+from tests.paths import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "production.md"
+PAGE = ROOT / "docs" / "production.md"
 
 _HEAD = ["server", *DOWNLOADS]
 

@@ -7,13 +7,12 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
+from tests.paths import BIN
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import swiftclient
 from tests.functional.openstack import ENVIRONMENTS
 from tests.functional.servers import free_port, running
 
-BIN = ENVIRONMENTS / "swift" / "bin"
+SWIFT_BIN = ENVIRONMENTS / "swift" / "bin"
 # What Swift's own Python runs and imports.
 PROGRAMS = Path(__file__).parents[1] / "servers" / "swift"
 KEY = "s3cret-key"
@@ -125,12 +125,13 @@ class Swift:
             (self.folder / f"{kind}-server.conf").write_text(text)
         backends = [str(self.ports[kind]) for kind in ("account", "container", "object")]
         rings = PROGRAMS / "swift_rings.py"
-        command = [str(BIN / "python"), str(rings), str(self.folder), *backends]
+        command = [str(SWIFT_BIN / "python"), str(rings), str(self.folder), *backends]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
 
     def start(self, kind: str) -> None:
         """Start one server: proxy, account, container or object."""
-        command = [str(BIN / f"swift-{kind}-server"), str(self.folder / f"{kind}-server.conf")]
+        config = self.folder / f"{kind}-server.conf"
+        command = [str(SWIFT_BIN / f"swift-{kind}-server"), str(config)]
         environ = {
             "PYTHONPATH": str(PROGRAMS),
             "SWIFT_TEST_TOKENS_REVOKED": str(self.folder / "revoked"),

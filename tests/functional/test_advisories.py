@@ -17,8 +17,7 @@ import imageapi
 from imageapi import Caller, ImageAPIMiddleware
 from tests.deployment import Deployment, get
 from tests.memory import Memory
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 _ROW = re.compile(r"^\| ((?:CVE|OSSA|OSSN|LP)[ -][^|]*)\|[^|]*\|([^|]*)\|$", re.MULTILINE)
 _TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")

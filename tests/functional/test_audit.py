@@ -7,14 +7,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from tests.functional.servers import free_port
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 # The first run makes the environment of pip-audit.
 pytestmark = pytest.mark.timeout(300)

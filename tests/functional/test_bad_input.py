@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from imageapi.backends.file.store import FileStore
 from tests.functional.raw_client import exchange
-from tests.functional.servers import BIN, free_port, running
+from tests.functional.servers import free_port, running
 from tests.fuzz import properties
 from tests.fuzz.properties import MD5, Site, Upstreams
+from tests.paths import BIN
 
 # The fixtures keep nothing that an example leaves.
 ASKED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

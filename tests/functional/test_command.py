@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.servers import BIN, connection, serving
+from tests.functional.servers import connection, serving
+from tests.paths import BIN
 
 COMMAND = str(BIN / "imageapi")
 

@@ -11,9 +11,8 @@ import pytest
 
 import imageapi
 from tests.deployment import Deployment
-from tests.functional.servers import BIN
+from tests.paths import BIN, ROOT
 
-ROOT = Path(__file__).parents[2]
 # The README's links are absolute, so that they work on an index of packages too.
 REPOSITORY = "https://github.com/imageapi/imageapi/blob/main/"
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,9 +14,9 @@ import pytest
 from glanceclient.v1.client import Client
 
 from tests.functional.openstack import Keystone, call, glance
-from tests.functional.servers import BIN, serving
+from tests.functional.servers import serving
+from tests.paths import BIN, EXAMPLES
 
-ROOT = Path(__file__).parents[2]
 DATA = os.urandom(5_000_000)
 
 pytestmark = pytest.mark.timeout(300)
@@ -74,7 +74,7 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with glance(tmp_path_factory.mktemp("glance"), identity) as url:
         tokens, projects = people(identity)
         config = tmp_path_factory.mktemp("front") / "glance-v2.conf"
-        example = (ROOT / "examples" / "glance-v2.conf").read_text()
+        example = (EXAMPLES / "glance-v2.conf").read_text()
         config.write_text(example.replace("http://glance.example.com:9292", url))
         with serving(config) as port:
             yield Cloud(port, url, tokens, projects, config)

@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -23,8 +22,8 @@ import pytest
 from tests.deployment import Deployment
 from tests.functional.raw_client import Answer, Pause, exchange
 from tests.functional.servers import free_port, running
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TABLE = json.loads((ROOT / "tests/data/glance_captures.json").read_text(encoding="utf-8"))
 CASES: list[dict[str, Any]] = TABLE["cases"]
 

@@ -14,7 +14,8 @@ from tests.deployment import Deployment
 from tests.functional.downloads import DOWNLOADS, client, images
 from tests.functional.openstack import Keystone, hasty_keystone
 from tests.functional.test_servers import RIGHT
-from tests.functional.wsgi_servers import EXAMPLES, Running, gunicorn, replaced
+from tests.functional.wsgi_servers import Running, gunicorn, replaced
+from tests.paths import EXAMPLES
 
 pytestmark = pytest.mark.timeout(300)
 

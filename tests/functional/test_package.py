@@ -12,8 +12,7 @@ import pytest
 
 import imageapi
 from tests.functional.test_docs import REPOSITORY
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")

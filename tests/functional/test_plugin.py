@@ -15,9 +15,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.functional import wheel
-from tests.functional.servers import BIN, free_port, running
+from tests.functional.servers import free_port, running
+from tests.paths import BIN, ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 PLUGIN = ROOT / "tests" / "plugin_dist"
 

@@ -18,14 +18,8 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.functional.downloads import becomes_true, client
-from tests.functional.wsgi_servers import (
-    EXAMPLES,
-    Running,
-    by_command,
-    gunicorn,
-    replaced,
-    uwsgi,
-)
+from tests.functional.wsgi_servers import Running, by_command, gunicorn, replaced, uwsgi
+from tests.paths import EXAMPLES
 
 DATA = os.urandom(1_000_000) * 50
 

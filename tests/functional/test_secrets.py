@@ -27,9 +27,9 @@ from imageapi.errors import BackendError, ConfigurationError
 from imageapi.image import Image, Location
 from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request
-from tests.functional.servers import BIN
 from tests.functional.swift import configuration
 from tests.memory import Memory
+from tests.paths import BIN
 
 SECRET = "c4nary"
 LOCATIONS = [

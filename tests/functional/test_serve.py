@@ -15,8 +15,9 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.functional.raw_client import exchange
-from tests.functional.servers import BIN, connection, free_port, running, serving
+from tests.functional.servers import connection, free_port, running, serving
 from tests.functional.swift import wait_until
+from tests.paths import BIN
 
 DATA = os.urandom(3_000_000)
 

@@ -19,7 +19,6 @@ import pytest
 from tests.deployment import Deployment
 from tests.functional.downloads import client
 from tests.functional.wsgi_servers import (
-    EXAMPLES,
     Running,
     behind_nginx,
     by_command,
@@ -27,6 +26,7 @@ from tests.functional.wsgi_servers import (
     replaced,
     uwsgi,
 )
+from tests.paths import EXAMPLES
 
 DATA = os.urandom(1_000_000) * 50
 

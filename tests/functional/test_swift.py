@@ -25,7 +25,7 @@ from imageapi.image import Location
 from imageapi.testing.suite import build
 from tests.deployment import get
 from tests.functional.raw_client import Answer, Pause, exchange
-from tests.functional.servers import BIN, serving
+from tests.functional.servers import serving
 from tests.functional.swift import (
     KEY,
     Swift,
@@ -36,6 +36,7 @@ from tests.functional.swift import (
     v1_options,
 )
 from tests.memory import close
+from tests.paths import BIN
 
 MIB = 1024 * 1024
 DATA = os.urandom(24 * MIB)

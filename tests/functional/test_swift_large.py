@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from glanceclient.v1.client import Client
 
-from tests.functional.servers import BIN, serving
+from tests.functional.servers import serving
 from tests.functional.swift import configuration, running_swift, v1_options
+from tests.paths import BIN
 
 MIB = 1024 * 1024
 SIZE = 1024 * MIB

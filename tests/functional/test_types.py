@@ -11,7 +11,7 @@ import pytest
 
 import imageapi
 from tests.functional import wheel
-from tests.functional.servers import BIN
+from tests.paths import BIN
 
 RIGHT = '''\
 """A host application, with all the names that stay."""

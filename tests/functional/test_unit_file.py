@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tests.deployment import Deployment
 from tests.functional.downloads import becomes_true
-from tests.functional.servers import BIN, free_port, running
+from tests.functional.servers import free_port, running
 from tests.functional.test_reload import uri_of
-from tests.functional.wsgi_servers import EXAMPLES, Running, replaced
+from tests.functional.wsgi_servers import Running, replaced
+from tests.paths import BIN, EXAMPLES
 
 
 def test_service(deployment: Deployment, tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import psutil
 import trustme
 
 from tests.deployment import Deployment
-from tests.functional.servers import BIN, free_port, running
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests.functional.servers import free_port, running
+from tests.paths import BIN, EXAMPLES
 
 APPLICATION = "imageapi.wsgi:application"
 ASGI_APPLICATION = "imageapi.asgi:application"

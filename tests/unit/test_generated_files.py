@@ -6,13 +6,11 @@ bounds have reasons.
 import configparser
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
+from tests.paths import BIN, ROOT
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from typing import NamedTuple
 import psutil
 
 from tests.functional.nginx import Nginx
-from tests.functional.servers import BIN, free_port, running
+from tests.functional.servers import free_port, running
 from tests.functional.soak.clients import Client, Pace, Report, fetch
 from tests.functional.soak.history import History
 from tests.functional.soak.images import (
@@ -51,6 +51,7 @@ from tests.functional.soak.images import (
 from tests.functional.soak.judge import Asked
 from tests.functional.soak.keepers import Container, Folder, Keeper, WebFolder
 from tests.functional.swift import Swift, v1_options, wait_until
+from tests.paths import BIN
 
 WORKERS = 2
 THREADS = 12
