@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from benchmarks.constant import ANSWER, write_answer
 from imageapi.config.files import ENVIRONMENT_VARIABLE
-from tests.functional.servers import connection, free_port, running
+from tests.functional.http_client import connection
+from tests.functional.servers import free_port, running
 from tests.paths import BIN
 
 #: gunicorn with its ``asgi`` worker, as ``imageapi serve`` runs it.

@@ -18,12 +18,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from tests.deployment import Deployment
+from tests.functional.http_client import ask
 from tests.functional.load import descriptors
-from tests.functional.servers import connection, free_port, running
-from tests.paths import BIN
+from tests.functional.servers import Running, running_imageapi
 
 SLOW = 1000
 
@@ -37,27 +35,17 @@ _GET = b"GET /v1/images/large HTTP/1.1\r\nHost: x\r\n\r\n"
 _HEAD = b"HEAD /v1/images/small HTTP/1.1\r\nHost: x\r\n"
 
 
-class Server(NamedTuple):
-    """``imageapi serve`` with one worker and nothing configured but its folders."""
-
-    port: int
-    worker: psutil.Process
-
-
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """A server with a small image, and one of 100 MB."""
+def crowded_server(folder: Path) -> Iterator[Running]:
+    """``imageapi serve`` with one worker, a small image, and one of 100 MB."""
     deployment = Deployment(folder)
     deployment.add("small", b"data")
     deployment.add("large", os.urandom(1_000_000) * 100)
-    port = free_port()
-    command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file)]
-    command += ["serve", "--port", str(port)]
     log = folder / "server.log"
-    with descriptors(4 * SLOW), running(command, port, log) as process:
-        time_of(port, "HEAD")
-        (worker,) = psutil.Process(process.pid).children()
-        yield Server(port, worker)
+    with descriptors(4 * SLOW), running_imageapi(deployment.config_file) as server:
+        time_of(server.port, "HEAD")
+        (worker,) = server.children()
+        yield server
         assert worker.is_running(), "the worker has died"
     assert log.read_text().count("Booting worker") == 1
     assert "Traceback" not in log.read_text()
@@ -66,11 +54,9 @@ def serving(folder: Path) -> Iterator[Server]:
 def time_of(port: int, method: str) -> float:
     """How many seconds the small image's answer takes, on a connection of its own."""
     began = time.monotonic()
-    with connection(port) as client:
-        client.request(method, "/v1/images/small")
-        response = client.getresponse()
-        assert response.status == 200
-        assert response.read() == (b"data" if method == "GET" else b"")
+    answer = ask(port, "/v1/images/small", method)
+    assert answer.status == 200
+    assert answer.body == (b"data" if method == "GET" else b"")
     return time.monotonic() - began
 
 
@@ -87,8 +73,9 @@ class Downloads(NamedTuple):
     memory: int
 
 
-def downloads(server: Server, seconds: float) -> Downloads:
+def downloads(server: Running, seconds: float) -> Downloads:
     """Begin all downloads, and let them go on for some seconds."""
+    (worker,) = server.children()
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         start = time.monotonic()
@@ -117,7 +104,7 @@ def downloads(server: Server, seconds: float) -> Downloads:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 heads.append(time_of(server.port, "HEAD"))
-                memory = max(memory, server.worker.memory_info().rss)
+                memory = max(memory, worker.memory_info().rss)
         finally:
             stop.set()
             reading.join()
@@ -176,7 +163,7 @@ def _drip(clients: list[socket.socket], stop: threading.Event) -> None:
                 client.sendall(b"x")
 
 
-def beside_attackers(server: Server, seconds: float) -> list[float]:
+def beside_attackers(server: Running, seconds: float) -> list[float]:
     """How many seconds each GET of a small image takes beside them."""
     times = []
     with attackers(server.port):
@@ -192,12 +179,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of each (%(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        with serving(Path(folder) / "downloads") as server:
+        with crowded_server(Path(folder) / "downloads") as server:
             came = downloads(server, options.seconds)
         print(f"{SLOW} slow downloads: all began within {came.began:.1f} s;")
         print(f"  HEAD of another image beside them: {_line(came.heads)};")
         print(f"  the worker's memory: {came.memory / 2**20:.0f} MiB at most")
-        with serving(Path(folder) / "attackers") as server:
+        with crowded_server(Path(folder) / "attackers") as server:
             times = beside_attackers(server, options.seconds)
         print(f"GET of 4 bytes beside attackers: {_line(times)}")
 

@@ -5,14 +5,15 @@ import hashlib
 import http.client
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.deployment import Deployment
+from tests.functional.http_client import begin, connect_with_small_buffer
 from tests.functional.raw_server import RawServer, Request
-from tests.functional.wsgi_servers import Running
+from tests.functional.servers import Running
+from tests.functional.waiting import becomes_true
 
 SIZE = 100 * 1024 * 1024
 DATA = os.urandom(1024 * 1024) * 100
@@ -20,9 +21,6 @@ MD5 = hashlib.md5(DATA).hexdigest()
 
 # Of the images whose data ends early.
 LENGTH = 8 * 1024 * 1024
-
-# Longer than anything here takes, even on a busy machine.
-TIMEOUT = 60
 
 
 @contextmanager
@@ -53,47 +51,24 @@ def _half(request: Request, connection: socket.socket) -> None:
         connection.sendall(b"%x\r\n%s\r\n" % (len(half), half))
 
 
-@contextmanager
-def client(server: Running) -> Iterator[http.client.HTTPConnection]:
-    """A client of a server; it speaks TLS where the server does."""
-    if server.tls is None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
-    else:
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", server.port, timeout=TIMEOUT, context=server.tls
-        )
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def ask(
-    connection: http.client.HTTPConnection, image_id: str, method: str = "GET", **headers: str
-) -> http.client.HTTPResponse:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, f"/v1/images/{image_id}", headers=given)
-    return connection.getresponse()
-
-
 def whole(server: Running, deployment: Deployment) -> str:
-    with client(server) as connection:
-        response = ask(connection, "image")
+    with server.connection() as connection:
+        response = begin(connection, "/v1/images/image")
         assert response.getheader("Content-Length") == str(SIZE)
         return "whole" if response.read() == DATA else "other bytes"
 
 
 def a_range(server: Running, deployment: Deployment) -> str:
-    with client(server) as connection:
-        response = ask(connection, "image", Range="bytes=1000000-8999999")
+    with server.connection() as connection:
+        response = begin(connection, "/v1/images/image", Range="bytes=1000000-8999999")
         assert response.getheader("Content-Range") == f"bytes 1000000-8999999/{SIZE}"
         right = response.read() == DATA[1_000_000:9_000_000]
         return str(response.status) if right else "other bytes"
 
 
 def head(server: Running, deployment: Deployment) -> str:
-    with client(server) as connection:
-        response = ask(connection, "image", "HEAD")
+    with server.connection() as connection:
+        response = begin(connection, "/v1/images/image", "HEAD")
         assert response.getheader("Etag") == MD5
         length = response.getheader("Content-Length")
         word = str(response.status) if length == str(SIZE) else f"length {length}"
@@ -101,16 +76,16 @@ def head(server: Running, deployment: Deployment) -> str:
 
 
 def not_modified(server: Running, deployment: Deployment) -> str:
-    with client(server) as connection:
-        response = ask(connection, "image", If_None_Match=f'"{MD5}"')
+    with server.connection() as connection:
+        response = begin(connection, "/v1/images/image", If_None_Match=f'"{MD5}"')
         assert response.getheader("Etag") == MD5
         word = str(response.status)
         return word if response.read() == b"" and _next(connection) != "garbled" else "garbled"
 
 
 def two_on_a_connection(server: Running, deployment: Deployment) -> str:
-    with client(server) as connection:
-        response = ask(connection, "image", Range="bytes=0-99")
+    with server.connection() as connection:
+        response = begin(connection, "/v1/images/image", Range="bytes=0-99")
         assert response.read() == DATA[:100]
         return _next(connection)
 
@@ -120,7 +95,7 @@ def _next(connection: http.client.HTTPConnection) -> str:
     if connection.sock is None:
         return "closes, and says so"
     try:
-        response = ask(connection, "image", Range="bytes=100-199")
+        response = begin(connection, "/v1/images/image", Range="bytes=100-199")
         return "both" if response.read() == DATA[100:200] else "garbled"
     except ConnectionError:
         return "closes"
@@ -130,11 +105,9 @@ def _next(connection: http.client.HTTPConnection) -> str:
 
 def client_leaves(server: Running, deployment: Deployment) -> str:
     data = deployment.data_path("image")
-    with client(server) as connection:
-        connection.connect()
-        # Else the kernel takes so much off the server that no middle is left.
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        response = ask(connection, "image")
+    with server.connection() as connection:
+        connect_with_small_buffer(connection)
+        response = begin(connection, "/v1/images/image")
         assert response.read(1_000_000) == DATA[:1_000_000]
         opened = server.open_on(data)
         response.close()
@@ -143,20 +116,10 @@ def client_leaves(server: Running, deployment: Deployment) -> str:
     return "closed" if becomes_true(lambda: not server.open_on(data)) else "left open"
 
 
-def becomes_true(condition: Callable[[], object]) -> bool:
-    """Whether a condition is true, or will be soon."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def ends(server: Running, image_id: str) -> str:
     """How a download ends that cannot be completed."""
-    with client(server) as connection:
-        response = ask(connection, image_id)
+    with server.connection() as connection:
+        response = begin(connection, f"/v1/images/{image_id}")
         assert response.status == 200
         try:
             response.read()

@@ -10,11 +10,12 @@ from urllib.parse import quote
 from webob import Response
 
 from tests.deployment import get
+from tests.functional.examples import RunningExample
 from tests.functional.frameworks import ALONE, BIG, GIVEN, IMAGE, ROWS, Bench, Row
-from tests.functional.served import Answer, Served
+from tests.functional.http_client import Answer
 
 
-def _get(bench: Bench, served: Served, row: Row) -> None:
+def _get(bench: Bench, served: RunningExample, row: Row) -> None:
     """Every header is what imageapi says, and every byte; the site is there too."""
     for image_id in ("plain", quote(IMAGE)):
         path = row.path + image_id
@@ -27,7 +28,7 @@ def _get(bench: Bench, served: Served, row: Row) -> None:
         assert b"the site" in served.ask("/").body
 
 
-def _head(bench: Bench, served: Served, row: Row) -> None:
+def _head(bench: Bench, served: RunningExample, row: Row) -> None:
     path = row.path + quote(IMAGE)
     answer = served.ask(path, "HEAD")
     expected = get(bench.api, f"/v1/images/{quote(IMAGE)}", "HEAD")
@@ -40,15 +41,19 @@ def _head(bench: Bench, served: Served, row: Row) -> None:
     assert served.holds_images(False)
 
 
-def _has_headers_of(answer: Answer, expected: Response, served: Served, path: str) -> None:
+def _has_headers_of(answer: Answer, expected: Response, served: RunningExample, path: str) -> None:
     headers = {name.lower(): value for name, value in expected.headerlist}
     headers["x-image-meta-uri"] = f"http://127.0.0.1:{served.port}{path}"
-    ours = {name for name in answer.headers if name.startswith("x-image") or name in headers}
+    ours = {
+        name
+        for name in map(str.lower, answer.headers)
+        if name.startswith("x-image") or name in headers
+    }
     assert {name: answer.headers[name] for name in ours} == headers
-    assert not {"transfer-encoding", "content-encoding"} & set(answer.headers)
+    assert not {"transfer-encoding", "content-encoding"} & set(map(str.lower, answer.headers))
 
 
-def _range(bench: Bench, served: Served, row: Row) -> None:
+def _range(bench: Bench, served: RunningExample, row: Row) -> None:
     path, size = row.path + quote(IMAGE), len(GIVEN)
     for wanted, first, last in (
         ("bytes=0-0", 0, 0),
@@ -64,7 +69,7 @@ def _range(bench: Bench, served: Served, row: Row) -> None:
     assert served.holds_images(False)
 
 
-def _conditions(bench: Bench, served: Served, row: Row) -> None:
+def _conditions(bench: Bench, served: RunningExample, row: Row) -> None:
     path, checksum = row.path + quote(IMAGE), hashlib.md5(GIVEN, usedforsecurity=False).hexdigest()
     for etag in (checksum, f'"{checksum}"'):
         answer = served.ask(path, If_None_Match=etag)
@@ -75,7 +80,7 @@ def _conditions(bench: Bench, served: Served, row: Row) -> None:
     assert served.holds_images(False)
 
 
-def _refuses(bench: Bench, served: Served, row: Row, image_id: str, status: int) -> None:
+def _refuses(bench: Bench, served: RunningExample, row: Row, image_id: str, status: int) -> None:
     answer = served.ask(row.path + image_id)
     expected = get(bench.api, f"/v1/images/{image_id}")
     assert answer.status == expected.status_code == status
@@ -85,18 +90,18 @@ def _refuses(bench: Bench, served: Served, row: Row, image_id: str, status: int)
     assert served.holds_images(False)
 
 
-def _forbidden(bench: Bench, served: Served, row: Row) -> None:
+def _forbidden(bench: Bench, served: RunningExample, row: Row) -> None:
     _refuses(bench, served, row, "restricted", 403)
     assert served.ask(row.path + "restricted", "HEAD").status == 200
 
 
-def _not_found(bench: Bench, served: Served, row: Row) -> None:
+def _not_found(bench: Bench, served: RunningExample, row: Row) -> None:
     _refuses(bench, served, row, "absent", 404)
     _refuses(bench, served, row, "private", 404)
     assert served.ask(row.path + "absent", "HEAD").status == 404
 
 
-def _caller(bench: Bench, served: Served, row: Row) -> None:
+def _caller(bench: Bench, served: RunningExample, row: Row) -> None:
     """The host's own identity arrives; what only a header claims does not."""
     assert served.ask(row.path + "private", user="alice").body == GIVEN
     assert served.ask(row.path + "restricted", user="alice").body == GIVEN
@@ -107,7 +112,7 @@ def _caller(bench: Bench, served: Served, row: Row) -> None:
     assert answer.status == 404
 
 
-def _leaves(bench: Bench, served: Served, row: Row) -> None:
+def _leaves(bench: Bench, served: RunningExample, row: Row) -> None:
     """The data is open while a client reads it, and closed when the client has left."""
     with served.asking(row.path + "big") as response:
         assert response.read(100_000) == bytes(100_000)
@@ -120,7 +125,7 @@ def _leaves(bench: Bench, served: Served, row: Row) -> None:
         assert served.holds_images(False)
 
 
-def _broken_off(bench: Bench, served: Served, row: Row) -> None:
+def _broken_off(bench: Bench, served: RunningExample, row: Row) -> None:
     """Corrupt and truncated data: fewer bytes than were announced, then the end."""
     # Each row has its own: what was found wrong is refused for a minute.
     image_id = f"corrupt-{ROWS.index(row)}"
@@ -146,7 +151,7 @@ def _is_broken(response: http.client.HTTPResponse, length: int) -> None:
     raise AssertionError("the body was complete")
 
 
-COLUMNS: Mapping[str, Callable[[Bench, Served, Row], None]] = {
+COLUMNS: Mapping[str, Callable[[Bench, RunningExample, Row], None]] = {
     "GET": _get,
     "HEAD": _head,
     "range": _range,

@@ -14,7 +14,7 @@ import psutil
 
 from tests.deployment import Deployment
 from tests.functional import examples, keeping_store
-from tests.functional.served import Served
+from tests.functional.examples import RunningExample
 from tests.paths import ROOT
 
 POLICY = """\
@@ -103,7 +103,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self._served: dict[str, Served] = {}
+        self._served: dict[str, RunningExample] = {}
         self.deployment = Deployment(folder / "deployment")
         self._fill()
 
@@ -137,7 +137,7 @@ class Bench:
         self.deployment.add(image_id, b"", size=BIG, checksum=ZEROS)
         os.truncate(self.deployment.data_path(image_id), BIG)
 
-    def serve(self, example: str) -> Served:
+    def serve(self, example: str) -> RunningExample:
         """The example's server."""
         if example not in self._served:
             served = self._start(example, self._folder / example.replace(".", "-"))
@@ -145,14 +145,16 @@ class Bench:
         return self._served[example]
 
     @contextmanager
-    def serve_wrong(self, change: Change) -> Iterator[Served]:
+    def serve_wrong(self, change: Change) -> Iterator[RunningExample]:
         """The server of an example that was changed."""
         folder = Path(tempfile.mkdtemp(dir=self._folder)) / "wrong"
         with self._start(change.example, folder, change) as served:
             yield served
 
     @contextmanager
-    def _start(self, example: str, folder: Path, change: Change | None = None) -> Iterator[Served]:
+    def _start(
+        self, example: str, folder: Path, change: Change | None = None
+    ) -> Iterator[RunningExample]:
         command = examples.copy(example, folder)
         if change is not None:
             change.make(folder)
@@ -164,4 +166,4 @@ class Bench:
         with examples.run(command, folder, environ, HOOKS) as (port, process):
             images = self.deployment.images
             patience = 20 if change is None else 2
-            yield Served(port, psutil.Process(process.pid), images, patience)
+            yield RunningExample(port, psutil.Process(process.pid), images, patience)

@@ -22,8 +22,10 @@ from typing import NamedTuple
 import psutil
 
 from tests.deployment import Deployment
-from tests.functional.servers import connection
-from tests.functional.wsgi_servers import Running, by_command, gunicorn
+from tests.functional.http_client import ask
+from tests.functional.servers import Running
+from tests.functional.waiting import wait_until
+from tests.functional.wsgi_servers import by_command, gunicorn
 
 SLOW = 2000
 FAST = 50
@@ -65,10 +67,8 @@ def serving(name: str, folder: Path, chunk_size: int) -> Iterator[tuple[int, psu
     for image_id, data in DATA.items():
         deployment.add(image_id, data)
     with descriptors(3 * SLOW), SERVERS[name](deployment) as server:
-        with connection(server.port) as client:
-            client.request("HEAD", "/v1/images/large")
-            assert client.getresponse().status == 200
-        yield server.port, psutil.Process(server.pid).children()[0]
+        assert ask(server.port, "/v1/images/large", "HEAD").status == 200
+        yield server.port, server.children()[0]
     log = (folder / "server.log").read_text()
     for word in ("[ERROR]", "[CRITICAL]", " ERROR ", " CRITICAL ", "Traceback"):
         assert word not in log, log[-10_000:]
@@ -199,7 +199,7 @@ def burst(port: int, worker: psutil.Process, rounds: int) -> Burst:
         _until([*staying], lambda client: client.complete > staying[client], 262144)
     finally:
         _leave([*slow, *fast])
-    _wait_until(lambda: worker.num_fds() <= idle)
+    wait_until(lambda: worker.num_fds() <= idle, "the server holds what its clients have left")
     slow_got, fast_got = (
         [now - then for then, now in zip(*counts, strict=True)]
         for counts in zip(before, after, strict=True)
@@ -265,13 +265,6 @@ def _leave(clients: Sequence[Client]) -> None:
 
 def _state(worker: psutil.Process) -> tuple[int, int]:
     return worker.num_fds(), worker.memory_info().rss
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "the server holds what its clients have left"
-        time.sleep(0.1)
 
 
 def check(bursts: Sequence[Burst]) -> None:

@@ -6,12 +6,17 @@ import http.client
 import os
 import secrets
 import socket
+import ssl
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
+
+from tests.functional.http_client import connection
+from tests.functional.waiting import becomes_true
 from tests.paths import BIN
 
 
@@ -62,32 +67,66 @@ def running(
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    def listens() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended at once: {log.read_text()}")
         with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise RuntimeError(f"the server does not listen: {log.read_text()}")
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    if not becomes_true(listens):
+        raise RuntimeError(f"the server does not listen: {log.read_text()}")
+
+
+class Running(NamedTuple):
+    """A server that runs.
+
+    :ivar process: its first process.
+    :ivar tls: trusts the server's certificate; None if it speaks no TLS.
+    """
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+    tls: ssl.SSLContext | None = None
+
+    def connection(self) -> AbstractContextManager[http.client.HTTPConnection]:
+        """A client's connection to it."""
+        return connection(self.port, self.tls)
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that the first one has started: its workers."""
+        return psutil.Process(self.process.pid).children()
+
+    def open_on(self, path: Path) -> int:
+        """How many descriptors its processes have open on a file."""
+        first = psutil.Process(self.process.pid)
+        return sum(_descriptors(one, path) for one in (first, *first.children(recursive=True)))
+
+
+def _descriptors(process: psutil.Process, path: Path) -> int:
+    found = 0
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found += os.readlink(descriptor) == str(path)
+    return found
+
+
+@contextmanager
+def running_imageapi(
+    config_file: Path, *arguments: str, program: Sequence[str] = (str(BIN / "imageapi"),)
+) -> Iterator[Running]:
+    """``imageapi serve`` over a configuration; it logs beside it, into ``server.log``.
+
+    :param arguments: more arguments of ``serve``.
+    :param program: what runs instead of the command ``imageapi``.
+    """
+    port = free_port()
+    command = [*program, "--config-file", str(config_file), "serve", "--port", str(port)]
+    with running([*command, *arguments], port, config_file.parent / "server.log") as process:
+        yield Running(port, process)
 
 
 @contextmanager
 def serving(config_file: Path, *arguments: str) -> Iterator[int]:
-    """``imageapi serve`` over a configuration; yields its port."""
-    port = free_port()
-    command = [str(BIN / "imageapi"), "--config-file", str(config_file)]
-    command += ["serve", "--port", str(port), *arguments]
-    with running(command, port, config_file.parent / "server.log"):
-        yield port
-
-
-@contextmanager
-def connection(port: int) -> Iterator[http.client.HTTPConnection]:
-    """A client's connection, closed at the end."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        yield client
-    finally:
-        client.close()
+    """The same; yields only the port."""
+    with running_imageapi(config_file, *arguments) as server:
+        yield server.port

@@ -5,8 +5,7 @@ import getpass
 import hashlib
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -246,11 +245,3 @@ def upload_dlo(
     prefix = f"{container}_segments/{name}/dlo/"
     client.put_object(container, name, b"", headers={"X-Object-Manifest": prefix})
     return names
-
-
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    """Poll for what another process brings about."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)

@@ -15,17 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imageapi.backends.file.store import FileStore
 from tests.functional.raw_client import exchange
-from tests.functional.servers import free_port, running
+from tests.functional.servers import running_imageapi
+from tests.functional.waiting import becomes_true
 from tests.fuzz import properties
 from tests.fuzz.properties import MD5, Site, Upstreams
-from tests.paths import BIN
 
 # The fixtures keep nothing that an example leaves.
 ASKED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -302,13 +301,14 @@ def upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstreams]:
 def test_raw_sockets(site: Site) -> None:
     """Bytes of all sorts, from a seed, at ``imageapi serve``."""
     rng = random.Random(7)
-    port = free_port()
     log = site.files.folder / "server.log"
-    command = [str(BIN / "imageapi"), "--config-file", str(site.files.config_file)]
-    command += ["serve", "--threads", "4", "--port", str(port)]
-    with running(command, port, log) as process, contextlib.ExitStack() as silent:
+    with (
+        running_imageapi(site.files.config_file, "--threads", "4") as server,
+        contextlib.ExitStack() as silent,
+    ):
+        port = server.port
         _is_well(site, port)
-        (worker,) = psutil.Process(process.pid).children()
+        (worker,) = server.children()
         # Connections that stay open and silent; gunicorn has a thread wait 5 seconds for each.
         for _ in range(3):
             silent.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -317,8 +317,8 @@ def test_raw_sockets(site: Site) -> None:
             request = _request(rng)
             _judge(site, request, _answers(port, request, rng))
         _is_well(site, port)
-        assert psutil.Process(process.pid).children() == [worker]
-        assert _settles(worker, descriptors)
+        assert server.children() == [worker]
+        assert becomes_true(lambda: worker.num_fds() <= descriptors)
     # By which a response is broken off, where the data is wrong.
     assert _raised(log.read_text(errors="replace")) <= {"imageapi.errors.WrongHash"}
 
@@ -406,10 +406,3 @@ def _is_well(site: Site, port: int) -> None:
         port, b"GET /v1/images/whole HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
     )
     assert (answer.status, answer.body) == (200, site.healthy["whole"])
-
-
-def _settles(worker: psutil.Process, descriptors: int) -> bool:
-    deadline = time.monotonic() + 20
-    while worker.num_fds() > descriptors and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return bool(worker.num_fds() <= descriptors)

@@ -11,11 +11,12 @@ import termios
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.servers import connection, serving
+from tests.functional.http_client import ask, begin
+from tests.functional.servers import running_imageapi
+from tests.functional.waiting import becomes_true, wait_until
 from tests.paths import BIN
 
 COMMAND = str(BIN / "imageapi")
@@ -40,22 +41,18 @@ def adding(deployment: Deployment) -> "subprocess.Popen[bytes]":
     assert process.stdin is not None
     process.stdin.write(b"x" * 5_000_000)
     process.stdin.flush()
-    wait_until_it_writes(process.pid, deployment.images)
+    wait_until(lambda: writes(process.pid, deployment.images), "nothing is written")
     return process
 
 
-def wait_until_it_writes(pid: int, folder: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                path = os.readlink(descriptor)
-                if path.startswith(str(folder) + "/") and descriptor.stat().st_size > 1_000_000:
-                    return
-            except OSError:
-                continue
-        time.sleep(0.02)
-    raise AssertionError("nothing is written")
+def writes(pid: int, folder: Path) -> bool:
+    """Whether a process has a file of a folder open that has some bytes already."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            path = os.readlink(descriptor)
+            if path.startswith(f"{folder}/") and descriptor.stat().st_size > 1_000_000:
+                return True
+    return False
 
 
 @pytest.mark.usefixtures("heeded_signals")
@@ -108,57 +105,34 @@ def test_serve_that_cannot_listen_says_so(deployment: Deployment) -> None:
 
 def test_serve_reads_the_configuration_again_at_sighup(deployment: Deployment) -> None:
     deployment.add("i", b"data")
-    with serving(deployment.config_file, "--workers", "2") as port:
-        assert uri_of(port).startswith("http://127.0.0.1:")
+    with running_imageapi(deployment.config_file, "--workers", "2") as server:
+        assert uri_of(server.port).startswith("http://127.0.0.1:")
         deployment.configure(core="public_endpoint = http://new.example")
-        os.kill(master_of(deployment.folder / "server.log"), signal.SIGHUP)
-        assert "http://new.example/v1/images/i" in uris_until(port, "new.example")
+        server.process.send_signal(signal.SIGHUP)
+        assert becomes_true(lambda: uri_of(server.port) == "http://new.example/v1/images/i")
 
 
 def test_configuration_that_is_refused_at_sighup_changes_nothing(deployment: Deployment) -> None:
     data = os.urandom(50_000_000)
     deployment.add("i", data)
     log = deployment.folder / "server.log"
-    with serving(deployment.config_file) as port, connection(port) as client:
-        client.request("GET", "/v1/images/i")
-        download = client.getresponse()
+    with running_imageapi(deployment.config_file) as server, server.connection() as client:
+        download = begin(client, "/v1/images/i")
         start = download.read(1_000_000)
-        master = master_of(log)
-        workers = workers_of(master)
+        workers = server.children()
         deployment.configure(core="registry = flie")
-        os.kill(master, signal.SIGHUP)
-        deadline = time.monotonic() + 20
-        while "stays in force" not in log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "stays in force" in log.read_text(), "nothing is refused")
         time.sleep(1)  # in which new workers would be made
-        assert workers_of(master) == workers
+        assert server.children() == workers
         assert start + download.read() == data
-        assert uri_of(port).startswith("http://127.0.0.1:")
+        assert uri_of(server.port).startswith("http://127.0.0.1:")
     assert "configuration: [imageapi] registry: no installed" in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
-def master_of(log: Path) -> int:
-    """The process that told the log that it starts."""
-    return int(log.read_text().split("[INFO] Starting gunicorn")[0].rsplit("[", 1)[1].split("]")[0])
-
-
-def workers_of(master: int) -> list[int]:
-    return sorted(child.pid for child in psutil.Process(master).children())
-
-
-def uris_until(port: int, wanted: str) -> list[str]:
-    """The answers until one has the text; a worker that ends may reset its connections."""
-    uris: list[str] = []
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and wanted not in "".join(uris[-1:]):
-        with contextlib.suppress(ConnectionError):
-            uris.append(uri_of(port))
-        time.sleep(0.1)
-    return uris
-
-
 def uri_of(port: int) -> str:
-    with connection(port) as client:
-        client.request("HEAD", "/v1/images/i")
-        return client.getresponse().getheader("X-Image-Meta-Uri") or ""
+    """The image's URI; empty if a worker that ends has reset the connection."""
+    with contextlib.suppress(ConnectionError):
+        return ask(port, "/v1/images/i", "HEAD").headers.get("X-Image-Meta-Uri", "")
+    return ""

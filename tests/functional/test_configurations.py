@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.deployment import Deployment
 from tests.functional import examples
-from tests.functional.servers import connection
+from tests.functional.http_client import ask
 
 
 @contextmanager
@@ -20,13 +20,6 @@ def example(name: str, folder: Path, *files: Path) -> Iterator[int]:
         (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / file.name)
     with examples.run(command, folder) as (port, _):
         yield port
-
-
-def ask(port: int, path: str) -> tuple[int, dict[str, str], bytes]:
-    with connection(port) as client:
-        client.request("GET", path)
-        response = client.getresponse()
-        return response.status, dict(response.getheaders()), response.read()
 
 
 def test_two_instances(tmp_path: Path) -> None:

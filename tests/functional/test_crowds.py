@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.crowds import beside_attackers, downloads, serving
+from tests.functional.crowds import beside_attackers, crowded_server, downloads
 
 
 @pytest.mark.timeout(300)
 def test_a_thousand_downloads_at_once(tmp_path: Path) -> None:
-    with serving(tmp_path / "deployment") as server:
+    with crowded_server(tmp_path / "deployment") as server:
         came = downloads(server, seconds=10)
     # With a thread for each download eight would begin.
     assert came.began < 60
@@ -25,7 +25,7 @@ def test_a_thousand_downloads_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_clients_that_stay_and_do_nothing(tmp_path: Path) -> None:
-    with serving(tmp_path / "deployment") as server:
+    with crowded_server(tmp_path / "deployment") as server:
         times = beside_attackers(server, seconds=15)
     # Each of them held a thread for much longer, or the worker.
     assert max(times) < 20

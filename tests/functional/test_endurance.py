@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 
 from tests.deployment import Deployment
-from tests.functional.servers import serving
+from tests.functional.servers import running_imageapi
+from tests.functional.waiting import becomes_true
 
 BIG = os.urandom(4_000_000)
 REQUESTS = 5_000
@@ -47,7 +48,7 @@ def prepare(deployment: Deployment) -> list[bytes]:
     ]
 
 
-def exchange(port: int, request: bytes, leave_after: int | None) -> None:
+def read_or_leave(port: int, request: bytes, leave_after: int | None) -> None:
     """Send a request; read all of the answer, or leave after some bytes of it."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
         sock.sendall(request)
@@ -63,14 +64,7 @@ def exchange(port: int, request: bytes, leave_after: int | None) -> None:
             return  # how the server breaks off what it cannot complete
 
 
-def worker_of(port: int) -> psutil.Process:
-    for process in psutil.process_iter(["cmdline"]):
-        if str(port) in (process.info["cmdline"] or ()) and process.children():
-            return process.children()[0]
-    raise AssertionError("no worker")
-
-
-def settled(worker: psutil.Process) -> tuple[int, int]:
+def held_at_rest(worker: psutil.Process) -> tuple[int, int]:
     """Descriptors and resident memory (bytes), once all connections are closed."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -84,15 +78,16 @@ def settled(worker: psutil.Process) -> tuple[int, int]:
 def test_descriptors_and_memory_return_to_their_start(deployment: Deployment) -> None:
     requests = prepare(deployment)
     leaving = itertools.cycle([None, None, 0, None, None, 1, None, None, 300_000])
-    with serving(deployment.config_file) as port:
-        worker = worker_of(port)
+    with running_imageapi(deployment.config_file) as server:
+        assert becomes_true(server.children)
+        (worker,) = server.children()
         # Twice as many before, in which threads start, and caches and the allocator fill.
         for request in itertools.islice(itertools.cycle(requests), 2 * REQUESTS):
-            exchange(port, request, next(leaving))
-        descriptors, memory = settled(worker)
+            read_or_leave(server.port, request, next(leaving))
+        descriptors, memory = held_at_rest(worker)
         for request in itertools.islice(itertools.cycle(requests), REQUESTS):
-            exchange(port, request, next(leaving))
-        after_descriptors, after_memory = settled(worker)
+            read_or_leave(server.port, request, next(leaving))
+        after_descriptors, after_memory = held_at_rest(worker)
     assert after_descriptors == descriptors
     # What the allocator keeps varies by some chunks, not with the requests.
     assert after_memory - memory < 2_000_000

@@ -36,7 +36,7 @@ from imageapi.testing.suite import build
 from tests.functional.clock import clock_of
 from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
 from tests.functional.servers import free_port, serving
-from tests.functional.swift import wait_until
+from tests.functional.waiting import wait_until
 
 DATA = os.urandom(300_000)
 CHUNK = 65536

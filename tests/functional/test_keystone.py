@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """examples/keystone-paste.ini and keystone_app.py, with a real Keystone."""
 
-import http.client
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,10 +10,12 @@ from typing import NamedTuple
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.downloads import DOWNLOADS, client, images
+from tests.functional.downloads import DOWNLOADS, images
+from tests.functional.http_client import ask, begin
 from tests.functional.openstack import Keystone, hasty_keystone
+from tests.functional.servers import Running
 from tests.functional.test_servers import RIGHT
-from tests.functional.wsgi_servers import Running, gunicorn, replaced
+from tests.functional.wsgi_servers import gunicorn, replaced
 from tests.paths import EXAMPLES
 
 pytestmark = pytest.mark.timeout(300)
@@ -135,62 +136,58 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def expired(cloud: Cloud) -> str:
     """A token of ann's that was valid, and was accepted, and has expired."""
     # The first request of all takes its time.
-    assert get(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
+    assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
     for seconds in SECONDS:
         with hasty_keystone(cloud.keystone, seconds) as hasty:
             token = hasty.token("ann", "project-of-ann")
             issued = time.monotonic()
-            if get(cloud.delayed, "of-ann", token) == 200:
+            if status_of(cloud.delayed, "of-ann", token) == 200:
                 time.sleep(max(0, issued + seconds + 1 - time.monotonic()))
                 return token
     raise AssertionError("no token was accepted before it expired")
 
 
-def get(server: Running, image_id: str, token: str = "", service: str = "", **more: str) -> int:
+def status_of(
+    server: Running, image_id: str, token: str = "", service: str = "", **more: str
+) -> int:
     """The status of an answer, whose body is the image's data where it is 200."""
     headers = {"X-Auth-Token": token, "X-Service-Token": service, **more}
-    with client(server) as connection:
-        response = ask(connection, image_id, {name: text for name, text in headers.items() if text})
+    with server.connection() as connection:
+        sent = {name: text for name, text in headers.items() if text}
+        response = begin(connection, f"/v1/images/{image_id}", **sent)
         body = response.read()
         assert response.status != 200 or body == b"data"
         return response.status
-
-
-def ask(
-    connection: http.client.HTTPConnection, image_id: str, headers: dict[str, str]
-) -> http.client.HTTPResponse:
-    connection.request("GET", f"/v1/images/{image_id}", headers=headers)
-    return connection.getresponse()
 
 
 @pytest.mark.parametrize("server", ["delayed", "strict"])
 class TestToken:
     def test_the_project_has_its_private_image(self, cloud: Cloud, server: str) -> None:
         running: Running = getattr(cloud, server)
-        assert get(running, "of-ann", cloud.tokens["ann"]) == 200
-        assert get(running, "of-ann", cloud.tokens["ben"]) == 404
+        assert status_of(running, "of-ann", cloud.tokens["ann"]) == 200
+        assert status_of(running, "of-ann", cloud.tokens["ben"]) == 404
 
     def test_rule_on_a_role(self, cloud: Cloud, server: str) -> None:
         running: Running = getattr(cloud, server)
-        assert get(running, "guarded", cloud.tokens["reader"]) == 200
-        assert get(running, "guarded", cloud.tokens["ben"]) == 403
+        assert status_of(running, "guarded", cloud.tokens["reader"]) == 200
+        assert status_of(running, "guarded", cloud.tokens["ben"]) == 403
 
     def test_admin_may_know_of_all_and_is_asked_by_the_policy(
         self, cloud: Cloud, server: str
     ) -> None:
         running: Running = getattr(cloud, server)
-        assert get(running, "of-ann", cloud.tokens["chief"]) == 200
-        assert get(running, "guarded", cloud.tokens["chief"]) == 403
+        assert status_of(running, "of-ann", cloud.tokens["chief"]) == 200
+        assert status_of(running, "guarded", cloud.tokens["chief"]) == 403
 
     def test_expired(self, cloud: Cloud, server: str, expired: str) -> None:
         refused = 404 if server == "delayed" else 401
-        assert get(getattr(cloud, server), "of-ann", expired) == refused
+        assert status_of(getattr(cloud, server), "of-ann", expired) == refused
 
     def test_revoked(self, cloud: Cloud, server: str) -> None:
         refused = 404 if server == "delayed" else 401
         token = cloud.keystone.token("ann", "project-of-ann")
         cloud.keystone.revoke(token)
-        assert get(getattr(cloud, server), "of-ann", token) == refused
+        assert status_of(getattr(cloud, server), "of-ann", token) == refused
 
     def test_forged(self, cloud: Cloud, server: str) -> None:
         refused = 404 if server == "delayed" else 401
@@ -198,99 +195,98 @@ class TestToken:
         middle = len(token) // 2
         other = "A" if token[middle] != "A" else "B"
         for forged in ("ann", token[:-10], token[:middle] + other + token[middle + 1 :]):
-            assert get(getattr(cloud, server), "of-ann", forged) == refused
+            assert status_of(getattr(cloud, server), "of-ann", forged) == refused
 
     def test_forged_identity_headers(self, cloud: Cloud, server: str) -> None:
         running: Running = getattr(cloud, server)
         forged = {**FORGED, "X-Project-Id": cloud.projects["ann"]}
         refused = 404 if server == "delayed" else 401
         for more in (forged, {**forged, "X-Tenant-Id": cloud.projects["ann"]}):
-            assert get(running, "of-ann", **more) == refused
-            assert get(running, "of-ann", cloud.tokens["ben"], **more) == 404
-            assert get(running, "guarded", cloud.tokens["ben"], **more) == 403
+            assert status_of(running, "of-ann", **more) == refused
+            assert status_of(running, "of-ann", cloud.tokens["ben"], **more) == 404
+            assert status_of(running, "guarded", cloud.tokens["ben"], **more) == 403
 
 
 def test_one_file_for_both(cloud: Cloud) -> None:
-    assert get(cloud.lax, "of-ann", cloud.tokens["ann"]) == 200
-    assert get(cloud.lax, "of-ann", cloud.tokens["ben"]) == 404
-    assert get(cloud.lax, "guarded", cloud.tokens["reader"]) == 200
-    assert get(cloud.lax, "guarded", cloud.tokens["ben"]) == 403
-    assert get(cloud.lax, "public", "forged") == 401
+    assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"]) == 200
+    assert status_of(cloud.lax, "of-ann", cloud.tokens["ben"]) == 404
+    assert status_of(cloud.lax, "guarded", cloud.tokens["reader"]) == 200
+    assert status_of(cloud.lax, "guarded", cloud.tokens["ben"]) == 403
+    assert status_of(cloud.lax, "public", "forged") == 401
 
 
 def test_token_that_was_revoked_after_it_was_seen(cloud: Cloud) -> None:
     """It is remembered for token_cache_time, five minutes where nothing else is said."""
     token = cloud.keystone.token("ann", "project-of-ann")
-    assert get(cloud.delayed, "of-ann", token) == 200
+    assert status_of(cloud.delayed, "of-ann", token) == 200
     cloud.keystone.revoke(token)
-    assert get(cloud.delayed, "of-ann", token) == 200
+    assert status_of(cloud.delayed, "of-ann", token) == 200
 
 
 def test_anonymous_where_the_decision_is_delayed(cloud: Cloud) -> None:
     for token in ("", "forged"):
-        assert get(cloud.delayed, "public", token) == 200
-        assert get(cloud.delayed, "of-ann", token) == 404
-        assert get(cloud.delayed, "guarded", token) == 403
+        assert status_of(cloud.delayed, "public", token) == 200
+        assert status_of(cloud.delayed, "of-ann", token) == 404
+        assert status_of(cloud.delayed, "guarded", token) == 403
 
 
 def test_nobody_is_anonymous_where_it_is_not(cloud: Cloud) -> None:
     for token in ("", "forged"):
         for image_id in ("public", "of-ann", "absent"):
-            assert get(cloud.strict, image_id, token) == 401
-    with client(cloud.strict) as connection:
-        told = ask(connection, "public", {}).getheader("WWW-Authenticate")
-        assert told == f'Keystone uri="{cloud.keystone.url}"'
+            assert status_of(cloud.strict, image_id, token) == 401
+    told = ask(cloud.strict.port, "/v1/images/public").headers["WWW-Authenticate"]
+    assert told == f'Keystone uri="{cloud.keystone.url}"'
 
 
 def test_keystone_that_is_away(cloud: Cloud) -> None:
     away = (cloud.keystone.url, "http://127.0.0.1:1/v3")
     token = cloud.tokens["ann"]
     with front(cloud.deployment, cloud.keystone, away) as delayed:
-        assert get(delayed, "public", token) == 200
-        assert get(delayed, "of-ann", token) == 404
+        assert status_of(delayed, "public", token) == 200
+        assert status_of(delayed, "of-ann", token) == 404
     with front(cloud.deployment, cloud.keystone, away, NO_DELAY) as strict:
-        assert get(strict, "public", token) == 503
+        assert status_of(strict, "public", token) == 503
 
 
 class TestServiceToken:
     def test_lets_an_expired_token_go_on(self, cloud: Cloud, expired: str) -> None:
         for server in (cloud.delayed, cloud.strict, cloud.lax):
-            assert get(server, "of-ann", expired, cloud.tokens["imageapi"]) == 200
+            assert status_of(server, "of-ann", expired, cloud.tokens["imageapi"]) == 200
 
     def test_gives_the_user_nothing_else(self, cloud: Cloud) -> None:
         for service in ("imageapi", "chief"):
             token = cloud.tokens[service]
-            assert get(cloud.lax, "of-ann", cloud.tokens["ben"], token) == 404
-        assert get(cloud.lax, "guarded", cloud.tokens["ben"], cloud.tokens["reader"]) == 403
+            assert status_of(cloud.lax, "of-ann", cloud.tokens["ben"], token) == 404
+        assert status_of(cloud.lax, "guarded", cloud.tokens["ben"], cloud.tokens["reader"]) == 403
 
     @pytest.mark.parametrize("service", ["imageapi", "chief"])
     def test_alone_makes_nobody_anything(self, cloud: Cloud, service: str) -> None:
         token = cloud.tokens[service]
         for refused in ("of-ann", "absent"):
-            assert get(cloud.delayed, refused, service=token) == 404
-        assert get(cloud.delayed, "guarded", service=token) == 403
-        assert get(cloud.delayed, "public", service=token) == 200
+            assert status_of(cloud.delayed, refused, service=token) == 404
+        assert status_of(cloud.delayed, "guarded", service=token) == 403
+        assert status_of(cloud.delayed, "public", service=token) == 200
         for server in (cloud.strict, cloud.lax):
-            assert get(server, "of-ann", service=token) == 401
+            assert status_of(server, "of-ann", service=token) == 401
 
     def test_without_the_role_is_none(self, cloud: Cloud, expired: str) -> None:
         """The user is then not believed either, as where the decision is not delayed."""
         token = cloud.tokens["ben"]
-        assert get(cloud.strict, "of-ann", cloud.tokens["ann"], token) == 401
-        assert get(cloud.delayed, "of-ann", cloud.tokens["ann"], token) == 404
-        assert get(cloud.delayed, "public", cloud.tokens["ann"], token) == 200
-        assert get(cloud.strict, "of-ann", expired, token) == 401
+        assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], token) == 401
+        assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"], token) == 404
+        assert status_of(cloud.delayed, "public", cloud.tokens["ann"], token) == 200
+        assert status_of(cloud.strict, "of-ann", expired, token) == 401
 
     def test_without_the_role_where_none_is_required(self, cloud: Cloud, expired: str) -> None:
         """It is one, but does not let an expired token go on."""
         token = cloud.tokens["ben"]
-        assert get(cloud.lax, "of-ann", cloud.tokens["ann"], token) == 200
-        assert get(cloud.lax, "of-ann", expired, token) == 401
+        assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"], token) == 200
+        assert status_of(cloud.lax, "of-ann", expired, token) == 401
 
     def test_forged(self, cloud: Cloud, expired: str) -> None:
-        assert get(cloud.strict, "of-ann", cloud.tokens["ann"], "forged") == 401
-        assert get(cloud.delayed, "of-ann", cloud.tokens["ann"], "forged") == 404
-        assert get(cloud.delayed, "of-ann", expired, "forged") == 404
+        assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], "forged") == 401
+        assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"], "forged") == 404
+        assert status_of(cloud.delayed, "of-ann", expired, "forged") == 404
 
 
 @pytest.mark.parametrize("download", DOWNLOADS)

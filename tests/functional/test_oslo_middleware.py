@@ -13,8 +13,8 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.functional import examples
+from tests.functional.http_client import begin, connection
 from tests.functional.nginx import nginx
-from tests.functional.servers import connection
 
 BIG = os.urandom(3_000_000)
 
@@ -44,10 +44,8 @@ class Service:
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """An answer; of its body what came of it."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
         with connection(self.port) as client:
-            client.request(method, path, headers=sent)
-            response = client.getresponse()
+            response = begin(client, path, method, **headers)
             try:
                 return response, response.read()
             except http.client.IncompleteRead as error:

@@ -142,7 +142,7 @@ def test_failure_that_the_page_shows(tutorial: Tutorial) -> None:
 
 
 @contextmanager
-def serving(tutorial: Tutorial, *files: str) -> Iterator[str]:
+def served_image(tutorial: Tutorial, *files: str) -> Iterator[str]:
     """The page's server over these configuration files; yields the URL of its image."""
     port = free_port()
     words = [word for file in files for word in ("--config-file", file)]
@@ -153,12 +153,12 @@ def serving(tutorial: Tutorial, *files: str) -> Iterator[str]:
 
 
 def test_serves_an_image(tutorial: Tutorial) -> None:
-    with serving(tutorial, "imageapi.conf") as url, urlopen(url, timeout=20) as response:
+    with served_image(tutorial, "imageapi.conf") as url, urlopen(url, timeout=20) as response:
         assert response.read() == b"hello, world\n"
 
 
 def test_policy_refuses_who_has_no_grant(tutorial: Tutorial) -> None:
-    with serving(tutorial, "imageapi.conf", "granted.conf") as url:
+    with served_image(tutorial, "imageapi.conf", "granted.conf") as url:
         with urlopen(Request(url, method="HEAD"), timeout=20) as response:
             assert response.status == 200
         with pytest.raises(HTTPError, match="403"):

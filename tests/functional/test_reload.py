@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -13,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple, Self
 
-import psutil
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.downloads import becomes_true, client
-from tests.functional.wsgi_servers import Running, by_command, gunicorn, replaced, uwsgi
-from tests.paths import EXAMPLES
+from tests.functional.http_client import begin, connect_with_small_buffer
+from tests.functional.servers import Running
+from tests.functional.waiting import becomes_true
+from tests.functional.wsgi_servers import by_command, changed_gunicorn, uwsgi
 
 DATA = os.urandom(1_000_000) * 50
 
@@ -55,7 +54,7 @@ class Kind(NamedTuple):
 
 
 def by_signal(server: Running, deployment: Deployment) -> None:
-    os.kill(server.pid, signal.SIGHUP)
+    os.kill(server.process.pid, signal.SIGHUP)
 
 
 def by_file(server: Running, deployment: Deployment) -> None:
@@ -69,18 +68,15 @@ def impatient_serve(count: str) -> Callable[[Deployment], AbstractContextManager
     return by_command(*command, "--port", "PORT", "--workers", count)
 
 
-def impatient_gunicorn(deployment: Deployment) -> AbstractContextManager[Running]:
-    """By the example, with the times by which workers would be killed cut short."""
-    text = (EXAMPLES / "gunicorn.conf.py").read_text()
-    short = (("timeout = 30", "timeout = 2"), ("graceful_timeout = 2", "graceful_timeout = 1"))
-    config = deployment.folder / "impatient.conf.py"
-    config.write_text(replaced(text, *short))
-    return gunicorn("--config", str(config))(deployment)
-
-
 KINDS = {
     "serve": Kind(impatient_serve("2"), by_signal, True),
-    "gunicorn": Kind(impatient_gunicorn, by_signal, True),
+    "gunicorn": Kind(
+        changed_gunicorn(
+            ("timeout = 30", "timeout = 2"), ("graceful_timeout = 2", "graceful_timeout = 1")
+        ),
+        by_signal,
+        True,
+    ),
     "uwsgi": Kind(uwsgi(("threads = 16", "threads = 4")), by_file, False),
 }
 
@@ -116,9 +112,8 @@ class Load:
 
 
 def uri_of(server: Running) -> str:
-    with client(server) as connection:
-        connection.request("GET", "/v1/images/small")
-        response = connection.getresponse()
+    with server.connection() as connection:
+        response = begin(connection, "/v1/images/small")
         assert response.read() == b"data"
         return response.getheader("X-Image-Meta-Uri") or ""
 
@@ -126,18 +121,15 @@ def uri_of(server: Running) -> str:
 @contextlib.contextmanager
 def begun(server: Running) -> Iterator[Callable[[], bytes]]:
     """A download that is in its middle; yields what reads it to its end."""
-    with client(server) as connection:
-        connection.connect()
-        # Else the kernel takes so much off the server that no middle is left.
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        connection.request("GET", "/v1/images/big")
-        response = connection.getresponse()
+    with server.connection() as connection:
+        connect_with_small_buffer(connection)
+        response = begin(connection, "/v1/images/big")
         start = response.read(1_000_000)
         yield lambda: start + response.read()
 
 
 def workers(server: Running) -> list[int]:
-    return [child.pid for child in psutil.Process(server.pid).children()]
+    return [child.pid for child in server.children()]
 
 
 @pytest.fixture
@@ -192,8 +184,8 @@ def test_serve_that_is_stopped_waits_for_no_leaving_worker(loaded: Deployment) -
         (leaving,) = workers(server)
         by_signal(server, loaded)
         new_worker(server, {leaving})
-        os.kill(server.pid, signal.SIGTERM)
-        psutil.Process(server.pid).wait(20)
+        os.kill(server.process.pid, signal.SIGTERM)
+        server.process.wait(20)
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             finish()
 
@@ -203,6 +195,6 @@ def test_serve_that_is_stopped_while_a_worker_starts(deployment: Deployment) -> 
     command = [sys.executable, "-c", SLOW_START, "--config-file", "CONFIG", "serve"]
     with by_command(*command, "--port", "PORT")(deployment) as server:
         assert becomes_true(lambda: len(workers(server)) == 1)
-        os.kill(server.pid, signal.SIGTERM)
+        os.kill(server.process.pid, signal.SIGTERM)
         # Else it would wait for STOP_SECONDS, and kill the worker.
-        psutil.Process(server.pid).wait(20)
+        server.process.wait(20)

@@ -37,7 +37,8 @@ from tests.functional.download_clients import (
 from tests.functional.nginx import nginx
 from tests.functional.relay import Break, Relay
 from tests.functional.servers import serving
-from tests.functional.swift import Swift, running_swift, v1_options, wait_until
+from tests.functional.swift import Swift, running_swift, v1_options
+from tests.functional.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from tests.deployment import Deployment
+from tests.functional.http_client import ask, begin, connect_with_small_buffer, connection
 from tests.functional.raw_client import exchange
-from tests.functional.servers import connection, free_port, running, serving
-from tests.functional.swift import wait_until
+from tests.functional.servers import free_port, running, running_imageapi, serving
+from tests.functional.waiting import wait_until
 from tests.paths import BIN
 
 DATA = os.urandom(3_000_000)
@@ -25,8 +26,7 @@ DATA = os.urandom(3_000_000)
 def test_a_client_downloads_an_image(deployment: Deployment) -> None:
     deployment.add("an-image", DATA, name="Ubuntu 10.04", properties={"distro": "Ubuntu"})
     with serving(deployment.config_file) as port, connection(port) as client:
-        client.request("GET", "/v1/images/an-image")
-        response = client.getresponse()
+        response = begin(client, "/v1/images/an-image")
         assert response.status == 200
         assert response.read() == DATA
         assert response.getheader("Etag") == hashlib.md5(DATA).hexdigest()
@@ -97,19 +97,19 @@ sys.exit(main.main(sys.argv[1:]))
 def impatient(deployment: Deployment, clients: int) -> Iterator[tuple[int, list[socket.socket]]]:
     """A server with an image that waits half a second for heads, and connections to it."""
     deployment.add("i", b"data")
-    port = free_port()
-    command = [sys.executable, "-c", IMPATIENT, "--config-file", str(deployment.config_file)]
-    command += ["serve", "--threads", "1", "--port", str(port)]
-    log = deployment.folder / "server.log"
-    with running(command, port, log), contextlib.ExitStack() as open_sockets:
+    program = [sys.executable, "-c", IMPATIENT]
+    with (
+        running_imageapi(deployment.config_file, "--threads", "1", program=program) as server,
+        contextlib.ExitStack() as open_sockets,
+    ):
         yield (
-            port,
+            server.port,
             [
-                open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+                open_sockets.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
                 for _ in range(clients)
             ],
         )
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in (deployment.folder / "server.log").read_text()
 
 
 @pytest.mark.parametrize("drips", [False, True])
@@ -122,9 +122,7 @@ def test_half_a_request_is_closed(deployment: Deployment, drips: bool) -> None:
         dripping = threading.Thread(target=_drip, args=(halves if drips else [], stop))
         dripping.start()
         try:
-            with connection(port) as client:
-                client.request("GET", "/v1/images/i")
-                assert client.getresponse().read() == b"data"
+            assert ask(port, "/v1/images/i").body == b"data"
             assert [half.recv(1) for half in halves] == [b""] * 4
         finally:
             stop.set()
@@ -133,9 +131,7 @@ def test_half_a_request_is_closed(deployment: Deployment, drips: bool) -> None:
 
 def test_silent_clients_are_closed(deployment: Deployment) -> None:
     with impatient(deployment, clients=20) as (port, silent):
-        with connection(port) as client:
-            client.request("GET", "/v1/images/i")
-            assert client.getresponse().read() == b"data"
+        assert ask(port, "/v1/images/i").body == b"data"
         assert [sock.recv(1) for sock in silent] == [b""] * 20
 
 
@@ -151,19 +147,16 @@ sys.exit(main.main(sys.argv[1:]))
 
 def test_a_silent_client_keeps_no_worker_from_leaving(deployment: Deployment) -> None:
     deployment.add("i", b"data")
-    port = free_port()
-    command = [sys.executable, "-c", PATIENT, "--config-file", str(deployment.config_file)]
-    command += ["serve", "--port", str(port)]
+    program = [sys.executable, "-c", PATIENT]
     with (
-        running(command, port, deployment.folder / "server.log") as process,
-        socket.create_connection(("127.0.0.1", port), 30) as silent,
-        connection(port) as client,
+        running_imageapi(deployment.config_file, program=program) as server,
+        socket.create_connection(("127.0.0.1", server.port), 30) as silent,
+        server.connection() as client,
     ):
-        client.request("GET", "/v1/images/i")
-        assert client.getresponse().read() == b"data"
-        process.terminate()
+        assert begin(client, "/v1/images/i").read() == b"data"
+        server.process.terminate()
         assert silent.recv(1) == b""
-        assert process.wait(30) == 0
+        assert server.process.wait(30) == 0
 
 
 def test_more_clients_than_open_files(deployment: Deployment) -> None:
@@ -172,7 +165,7 @@ def test_more_clients_than_open_files(deployment: Deployment) -> None:
     with limited(deployment, "ulimit -Sn 100") as port, contextlib.ExitStack() as open_sockets:
         for _ in range(200):
             open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
-        assert get(port) == (200, b"data")
+        assert ask(port, "/v1/images/i").body == b"data"
 
 
 @contextlib.contextmanager
@@ -187,13 +180,6 @@ def limited(deployment: Deployment, limit: str) -> Iterator[int]:
         assert log.read_text().count(word) == (word == "Booting worker")
 
 
-def get(port: int, image_id: str = "i") -> tuple[int, bytes]:
-    with connection(port) as client:
-        client.request("GET", f"/v1/images/{image_id}")
-        response = client.getresponse()
-        return response.status, response.read()
-
-
 def test_silent_clients_make_room_where_the_limit_is_low(deployment: Deployment) -> None:
     """It may not be raised: those that wait longest are closed."""
     deployment.add("i", b"data")
@@ -202,7 +188,7 @@ def test_silent_clients_make_room_where_the_limit_is_low(deployment: Deployment)
             open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), 30))
             for _ in range(100)
         ]
-        assert get(port) == (200, b"data")
+        assert ask(port, "/v1/images/i").body == b"data"
         assert silent[0].recv(1) == b""
     assert "may open only 128 files" in (deployment.folder / "server.log").read_text()
 
@@ -214,11 +200,9 @@ def test_too_many_downloads_are_answered_with_503(deployment: Deployment) -> Non
         downloads = []
         for _ in range(40):
             client = open_sockets.enter_context(connection(port))
-            client.connect()
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-            client.request("GET", "/v1/images/big")
+            connect_with_small_buffer(client)
             try:
-                downloads.append(client.getresponse())
+                downloads.append(begin(client, "/v1/images/big"))
             except ConnectionError:  # the answer can be lost, since the request was not read
                 break
             if downloads[-1].status == 503:
@@ -230,13 +214,13 @@ def test_too_many_downloads_are_answered_with_503(deployment: Deployment) -> Non
         assert refused.getheader("Retry-After") == "30"
         # Those that run are not touched, and one that ends makes room.
         assert begun[0].read() == DATA * 10
-        assert get(port) == (200, b"data")
+        assert ask(port, "/v1/images/i").body == b"data"
         assert begun[1].read() == DATA * 10
 
 
 def test_too_few_open_files(deployment: Deployment) -> None:
     with limited(deployment, "ulimit -n 90") as port:
-        assert get(port, "absent")[0] == 404
+        assert ask(port, "/v1/images/absent").status == 404
     assert "holds 3 connections instead of" in (deployment.folder / "server.log").read_text()
 
 
@@ -245,19 +229,16 @@ def test_answers_that_nobody_reads_are_not_piled_up(deployment: Deployment) -> N
     deployment.add("i", b"data", properties={"long": "x" * 4000})
     # The answers to all of them would be 200 MiB and more.
     heads = b"HEAD /v1/images/i HTTP/1.1\r\nHost: h\r\n\r\n" * 50_000
-    port = free_port()
-    command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file)]
-    command += ["serve", "--port", str(port)]
-    with running(command, port, deployment.folder / "server.log") as process:
-        assert get(port) == (200, b"data")
-        (worker,) = psutil.Process(process.pid).children()
+    with running_imageapi(deployment.config_file) as server:
+        assert ask(server.port, "/v1/images/i").body == b"data"
+        (worker,) = server.children()
         before = worker.memory_info().rss
-        with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), 5) as sock:
             with contextlib.suppress(TimeoutError):
                 sock.sendall(heads)
             _wait_until_idle(worker)
             assert worker.memory_info().rss < before + 50 * 2**20
-            assert get(port) == (200, b"data")
+            assert ask(server.port, "/v1/images/i").body == b"data"
 
 
 def _wait_until_idle(process: psutil.Process) -> None:
@@ -299,11 +280,9 @@ def test_worker_hears_that_it_is_to_end_while_its_loop_is_woken_all_the_time(
     deployment: Deployment,
 ) -> None:
     deployment.add("i", b"data")
-    port = free_port()
-    command = [sys.executable, "-c", DEAF, "--config-file", str(deployment.config_file)]
-    command += ["serve", "--port", str(port)]
     log = deployment.folder / "server.log"
-    with running(command, port, log) as process:
+    program = [sys.executable, "-c", DEAF]
+    with running_imageapi(deployment.config_file, program=program) as server:
         # `running` has connected once, and so told one worker to end.
         wait_until(lambda: "Worker exiting" in log.read_text(), "the worker goes on")
-        assert process.poll() is None
+        assert server.process.poll() is None

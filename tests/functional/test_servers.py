@@ -8,7 +8,8 @@ import pytest
 from tests.deployment import Deployment
 from tests.functional import server_table
 from tests.functional.downloads import DOWNLOADS, images
-from tests.functional.wsgi_servers import SERVERS, Running
+from tests.functional.servers import Running
+from tests.functional.wsgi_servers import SERVERS
 
 #: What may happen, by the column.
 RIGHT = {

@@ -6,27 +6,24 @@ Nor does it make the system hold much of the image for it.
 
 import http.client
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.downloads import client
+from tests.functional.http_client import begin, connect_with_small_buffer
+from tests.functional.servers import Running
 from tests.functional.wsgi_servers import (
-    Running,
     behind_nginx,
     by_command,
+    changed_gunicorn,
     gunicorn,
-    replaced,
     uwsgi,
 )
-from tests.paths import EXAMPLES
 
 DATA = os.urandom(1_000_000) * 50
 
@@ -51,13 +48,7 @@ def impatient_serve(seconds: int) -> Start:
 
 
 def impatient_gunicorn(seconds: int) -> Start:
-    def start(deployment: Deployment) -> AbstractContextManager[Running]:
-        config = deployment.folder / "impatient.conf.py"
-        text = (EXAMPLES / "gunicorn.conf.py").read_text()
-        config.write_text(replaced(text, ("300_000", str(seconds * 1000))))
-        return gunicorn("--config", str(config))(deployment)
-
-    return start
+    return changed_gunicorn(("300_000", str(seconds * 1000)))
 
 
 def impatient_uwsgi(seconds: int) -> Start:
@@ -80,15 +71,12 @@ SERVERS: dict[str, Callable[[int], Start]] = {
 @contextmanager
 def begun(server: Running) -> Iterator[http.client.HTTPResponse]:
     """A download of which a little was read, by a client that is sent little ahead."""
-    with client(server) as connection:
+    with server.connection() as connection:
         # A server listens before it sets the options that its connections inherit.
-        connection.request("HEAD", "/v1/images/image")
-        assert connection.getresponse().read() == b""
-    with client(server) as connection:
-        connection.connect()
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        connection.request("GET", "/v1/images/image")
-        with connection.getresponse() as response:
+        assert begin(connection, "/v1/images/image", "HEAD").read() == b""
+    with server.connection() as connection:
+        connect_with_small_buffer(connection)
+        with begin(connection, "/v1/images/image") as response:
             assert response.read(100_000) == DATA[:100_000]
             yield response
 
@@ -158,7 +146,7 @@ def test_little_is_held_for_a_slow_client(name: str, deployment: Deployment) -> 
 
 def reached(server: Running, path: Path) -> int:
     """The byte up to which the server has read a file that it has open once."""
-    for process in psutil.Process(server.pid).children():
+    for process in server.children():
         for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
             if os.readlink(descriptor) == str(path):
                 told = Path(f"/proc/{process.pid}/fdinfo/{descriptor.name}").read_text()

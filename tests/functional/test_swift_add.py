@@ -22,7 +22,8 @@ from imageapi.backends.upload import HashingReader, UploadError
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
 from tests.deployment import get
-from tests.functional.swift import KEY, Swift, configuration, running_swift, v1_options, wait_until
+from tests.functional.swift import KEY, Swift, configuration, running_swift, v1_options
+from tests.functional.waiting import wait_until
 from tests.paths import BIN
 
 MIB = 1024 * 1024

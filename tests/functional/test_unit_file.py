@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 from tests.deployment import Deployment
-from tests.functional.downloads import becomes_true
-from tests.functional.servers import free_port, running
+from tests.functional.servers import Running, free_port, running
 from tests.functional.test_reload import uri_of
-from tests.functional.wsgi_servers import Running, replaced
+from tests.functional.waiting import becomes_true
+from tests.functional.wsgi_servers import replaced
 from tests.paths import BIN, EXAMPLES
 
 
@@ -32,7 +32,7 @@ def test_service(deployment: Deployment, tmp_path: Path) -> None:
         environ = {name: str(deployment.config_file), "NOTIFY_SOCKET": str(tmp_path / "notify")}
         with running(start.split(), port, tmp_path / "output.log", environ) as process:
             assert manager.recv(1000).startswith(b"READY=1\n")
-            server = Running(port, process.pid)
+            server = Running(port, process)
             assert uri_of(server).startswith("http://127.0.0.1:")
             deployment.configure(core="public_endpoint = http://new.example")
             reload = replaced(service["ExecReload"], ("$MAINPID", str(process.pid)))

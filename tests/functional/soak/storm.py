@@ -17,7 +17,6 @@ file is written over while it is sent, and a file that was written over and give
 its old time keeps its name until nobody reads it (docs/operations.md).
 """
 
-import os
 import re
 import signal
 import threading
@@ -34,7 +33,7 @@ from typing import NamedTuple
 import psutil
 
 from tests.functional.nginx import Nginx
-from tests.functional.servers import free_port, running
+from tests.functional.servers import Running, running_imageapi
 from tests.functional.soak.clients import Client, Pace, Report, fetch
 from tests.functional.soak.history import History
 from tests.functional.soak.images import (
@@ -50,8 +49,8 @@ from tests.functional.soak.images import (
 )
 from tests.functional.soak.judge import Asked
 from tests.functional.soak.keepers import Container, Folder, Keeper, WebFolder
-from tests.functional.swift import Swift, v1_options, wait_until
-from tests.paths import BIN
+from tests.functional.swift import Swift, v1_options
+from tests.functional.waiting import wait_until
 
 WORKERS = 2
 THREADS = 12
@@ -268,11 +267,7 @@ class Storm:
 
     @property
     def config_file(self) -> Path:
-        return self.world.folder / f"{self.name}.conf"
-
-    @property
-    def log(self) -> Path:
-        return self.world.folder / f"{self.name}.log"
+        return self.world.folder / self.name / "imageapi.conf"
 
     def run(self, seconds: float, until: Set[str]) -> None:
         """Let it rage, and see that all is well then.
@@ -284,30 +279,30 @@ class Storm:
         images = images_of(self.world, self.turn, self.name, around)
         for image in images:
             image.create()
+        self.config_file.parent.mkdir()
         self._configure(self.random)
-        port = free_port()
-        command = [str(BIN / "imageapi"), "--config-file", str(self.config_file), "serve"]
-        command += ["--port", str(port), "--workers", str(WORKERS), "--threads", str(THREADS)]
-        with running(command, port, self.log) as process:
-            server = Serving(psutil.Process(process.pid), port)
-            all_served(port, images)
-            at_rest = server.at_rest(self.world)
+        arguments = ("--workers", str(WORKERS), "--threads", str(THREADS))
+        with running_imageapi(self.config_file, *arguments) as server:
+            all_served(server.port, images)
+            at_rest = _open_at_rest(server, self.world)
             self._rage(seconds, until, images, server)
-            all_served(port, images)
-            leave_all(port, images)
-            wait_until(lambda: server.at_rest(self.world) == at_rest, "something is left open")
-            held = server.upstream_connections(self.world)
+            all_served(server.port, images)
+            leave_all(server.port, images)
+            wait_until(
+                lambda: _open_at_rest(server, self.world) == at_rest, "something is left open"
+            )
+            held = sum(len(_upstream(worker, self.world)) for worker in server.children())
             assert held <= MOST_CONNECTIONS, f"{held} connections are left open"
         for image in images:
             image.remove()
-        refuse_log(self.log.read_text())
+        refuse_log((self.config_file.parent / "server.log").read_text())
 
     def _configure(self, random: Random) -> None:
         chunk_size = random.choice([65536, 262144, 1048576])
         self.config_file.write_text(self.world.configuration(self.turn, chunk_size))
 
     def _rage(
-        self, seconds: float, until: Set[str], images: Sequence[Changing], server: "Serving"
+        self, seconds: float, until: Set[str], images: Sequence[Changing], server: Running
     ) -> None:
         clients = [
             Client(server.port, images, self.servers, self._chance(), self.report)
@@ -361,7 +356,7 @@ class Storm:
             },
         ]
 
-    def _server_falls(self, server: "Serving") -> Ways:
+    def _server_falls(self, server: Running) -> Ways:
         chance = self._chance()
         return {
             "worker killed": partial(self._kill_worker, server, chance),
@@ -380,37 +375,20 @@ class Storm:
             self.stopping.wait(random.uniform(0, 1.5))
             self.world.swift.start(kind)
 
-    def _kill_worker(self, server: "Serving", random: Random) -> None:
+    def _kill_worker(self, server: Running, random: Random) -> None:
         with self.servers["imageapi"].during("broken"):
-            worker = random.choice(server.workers())
+            worker = random.choice(server.children())
             worker.kill()
             psutil.wait_procs([worker])
 
-    def _reload(self, server: "Serving", random: Random) -> None:
+    def _reload(self, server: Running, random: Random) -> None:
         self._configure(random)
-        os.kill(server.first.pid, signal.SIGHUP)
+        server.process.send_signal(signal.SIGHUP)
 
 
-@dataclass(frozen=True)
-class Serving:
-    """An ``imageapi serve`` that runs."""
-
-    first: psutil.Process
-    port: int
-
-    def workers(self) -> list[psutil.Process]:
-        return self.first.children()
-
-    def at_rest(self, world: World) -> list[int]:
-        """What each worker has open, but for the connections that are kept to upstreams."""
-        return sorted(_open_in(worker, world) for worker in self.workers())
-
-    def upstream_connections(self, world: World) -> int:
-        return sum(len(_upstream(worker, world)) for worker in self.workers())
-
-
-def _open_in(worker: psutil.Process, world: World) -> int:
-    return worker.num_fds() - len(_upstream(worker, world))
+def _open_at_rest(server: Running, world: World) -> list[int]:
+    """How many descriptors each worker has open, without kept connections to upstreams."""
+    return sorted(worker.num_fds() - len(_upstream(worker, world)) for worker in server.children())
 
 
 def _upstream(worker: psutil.Process, world: World) -> list[object]:
