@@ -11,7 +11,7 @@ from benchmarks.image_ids import LARGE_ID, SMALL_ID, path_of
 from tests.deployment import Deployment
 from tests.functional.openstack import call, open_glance
 from tests.functional.servers import free_port
-from tests.functional.swift import Swift, configuration, running_swift, v1_options
+from tests.functional.swift import Swift, running_swift, swift_configuration, v1_options
 
 FILE, HTTP, SWIFT = "file", "http", "swift"
 
@@ -70,7 +70,7 @@ def running(deployment: Deployment, folder: Path) -> Iterator[Upstreams]:
         configs = {FILE: deployment.config_file, HTTP: folder / "http.conf"}
         configs[HTTP].write_text(_HTTP.format(port=nginx.port))
         configs[SWIFT] = folder / "swift.conf"
-        configs[SWIFT].write_text(configuration(v1_options(swift), policy="rules"))
+        configs[SWIFT].write_text(swift_configuration(v1_options(swift), policy="rules"))
         straight = {
             name: _side(server, "/images/{}")
             for name, server in ((NGINX, nginx), (NGINX_PROXY, proxy))

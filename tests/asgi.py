@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from imageapi.asgi.scope import ASGIApplication, Message, Scope
 
 
-class Answer(NamedTuple):
+class ASGIAnswer(NamedTuple):
     """What an application sent; the headers with their names as they were."""
 
     status: int
@@ -21,7 +21,7 @@ class Answer(NamedTuple):
         return value
 
 
-class Client:
+class ASGIClient:
     """One request's two ends; a test may leave, and may decide how the sending goes.
 
     :ivar sent: the application's messages.
@@ -44,7 +44,7 @@ class Client:
     async def send(self, message: Message) -> None:
         self.sent.append(message)
 
-    def answer(self) -> Answer:
+    def answer(self) -> ASGIAnswer:
         """What came; the messages must be such as ASGI asks for."""
         start, *parts = self.sent
         assert start["type"] == "http.response.start"
@@ -55,7 +55,7 @@ class Client:
         headers = [
             (name.decode("latin-1"), text.decode("latin-1")) for name, text in start["headers"]
         ]
-        return Answer(start["status"], headers, b"".join(part["body"] for part in parts))
+        return ASGIAnswer(start["status"], headers, b"".join(part["body"] for part in parts))
 
 
 def scope_of(path: Any = "/v1/images/i", method: Any = "GET", **given: Any) -> Scope:
@@ -82,11 +82,11 @@ def scope_of(path: Any = "/v1/images/i", method: Any = "GET", **given: Any) -> S
     return scope
 
 
-def ask(application: ASGIApplication, path: Any = "/v1/images/i", **given: Any) -> Answer:
+def ask_asgi(application: ASGIApplication, path: Any = "/v1/images/i", **given: Any) -> ASGIAnswer:
     """The answer to a request; ``given`` as for `scope_of`."""
 
-    async def exchange() -> Answer:
-        client = Client()
+    async def exchange() -> ASGIAnswer:
+        client = ASGIClient()
         await asyncio.wait_for(
             application(scope_of(path, **given), client.receive, client.send), 60
         )

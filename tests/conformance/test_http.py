@@ -24,7 +24,7 @@ from tests.functional.servers import free_port
 NUMBERS = itertools.count(1)
 
 
-class Served:
+class NginxFolder:
     """A folder that nginx serves, and one in it for each case."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -41,7 +41,7 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("served")
     with nginx(folder, tmp_path_factory.mktemp("nginx")) as port:
-        HTTPStoreSuite.served = HTTPRegistrySuite.served = Served(folder, port)
+        HTTPStoreSuite.served = HTTPRegistrySuite.served = NginxFolder(folder, port)
         yield
 
 
@@ -54,7 +54,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 class HTTPStoreSuite(StoreSuite, mixin=True):
-    served: Served
+    served: NginxFolder
 
     def make_store(self) -> HTTPStore:
         self.folder, self.url = self.served.for_case()
@@ -81,7 +81,7 @@ class HTTPStoreSuite(StoreSuite, mixin=True):
 
 
 class HTTPRegistrySuite(RegistrySuite, mixin=True):
-    served: Served
+    served: NginxFolder
 
     def make_registry(self) -> HTTPRegistry:
         self.folder, url = self.served.for_case()

@@ -131,7 +131,7 @@ def _open_file(store: StoreBackend, location: Location, **asked: Any) -> Any:
     return store.open(store.locate(location.url.partition(":")[2]), **asked)
 
 
-class Answer:
+class OpenAnswer:
     """An answer that is being read into a client's file."""
 
     def __init__(self, response: webob.Response, file: dict[int, int], *, is_whole: bool) -> None:
@@ -171,8 +171,8 @@ class Client:
         self._path = f"/v1/images/{image_id}"
         self._is_patient = is_patient
         self._file: dict[int, int] = {}
-        self._last: Answer | int | None = None
-        self._answers: list[Answer] = []
+        self._last: OpenAnswer | int | None = None
+        self._answers: list[OpenAnswer] = []
         #: What it took for the image at any time.
         self.complete_files: set[bytes] = set()
         self.is_broken = False
@@ -193,7 +193,7 @@ class Client:
         response = self._workers.each[ask.worker].request(self._path, **headers)
         self.statuses.add(response.status_code)
         if response.status_code in (200, 206):
-            answer = Answer(response, self._file, is_whole=is_whole)
+            answer = OpenAnswer(response, self._file, is_whole=is_whole)
             self._answers.append(answer)
             self._last = answer
             answer.read(ask.reads)
@@ -229,9 +229,9 @@ class Client:
     def _look(self) -> None:
         """It has the image, as it thinks, once it has as much as the last answer told it."""
         last = self._last
-        if isinstance(last, Answer) and last.response.status_code == 200 and not last.has_ended:
+        if isinstance(last, OpenAnswer) and last.response.status_code == 200 and not last.has_ended:
             return
-        size = last.size if isinstance(last, Answer) else last
+        size = last.size if isinstance(last, OpenAnswer) else last
         if size and size <= self._held():
             self.complete_files.add(bytes(self._file[position] for position in range(size)))
 

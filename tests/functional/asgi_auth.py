@@ -18,7 +18,7 @@ class _Backend(AuthenticationBackend):
         return None if user is None else (AuthCredentials(), SimpleUser(user))
 
 
-def application() -> Any:
+def authenticated() -> Any:
     """The application that the environment names, with Starlette's own middleware in front."""
     module, _, name = os.environ["EXAMPLE"].partition(":")
     app = getattr(importlib.import_module(module), name)

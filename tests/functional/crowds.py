@@ -21,6 +21,7 @@ from typing import NamedTuple
 from tests.deployment import Deployment
 from tests.functional.http_client import ask
 from tests.functional.load import descriptors
+from tests.functional.raw_client import dripping
 from tests.functional.servers import Running, running_imageapi
 
 SLOW = 1000
@@ -60,7 +61,7 @@ def time_of(port: int, method: str) -> float:
     return time.monotonic() - began
 
 
-class Downloads(NamedTuple):
+class SlowDownloads(NamedTuple):
     """What came of many slow downloads at once.
 
     :ivar began: after how many seconds all of them had their first bytes.
@@ -73,7 +74,7 @@ class Downloads(NamedTuple):
     memory: int
 
 
-def downloads(server: Running, seconds: float) -> Downloads:
+def slow_downloads(server: Running, seconds: float) -> SlowDownloads:
     """Begin all downloads, and let them go on for some seconds."""
     (worker,) = server.children()
     with ExitStack() as stack:
@@ -108,7 +109,7 @@ def downloads(server: Running, seconds: float) -> Downloads:
         finally:
             stop.set()
             reading.join()
-    return Downloads(began, heads, memory)
+    return SlowDownloads(began, heads, memory)
 
 
 def _read_slowly(clients: list[socket.socket], stop: threading.Event) -> None:
@@ -124,7 +125,6 @@ def _read_slowly(clients: list[socket.socket], stop: threading.Event) -> None:
 def attackers(port: int) -> Iterator[None]:
     """Clients of all sorts that send and read as little as they can, and stay."""
     with ExitStack() as stack:
-        stop = threading.Event()
 
         def connect(sends: bytes = b"", *, window: int | None = None) -> socket.socket:
             sock = stack.enter_context(socket.socket())
@@ -140,27 +140,15 @@ def attackers(port: int) -> Iterator[None]:
         for _ in range(60):  # they keep their connections
             connect((_HEAD + b"\r\n") * 2)
         body = b"Content-Length: 100000\r\n\r\n"
-        dripping = [connect(_HEAD + body) for _ in range(30)]
+        half_sent = [connect(_HEAD + body) for _ in range(30)]
         for _ in range(200):
             connect(_HEAD[:30])
         for _ in range(300):
             connect()
         for _ in range(50):  # they take nothing
             connect(_GET, window=4096)
-        thread = threading.Thread(target=_drip, args=(dripping, stop))
-        thread.start()
-        try:
+        with dripping(half_sent, 4):
             yield
-        finally:
-            stop.set()
-            thread.join()
-
-
-def _drip(clients: list[socket.socket], stop: threading.Event) -> None:
-    while not stop.wait(4):
-        for client in clients:
-            with contextlib.suppress(OSError):  # it is answered, and closed
-                client.sendall(b"x")
 
 
 def beside_attackers(server: Running, seconds: float) -> list[float]:
@@ -180,7 +168,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with crowded_server(Path(folder) / "downloads") as server:
-            came = downloads(server, options.seconds)
+            came = slow_downloads(server, options.seconds)
         print(f"{SLOW} slow downloads: all began within {came.began:.1f} s;")
         print(f"  HEAD of another image beside them: {_line(came.heads)};")
         print(f"  the worker's memory: {came.memory / 2**20:.0f} MiB at most")

@@ -89,7 +89,7 @@ def started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[
         process.communicate()
 
 
-def run(command: Sequence[str], folder: Path, timeout: float = _TIMEOUT) -> tuple[int, str]:
+def run_client(command: Sequence[str], folder: Path, timeout: float = _TIMEOUT) -> tuple[int, str]:
     """Run a client to its end; its exit status and what it printed."""
     with started(command, folder) as process:
         output, _ = process.communicate(timeout=timeout)
@@ -150,7 +150,7 @@ def with_commands(commands: Commands, url: str, target: Path) -> Left:
     output = []
     status = None
     for line in commands.lines(url, target.name):
-        status, said = run(line, target.parent)
+        status, said = run_client(line, target.parent)
         output.append(said)
         if status == 0:
             break
@@ -168,7 +168,7 @@ def with_qemu_img(url: str, target: Path) -> Left:
     """Copy a raw disk with ``qemu-img convert``."""
     command = ["qemu-img", "convert", "-f", "raw", "-O", "raw", url, target.name]
     try:
-        status, output = run(command, target.parent, _QEMU_TIMEOUT)
+        status, output = run_client(command, target.parent, _QEMU_TIMEOUT)
     except subprocess.TimeoutExpired as hanging:
         status, output = None, str(hanging)
     # The file is as long as the disk from the first.
@@ -188,7 +188,7 @@ def with_glanceclient(url: str, target: Path) -> Left:
     return left_of(target, True, "")
 
 
-def downloads() -> Mapping[str, Download]:
+def downloads_by_client() -> Mapping[str, Download]:
     """By the name of each client."""
 
     def of(commands: Commands) -> Download:

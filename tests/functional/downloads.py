@@ -24,7 +24,7 @@ LENGTH = 8 * 1024 * 1024
 
 
 @contextmanager
-def images(folder: Path) -> Iterator[Deployment]:
+def large_images(folder: Path) -> Iterator[Deployment]:
     """A deployment with an image of 100 MiB, and with ones that cannot be completed."""
     deployment = Deployment(folder)
     with RawServer(_half) as upstream:
@@ -66,7 +66,7 @@ def a_range(server: Running, deployment: Deployment) -> str:
         return str(response.status) if right else "other bytes"
 
 
-def head(server: Running, deployment: Deployment) -> str:
+def head_only(server: Running, deployment: Deployment) -> str:
     with server.connection() as connection:
         response = begin(connection, "/v1/images/image", "HEAD")
         assert response.getheader("Etag") == MD5
@@ -146,11 +146,24 @@ def wrong_checksum(server: Running, deployment: Deployment) -> str:
 DOWNLOADS: dict[str, Callable[[Running, Deployment], str]] = {
     "100 MiB": whole,
     "a range": a_range,
-    "HEAD": head,
+    "HEAD": head_only,
     "`If-None-Match`": not_modified,
     "two requests on a connection": two_on_a_connection,
     "the data, when a client leaves": client_leaves,
     "wrong checksum": wrong_checksum,
     "data that ends early": ends_early,
     "data of unknown size that ends early": ends_early_without_length,
+}
+
+#: The words that are right, by the same heads.
+ACCEPTED = {
+    "100 MiB": {"whole"},
+    "a range": {"206"},
+    "HEAD": {"200"},
+    "`If-None-Match`": {"304"},
+    "two requests on a connection": {"both", "closes", "closes, and says so"},
+    "the data, when a client leaves": {"closed"},
+    "wrong checksum": {"broken off"},
+    "data that ends early": {"broken off"},
+    "data of unknown size that ends early": {"broken off"},
 }

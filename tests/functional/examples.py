@@ -29,7 +29,7 @@ from tests.paths import BIN, EXAMPLES
 _COMMAND = re.compile(r"^#? +((?:gunicorn|uvicorn) .*)$", re.MULTILINE)
 
 
-def copy(example: str, folder: Path) -> list[str]:
+def copy_example(example: str, folder: Path) -> list[str]:
     """Copy an example, a file or a folder, into one; returns how to run it there.
 
     :param folder: is made.
@@ -46,7 +46,7 @@ def copy(example: str, folder: Path) -> list[str]:
 
 
 @contextmanager
-def run(
+def run_example(
     command: list[str], folder: Path, environ: Mapping[str, str] | None = None, hooks: str = ""
 ) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     """Run an example's command on a free port; yields that and the process.

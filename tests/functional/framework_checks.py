@@ -11,7 +11,7 @@ from webob import Response
 
 from tests.deployment import get
 from tests.functional.examples import RunningExample
-from tests.functional.frameworks import ALONE, BIG, GIVEN, IMAGE, ROWS, Bench, Row
+from tests.functional.frameworks import ALONE, BIG_SIZE, GIVEN, IMAGE, ROWS, Bench, Row
 from tests.functional.http_client import Answer
 
 
@@ -136,8 +136,8 @@ def _broken_off(bench: Bench, served: RunningExample, row: Row) -> None:
     bench.add_zeros(image_id)
     with served.asking(row.path + image_id) as response:
         response.read(100_000)
-        os.truncate(bench.deployment.data_path(image_id), BIG // 2)
-        _is_broken(response, BIG)
+        os.truncate(bench.deployment.data_path(image_id), BIG_SIZE // 2)
+        _is_broken(response, BIG_SIZE)
     assert served.holds_images(False)
 
 

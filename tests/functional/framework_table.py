@@ -17,7 +17,7 @@ from tests.paths import ROOT
 
 PAGE = ROOT / "docs" / "frameworks.md"
 
-SERVERS = ("gunicorn", "uvicorn")
+_SERVERS = ("gunicorn", "uvicorn")
 
 
 class Outcomes:
@@ -51,7 +51,7 @@ class Outcomes:
             version = _version_of(row.distribution) if row.distribution else ""
             cells = [self.outcome(row, column) for column in COLUMNS]
             lines.append(f"| {row.framework} | {version} | {row.way} | {' | '.join(cells)} |")
-        served_by = ", ".join(f"{name} {_version_of(name)}" for name in SERVERS)
+        served_by = ", ".join(f"{name} {_version_of(name)}" for name in _SERVERS)
         return "\n".join([*lines, "", f"Tried with {served_by}.", ""])
 
 

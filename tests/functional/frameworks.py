@@ -30,8 +30,8 @@ def post_worker_init(worker):
 """
 
 # More than any socket's buffers take, so that a download has a middle.
-BIG = 48 << 20
-ZEROS = hashlib.md5(bytes(BIG), usedforsecurity=False).hexdigest()
+BIG_SIZE = 48 << 20
+ZEROS = hashlib.md5(bytes(BIG_SIZE), usedforsecurity=False).hexdigest()
 GIVEN = os.urandom(3_000_000)
 # No framework is to stumble over a name of more than ASCII.
 IMAGE = "bild \u00fc"
@@ -114,7 +114,7 @@ class Bench:
         self._stack.close()
 
     def _fill(self) -> None:
-        keeping_store.install(self._folder)
+        keeping_store.install_keeping_store(self._folder)
         folder = self.deployment.folder
         (folder / "policy.yaml").write_text(POLICY)
         policy = f"[imageapi_policy_rules]\npolicy_file = {folder}/policy.yaml\n"
@@ -134,8 +134,8 @@ class Bench:
 
     def add_zeros(self, image_id: str) -> None:
         """A big image that takes no room on the disk."""
-        self.deployment.add(image_id, b"", size=BIG, checksum=ZEROS)
-        os.truncate(self.deployment.data_path(image_id), BIG)
+        self.deployment.add(image_id, b"", size=BIG_SIZE, checksum=ZEROS)
+        os.truncate(self.deployment.data_path(image_id), BIG_SIZE)
 
     def serve(self, example: str) -> RunningExample:
         """The example's server."""
@@ -155,15 +155,15 @@ class Bench:
     def _start(
         self, example: str, folder: Path, change: Change | None = None
     ) -> Iterator[RunningExample]:
-        command = examples.copy(example, folder)
+        command = examples.copy_example(example, folder)
         if change is not None:
             change.make(folder)
         shutil.copy(self.deployment.config_file, folder / "imageapi.conf")
         environ = {"PYTHONPATH": f"{ROOT}:{self._folder}"}
         if command[0] == "uvicorn":
             environ["EXAMPLE"] = command[-1]
-            command[-1:] = ["--factory", "tests.functional.asgi_auth:application"]
-        with examples.run(command, folder, environ, HOOKS) as (port, process):
+            command[-1:] = ["--factory", "tests.functional.asgi_auth:authenticated"]
+        with examples.run_example(command, folder, environ, HOOKS) as (port, process):
             images = self.deployment.images
             patience = 20 if change is None else 2
             yield RunningExample(port, psutil.Process(process.pid), images, patience)

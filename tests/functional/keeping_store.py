@@ -25,7 +25,7 @@ class KeepingStore(FileStore):
         return blob
 
 
-def install(folder: Path) -> None:
+def install_keeping_store(folder: Path) -> None:
     """Let a process with this folder on its path know the store ``keeping``."""
     info = folder / "keeping_store-1.dist-info"
     info.mkdir()

@@ -46,7 +46,7 @@ PATIENCE = 60
 DATA = {"large": os.urandom(1_000_000), "small": os.urandom(300_000)}
 
 #: As docs/production.md has them for so many clients.
-SERVERS: dict[str, Callable[[Deployment], AbstractContextManager[Running]]] = {
+LOADED: dict[str, Callable[[Deployment], AbstractContextManager[Running]]] = {
     "serve": by_command(*("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT")),
     "gevent": gunicorn("--worker-class=gevent", "--workers=1", "--worker-connections=3000"),
 }
@@ -60,13 +60,13 @@ HEAD = """\
 
 
 @contextmanager
-def serving(name: str, folder: Path, chunk_size: int) -> Iterator[tuple[int, psutil.Process]]:
+def loaded_server(name: str, folder: Path, chunk_size: int) -> Iterator[tuple[int, psutil.Process]]:
     """A server with both images; yields its port and its one worker."""
     deployment = Deployment(folder)
     deployment.configure(core=f"chunk_size = {chunk_size}")
     for image_id, data in DATA.items():
         deployment.add(image_id, data)
-    with descriptors(3 * SLOW), SERVERS[name](deployment) as server:
+    with descriptors(3 * SLOW), LOADED[name](deployment) as server:
         assert ask(server.port, "/v1/images/large", "HEAD").status == 200
         yield server.port, server.children()[0]
     log = (folder / "server.log").read_text()
@@ -88,7 +88,7 @@ def descriptors(wanted: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-class Client:
+class LoadClient:
     """Asks for an image, on a connection for each download, and compares each byte.
 
     :ivar socket: that of the present download.
@@ -186,8 +186,8 @@ def burst(port: int, worker: psutil.Process, rounds: int) -> Burst:
     :raises AssertionError: a client got something else than it should, or nothing.
     """
     idle = worker.num_fds()
-    slow = [Client(port, "large", f"slow client {number}") for number in range(SLOW)]
-    fast = [Client(port, "small", f"fast client {number}") for number in range(FAST)]
+    slow = [LoadClient(port, "large", f"slow client {number}") for number in range(SLOW)]
+    fast = [LoadClient(port, "small", f"fast client {number}") for number in range(FAST)]
     try:
         _until([*slow, *fast], lambda client: client.taken > 0, MOUTHFUL)
         before = [client.taken for client in slow], [client.complete for client in fast]
@@ -208,7 +208,7 @@ def burst(port: int, worker: psutil.Process, rounds: int) -> Burst:
     return Burst(slow_got, fast_got, rounds, whole, held, _state(worker))
 
 
-def _rounds(slow: Sequence[Client], fast: Sequence[Client], rounds: int) -> int:
+def _rounds(slow: Sequence[LoadClient], fast: Sequence[LoadClient], rounds: int) -> int:
     """Let each slow client take a mouthful a round, and the fast ones all they can get.
 
     Goes on for longer where a fast one has completed nothing yet, since the machine may
@@ -244,7 +244,7 @@ def _take_all(selector: selectors.BaseSelector, until: float) -> None:
         is_due = left <= 0
 
 
-def _until(clients: Sequence[Client], done: Callable[[Client], bool], size: int) -> None:
+def _until(clients: Sequence[LoadClient], done: Callable[[LoadClient], bool], size: int) -> None:
     """Let each client take what it can get until it is done."""
     with selectors.DefaultSelector() as selector:
         for client in clients:
@@ -258,7 +258,7 @@ def _until(clients: Sequence[Client], done: Callable[[Client], bool], size: int)
                     selector.unregister(key.fileobj)
 
 
-def _leave(clients: Sequence[Client]) -> None:
+def _leave(clients: Sequence[LoadClient]) -> None:
     for client in clients:
         client.socket.close()
 
@@ -287,7 +287,7 @@ def check(bursts: Sequence[Burst]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", choices=SERVERS, default="gevent")
+    parser.add_argument("--server", choices=LOADED, default="gevent")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--burst", type=float, default=1, help="minutes of each (%(default)s)")
     parser.add_argument("--chunk-size", type=int, default=131072)
@@ -297,7 +297,7 @@ def main() -> None:
     bursts = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(options.server, Path(folder) / "load", options.chunk_size) as (port, worker),
+        loaded_server(options.server, Path(folder) / "load", options.chunk_size) as (port, worker),
     ):
         until = time.monotonic() + options.minutes * 60
         while time.monotonic() < until:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that sends bytes as they are and takes nothing but a flawless answer."""
 
+import contextlib
 import re
 import socket
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
 from urllib3 import HTTPHeaderDict
@@ -17,7 +19,7 @@ _NEXT_REQUEST = b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n"
 _TIMEOUT = 60
 
 
-class Answer(NamedTuple):
+class RawAnswer(NamedTuple):
     """What came over the connection.
 
     :ivar headers: in the order they came, as names that come once only; found by
@@ -39,7 +41,7 @@ class Pause(NamedTuple):
     do: Callable[[], object]
 
 
-def exchange(port: int, request: bytes, pause: Pause | None = None) -> Answer:
+def exchange(port: int, request: bytes, pause: Pause | None = None) -> RawAnswer:
     """Send one request, read its answer, and see what becomes of the connection."""
     with socket.socket() as sock:
         sock.settimeout(_TIMEOUT)
@@ -53,7 +55,7 @@ def exchange(port: int, request: bytes, pause: Pause | None = None) -> Answer:
             length = _body_length(request, status, headers)
             body = _read_body(stream, length, pause)
             is_open = len(body) == length and _is_open(sock, stream, headers)
-    return Answer(status, headers, body, "open" if is_open else "closed")
+    return RawAnswer(status, headers, body, "open" if is_open else "closed")
 
 
 def _read_head(stream: BinaryIO) -> tuple[int, Mapping[str, str]]:
@@ -97,3 +99,23 @@ def _is_open(sock: socket.socket, stream: BinaryIO, headers: Mapping[str, str]) 
     rest = stream.read()
     assert not rest, f"came after the end: {rest[:100]!r}"
     return False
+
+
+@contextlib.contextmanager
+def dripping(clients: Sequence[socket.socket], pause: float) -> Iterator[None]:
+    """Send one byte on each connection after each pause (seconds), until the block ends."""
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(pause):
+            for client in clients:
+                with contextlib.suppress(OSError):  # the server has closed it
+                    client.sendall(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

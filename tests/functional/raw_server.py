@@ -24,7 +24,7 @@ class Request:
 
 
 #: Sends an answer, or a part of one; the connection is kept open if it returns True.
-Answer = Callable[[Request, socket.socket], bool | None]
+Responder = Callable[[Request, socket.socket], bool | None]
 
 
 class RawServer:
@@ -35,7 +35,7 @@ class RawServer:
     :ivar sent: how many bytes of answers the system took.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Responder) -> None:
         self.answer = answer
         self.requests: list[Request] = []
         self.accepted = 0

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.functional.downloads import DOWNLOADS, images
+from tests.functional.downloads import DOWNLOADS, large_images
 from tests.functional.wsgi_servers import SERVERS
 from tests.paths import ROOT
 
@@ -36,7 +36,10 @@ def render(word_of: Callable[[str, str], str]) -> str:
 
 def main() -> None:
     words: dict[tuple[str, str], str] = {}
-    with tempfile.TemporaryDirectory() as folder, images(Path(folder) / "images") as deployment:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        large_images(Path(folder) / "images") as deployment,
+    ):
         for name, server in SERVERS.items():
             with server.start(deployment) as running:
                 for download, tried in DOWNLOADS.items():

@@ -186,7 +186,7 @@ auth_section = cloud
 """
 
 
-def configuration(cloud: Mapping[str, Any], store: str = "", policy: str = "visible") -> str:
+def swift_configuration(cloud: Mapping[str, Any], store: str = "", policy: str = "visible") -> str:
     """A configuration whose registry and store are in one Swift.
 
     :param cloud: the options by which it is reached.

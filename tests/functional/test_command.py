@@ -106,10 +106,10 @@ def test_serve_that_cannot_listen_says_so(deployment: Deployment) -> None:
 def test_serve_reads_the_configuration_again_at_sighup(deployment: Deployment) -> None:
     deployment.add("i", b"data")
     with running_imageapi(deployment.config_file, "--workers", "2") as server:
-        assert uri_of(server.port).startswith("http://127.0.0.1:")
+        assert uri_from_head(server.port).startswith("http://127.0.0.1:")
         deployment.configure(core="public_endpoint = http://new.example")
         server.process.send_signal(signal.SIGHUP)
-        assert becomes_true(lambda: uri_of(server.port) == "http://new.example/v1/images/i")
+        assert becomes_true(lambda: uri_from_head(server.port) == "http://new.example/v1/images/i")
 
 
 def test_configuration_that_is_refused_at_sighup_changes_nothing(deployment: Deployment) -> None:
@@ -126,12 +126,12 @@ def test_configuration_that_is_refused_at_sighup_changes_nothing(deployment: Dep
         time.sleep(1)  # in which new workers would be made
         assert server.children() == workers
         assert start + download.read() == data
-        assert uri_of(server.port).startswith("http://127.0.0.1:")
+        assert uri_from_head(server.port).startswith("http://127.0.0.1:")
     assert "configuration: [imageapi] registry: no installed" in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
-def uri_of(port: int) -> str:
+def uri_from_head(port: int) -> str:
     """The image's URI; empty if a worker that ends has reset the connection."""
     with contextlib.suppress(ConnectionError):
         return ask(port, "/v1/images/i", "HEAD").headers.get("X-Image-Meta-Uri", "")

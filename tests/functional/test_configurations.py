@@ -15,10 +15,10 @@ from tests.functional.http_client import ask
 @contextmanager
 def example(name: str, folder: Path, *files: Path) -> Iterator[int]:
     """An example that is served beside copies of some files and folders; yields its port."""
-    command = examples.copy(name, folder)
+    command = examples.copy_example(name, folder)
     for file in files:
         (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / file.name)
-    with examples.run(command, folder) as (port, _):
+    with examples.run_example(command, folder) as (port, _):
         yield port
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.crowds import beside_attackers, crowded_server, downloads
+from tests.functional.crowds import beside_attackers, crowded_server, slow_downloads
 
 
 @pytest.mark.timeout(300)
 def test_a_thousand_downloads_at_once(tmp_path: Path) -> None:
     with crowded_server(tmp_path / "deployment") as server:
-        came = downloads(server, seconds=10)
+        came = slow_downloads(server, seconds=10)
     # With a thread for each download eight would begin.
     assert came.began < 60
     assert statistics.median(came.heads) < 5

@@ -22,7 +22,7 @@ DATA = os.urandom(5_000_000)
 pytestmark = pytest.mark.timeout(300)
 
 
-class Cloud(NamedTuple):
+class GlanceCloud(NamedTuple):
     """What runs: imageapi's port, Glance's URL, and a token of each user."""
 
     port: int
@@ -59,7 +59,7 @@ class Cloud(NamedTuple):
                 return error.code, error.headers, error.read()
 
 
-def people(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
+def users_and_tokens(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
     """A token, and a project, of each user; root is Glance's admin."""
     projects = {}
     for user in ("alice", "bob", "carol", "root"):
@@ -70,17 +70,17 @@ def people(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GlanceCloud]:
     with glance(tmp_path_factory.mktemp("glance"), identity) as url:
-        tokens, projects = people(identity)
+        tokens, projects = users_and_tokens(identity)
         config = tmp_path_factory.mktemp("front") / "glance-v2.conf"
         example = (EXAMPLES / "glance-v2.conf").read_text()
         config.write_text(example.replace("http://glance.example.com:9292", url))
         with serving(config) as port:
-            yield Cloud(port, url, tokens, projects, config)
+            yield GlanceCloud(port, url, tokens, projects, config)
 
 
-def test_public_image(cloud: Cloud) -> None:
+def test_public_image(cloud: GlanceCloud) -> None:
     image_id = cloud.add("root", "public")
     for user in ("root", "alice", "bob"):
         status, headers, body = cloud.get(image_id, user)
@@ -92,7 +92,7 @@ def test_public_image(cloud: Cloud) -> None:
         assert headers["X-Image-Meta-Owner"] == cloud.projects["root"]
 
 
-def test_private_image(cloud: Cloud) -> None:
+def test_private_image(cloud: GlanceCloud) -> None:
     image_id = cloud.add("alice", "private")
     status, headers, body = cloud.get(image_id, "alice")
     assert (status, body) == (200, DATA)
@@ -104,7 +104,7 @@ def test_private_image(cloud: Cloud) -> None:
         assert body == absent[2].replace(b"absent", image_id.encode())
 
 
-def test_shared_image(cloud: Cloud) -> None:
+def test_shared_image(cloud: GlanceCloud) -> None:
     image_id = cloud.add("alice", "shared")
     assert cloud.get(image_id, "carol")[0] == 404
     members = f"{cloud.glance}/v2/images/{image_id}/members"
@@ -115,12 +115,12 @@ def test_shared_image(cloud: Cloud) -> None:
     assert cloud.get(image_id, "carol")[0] == 404
 
 
-def test_community_image(cloud: Cloud) -> None:
+def test_community_image(cloud: GlanceCloud) -> None:
     """Who knows its id may have it, as in Glance."""
     assert cloud.get(cloud.add("alice", "community"), "bob")[::2] == (200, DATA)
 
 
-def test_deactivated_image(cloud: Cloud) -> None:
+def test_deactivated_image(cloud: GlanceCloud) -> None:
     image_id = cloud.add("alice", "private")
     actions = f"{cloud.glance}/v2/images/{image_id}/actions"
     call(f"{actions}/deactivate", cloud.tokens["root"], b"", method="POST")
@@ -132,14 +132,14 @@ def test_deactivated_image(cloud: Cloud) -> None:
     assert cloud.get(image_id, "alice")[::2] == (200, DATA)
 
 
-def test_deleted_image(cloud: Cloud) -> None:
+def test_deleted_image(cloud: GlanceCloud) -> None:
     image_id = cloud.add("alice", "private")
     assert cloud.get(image_id, "alice")[0] == 200
     call(f"{cloud.glance}/v2/images/{image_id}", cloud.tokens["alice"], method="DELETE")
     assert cloud.get(image_id, "alice")[0] == 404
 
 
-def test_image_without_data(cloud: Cloud) -> None:
+def test_image_without_data(cloud: GlanceCloud) -> None:
     fields = {"disk_format": "raw", "container_format": "bare", "visibility": "private"}
     image = call(f"{cloud.glance}/v2/images", cloud.tokens["alice"], fields)
     assert cloud.get(image["id"], "alice")[0] == 404
@@ -155,7 +155,7 @@ def test_image_without_data(cloud: Cloud) -> None:
         ("bytes=-3", slice(-3, None)),
     ],
 )
-def test_ranges(cloud: Cloud, wanted: str, part: slice) -> None:
+def test_ranges(cloud: GlanceCloud, wanted: str, part: slice) -> None:
     image_id = cloud.add("alice", "private")
     status, headers, body = cloud.get(image_id, "alice", Range=wanted)
     assert (status, body) == (206, DATA[part])
@@ -163,26 +163,26 @@ def test_ranges(cloud: Cloud, wanted: str, part: slice) -> None:
     assert cloud.get(image_id, "alice", Range="bytes=5000000-")[0] == 416
 
 
-def test_not_modified(cloud: Cloud) -> None:
+def test_not_modified(cloud: GlanceCloud) -> None:
     image_id = cloud.add("alice", "private")
     etag = f'"{hashlib.md5(DATA).hexdigest()}"'
     assert cloud.get(image_id, "alice", If_None_Match=etag)[0] == 304
     assert cloud.get(image_id, "bob", If_None_Match=etag)[0] == 404
 
 
-def test_glanceclient_v1(cloud: Cloud) -> None:
+def test_glanceclient_v1(cloud: GlanceCloud) -> None:
     image_id = cloud.add("alice", "private")
     client = Client(f"http://127.0.0.1:{cloud.port}", token=cloud.tokens["alice"])
     assert client.images.get(image_id).properties == {"distro": "Ubuntu 10.04"}
     assert b"".join(client.images.data(image_id)) == DATA
 
 
-def test_no_token_is_logged(cloud: Cloud) -> None:
+def test_no_token_is_logged(cloud: GlanceCloud) -> None:
     log = (cloud.config.parent / "server.log").read_text()
     assert not [user for user, token in cloud.tokens.items() if token in log]
 
 
-def test_check(cloud: Cloud) -> None:
+def test_check(cloud: GlanceCloud) -> None:
     command = [str(BIN / "imageapi"), "--config-file", str(cloud.config), "check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.raw_client import Answer, Pause, exchange
+from tests.functional.raw_client import Pause, RawAnswer, exchange
 from tests.functional.servers import free_port, running
 from tests.paths import ROOT
 
@@ -81,7 +81,7 @@ def facets_in_table(case: dict[str, Any], answer: dict[str, Any]) -> Facets:
     )
 
 
-def facets_that_came(case: dict[str, Any], answer: Answer, port: int, private: str) -> Facets:
+def facets_that_came(case: dict[str, Any], answer: RawAnswer, port: int, private: str) -> Facets:
     headers = {name: text for name, text in answer.headers.items() if name not in IGNORED}
     for rule in TABLE["rules"]:
         expected = RULES[rule["header"]](case, headers, port)
@@ -173,13 +173,13 @@ def _gist(case: dict[str, Any], content_type: str, text: str, private: str) -> o
 # One server on as many ports as there are deployments; each case sets up its state.
 
 
-class Served(NamedTuple):
+class Captured(NamedTuple):
     files: Deployment
     ports: Mapping[str, int]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     files = Deployment(tmp_path_factory.mktemp("glance") / "deployment")
     ports: dict[str, int] = {}
     for name in TABLE["deployments"]:
@@ -202,7 +202,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ]
     # It binds them in turn, so the last one listens when all do.
     with running(command, list(ports.values())[-1], files.folder / "server.log"):
-        yield Served(files, ports)
+        yield Captured(files, ports)
 
 
 def _another_port(ports: Mapping[str, int]) -> int:
@@ -261,7 +261,7 @@ each_case = pytest.mark.parametrize("case", [_param(case) for case in CASES])
 
 
 @each_case
-def test_the_library_answers_as_the_table_says(served: Served, case: dict[str, Any]) -> None:
+def test_the_library_answers_as_the_table_says(served: Captured, case: dict[str, Any]) -> None:
     port = served.ports[case["deployment"]]
     _set_up(served.files, case)
     answer = exchange(port, raw_request(case, port), _pause(served.files, case))

@@ -34,7 +34,7 @@ from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry
 from imageapi.testing.suite import build
 from tests.functional.clock import clock_of
-from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
+from tests.functional.raw_server import RawServer, Request, Responder, closed_by_client
 from tests.functional.servers import free_port, serving
 from tests.functional.waiting import wait_until
 
@@ -45,7 +45,7 @@ ETAG = '"v1"'
 TIMEOUT = 60
 # For what is to time out: whatever is late on a busy machine ends in the same way.
 SHORT = "read_timeout = 0.2"
-MEMBER = Caller(user_id="u", project_id="p", roles=("member",), token="t0ken")
+WITH_TOKEN = Caller(user_id="u", project_id="p", roles=("member",), token="t0ken")
 
 CONFIG = """\
 [imageapi]
@@ -89,7 +89,7 @@ def right(request: Request, connection: socket.socket) -> bool:
 class Front:
     """imageapi in front of a server of ours, and the one image it knows."""
 
-    def __init__(self, folder: Path, answer: Answer, more: str = "", **fields: Any) -> None:
+    def __init__(self, folder: Path, answer: Responder, more: str = "", **fields: Any) -> None:
         self.server = RawServer(answer)
         self.config = folder / "front.conf"
         self.config.write_text(
@@ -111,7 +111,7 @@ class Front:
     def request(self, **headers: str) -> webob.Response:
         request = webob.Request.blank("/v1/images/i")
         request.headers.update(headers)
-        request.environ["imageapi.caller"] = MEMBER
+        request.environ["imageapi.caller"] = WITH_TOKEN
         response: webob.Response = request.send(self.api)
         return response
 
@@ -141,7 +141,7 @@ def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
     """Make a Front; no connection may stay of any."""
     fronts: list[Front] = []
 
-    def make(answer: Answer, more: str = "", **fields: Any) -> Front:
+    def make(answer: Responder, more: str = "", **fields: Any) -> Front:
         made = Front(tmp_path, answer, more, **fields)
         made.server.__enter__()
         fronts.append(made)
@@ -162,7 +162,7 @@ def _nothing_waits() -> Iterator[None]:
     assert time.monotonic() - began < TIMEOUT
 
 
-def dropping(at: int, times: int = 1) -> Answer:
+def dropping(at: int, times: int = 1) -> Responder:
     """Drops the connection before a byte of the data, so many times."""
     left = [times]
 
@@ -283,7 +283,7 @@ def test_data_that_drips_is_handed_on() -> None:
 
     with RawServer(answer) as server:
         store = build(HTTPStore, allowed_urls=[server.url])
-        blob = store.open(Location(f"{server.url}/i"), caller=MEMBER)
+        blob = store.open(Location(f"{server.url}/i"), caller=WITH_TOKEN)
         for at in range(5):
             wanted.release()
             assert next(blob) == DATA[at : at + 1]
@@ -308,7 +308,7 @@ def test_what_came_is_handed_on_however_little_it_is(tmp_path: Path) -> None:
     with RawServer(answer) as server:
         store = build(HTTPStore, allowed_urls=[server.url])
         store._chunk_size = 1_000_000
-        blob = store.open(Location(f"{server.url}/i"), caller=MEMBER)
+        blob = store.open(Location(f"{server.url}/i"), caller=WITH_TOKEN)
         received = b""
         while len(received) < len(data):
             received += next(blob)
@@ -341,7 +341,7 @@ def test_a_kept_connection_wakes_for_little_again(tmp_path: Path) -> None:
         store._chunk_size = 1_000_000
 
         def get(path: str) -> bytes:
-            blob = store.open(Location(f"{server.url}/{path}"), caller=MEMBER)
+            blob = store.open(Location(f"{server.url}/{path}"), caller=WITH_TOKEN)
             received = b"".join(blob)
             blob.close()
             assert answered.acquire(timeout=TIMEOUT)
@@ -355,7 +355,7 @@ def test_a_kept_connection_wakes_for_little_again(tmp_path: Path) -> None:
         store.close()
 
 
-def chunked(data: bytes, size: int = 10_000) -> bytes:
+def in_chunks(data: bytes, size: int = 10_000) -> bytes:
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
 
@@ -384,7 +384,7 @@ UNKNOWN = {"size": None, "checksum": None}
 )
 def test_chunks_that_do_not_end_as_they_should(front: Any, end: bytes) -> None:
     """With nothing in the record that would tell, too."""
-    sent = CHUNKED + chunked(DATA[:200_000]) + end
+    sent = CHUNKED + in_chunks(DATA[:200_000]) + end
     one = front(lambda request, connection: connection.sendall(sent), **UNKNOWN)
     assert one.get() == (200, None)
 
@@ -403,7 +403,7 @@ def test_chunks_that_drip_within_their_framing(
     clock = clock_of(connections, monkeypatch)
 
     def answer(request: Request, connection: socket.socket) -> bool:
-        connection.sendall(CHUNKED + chunked(DATA[: 2 * CHUNK]))
+        connection.sendall(CHUNKED + in_chunks(DATA[: 2 * CHUNK]))
         assert begun.wait(TIMEOUT)
         clock.step = TIMEOUT / 4
         connection.sendall(b"0\r\n" if drip[:1] == b"X" else b"5")
@@ -424,7 +424,7 @@ def test_chunks_that_drip_within_their_framing(
     ["chunked ", "chunked\t", "chunked\xa0", "chunked, chunked", "Chunked;x", "identity"],
 )
 def test_framing_that_http_client_would_not_read(front: Any, encoding: str) -> None:
-    sent = head(length=None, ETag=ETAG, Transfer_Encoding=encoding) + chunked(DATA) + b"0\r\n\r\n"
+    sent = head(length=None, ETag=ETAG, Transfer_Encoding=encoding) + in_chunks(DATA) + b"0\r\n\r\n"
     one = front(lambda request, connection: connection.sendall(sent), **UNKNOWN)
     assert one.get()[0] == 502
 
@@ -442,7 +442,7 @@ def test_resumed_part_is_as_long_as_it_says(front: Any, told: str, body: bytes) 
 
     def answer(request: Request, connection: socket.socket) -> None:
         if request.start == 0:
-            connection.sendall(CHUNKED + chunked(DATA[: 2 * CHUNK]))
+            connection.sendall(CHUNKED + in_chunks(DATA[: 2 * CHUNK]))
             return
         told_now = told.format(start=request.start)
         sent = head("206 Partial Content", None, ETag=ETAG, Content_Range=told_now)
@@ -517,7 +517,9 @@ def test_headers_that_the_parser_stumbles_at(front: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("size", [len(DATA), None])
 @pytest.mark.parametrize(
-    "sent", [CHUNKED + chunked(DATA) + b"0\r\n\r\n", UNTIL_CLOSED + DATA], ids=["chunked", "closed"]
+    "sent",
+    [CHUNKED + in_chunks(DATA) + b"0\r\n\r\n", UNTIL_CLOSED + DATA],
+    ids=["chunked", "closed"],
 )
 def test_answers_without_a_length(front: Any, sent: bytes, size: int | None) -> None:
     one = front(lambda request, connection: connection.sendall(sent), size=size)
@@ -529,13 +531,13 @@ def test_answers_without_a_length(front: Any, sent: bytes, size: int | None) -> 
 @pytest.mark.parametrize(
     ("sent", "statuses"),
     [
-        (CHUNKED + chunked(DATA[:200_000]), (200,)),
-        (CHUNKED + chunked(DATA[:200_000]) + b"zz\r\n", (200,)),
-        (CHUNKED + chunked(DATA[:200_000]) + b"-5\r\n", (200,)),
-        (CHUNKED + chunked(DATA[:200_000]) + b"0\r\n\r\n", (200,)),
+        (CHUNKED + in_chunks(DATA[:200_000]), (200,)),
+        (CHUNKED + in_chunks(DATA[:200_000]) + b"zz\r\n", (200,)),
+        (CHUNKED + in_chunks(DATA[:200_000]) + b"-5\r\n", (200,)),
+        (CHUNKED + in_chunks(DATA[:200_000]) + b"0\r\n\r\n", (200,)),
         (CHUNKED + b"g\r\n", (503,)),
         (CHUNKED + b"9" * 70_000, (502, 503)),
-        (CHUNKED + chunked(DATA + b"more") + b"0\r\n\r\n", (200,)),
+        (CHUNKED + in_chunks(DATA + b"more") + b"0\r\n\r\n", (200,)),
         (UNTIL_CLOSED + DATA[:200_000], (200,)),
         (UNTIL_CLOSED + DATA + b"more", (200,)),
         (UNTIL_CLOSED + DATA[::-1], (200,)),
@@ -715,7 +717,7 @@ def test_what_cannot_be_reached_says_why() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     store = build(HTTPStore, allowed_urls=[url])
     with pytest.raises(BackendUnavailable, match="cannot be reached: Connection refused"):
-        store.open(Location(f"{url}/i"), caller=MEMBER)
+        store.open(Location(f"{url}/i"), caller=WITH_TOKEN)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "x", "identity, gzip"])
@@ -1021,7 +1023,7 @@ def test_blob_goes_on_raising(front: Any) -> None:
     """What broke off has not ended, however often it is asked."""
     one = front(lambda request, connection: connection.sendall(WHOLE_HEAD + DATA[:100]))
     store = one.api.backends.stores[0].backend
-    blob = store.open(store.locate("i"), caller=MEMBER)
+    blob = store.open(store.locate("i"), caller=WITH_TOKEN)
     for _ in range(3):
         with pytest.raises(BackendUnavailable):
             list(blob)
@@ -1035,7 +1037,7 @@ def test_blob_that_another_thread_closes(front: Any) -> None:
 
     one = front(answer)
     store = one.api.backends.stores[0].backend
-    blob = store.open(store.locate("i"), caller=MEMBER)
+    blob = store.open(store.locate("i"), caller=WITH_TOKEN)
     ended: list[object] = []
 
     def read() -> None:
@@ -1061,7 +1063,7 @@ def test_blob_that_another_thread_closes_as_data_comes(
     """The thread that reads gets its data, and reads no more; the socket is closed all the same."""
     one = front(sending(WHOLE_HEAD + DATA[:CHUNK]))
     store = one.api.backends.stores[0].backend
-    blob = store.open(store.locate("i"), caller=MEMBER)
+    blob = store.open(store.locate("i"), caller=WITH_TOKEN)
     received, closed = threading.Event(), threading.Event()
     receive = connections._Received._receive_into
 
@@ -1084,7 +1086,7 @@ def test_blob_that_another_thread_closes_as_data_comes(
     assert not [to for to in own if to.raddr and to.raddr.port == one.server.port]
 
 
-def sending(data: bytes) -> Answer:
+def sending(data: bytes) -> Responder:
     """Sends this, and waits for the client to leave."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -1121,7 +1123,7 @@ def test_empty_range(front: Any) -> None:
     one = front(right)
     store = one.api.backends.stores[0].backend
     with pytest.raises(RangeNotSupported):
-        store.open(store.locate("i"), start=5, stop=5, caller=MEMBER)
+        store.open(store.locate("i"), start=5, stop=5, caller=WITH_TOKEN)
 
 
 def test_range_that_is_said_to_be_past_the_end_but_is_not(front: Any) -> None:
@@ -1193,7 +1195,7 @@ def test_location_that_is_not_allowed_is_never_connected_to(front: Any, path: st
     one = front(right)
     store = one.api.backends.stores[0].backend
     with pytest.raises(LocationRefused):
-        store.open(Location(f"{one.server.url}{path}"), caller=MEMBER)
+        store.open(Location(f"{one.server.url}{path}"), caller=WITH_TOKEN)
     assert one.server.requests == []
     assert one.server.has_connections(0)
 

@@ -18,7 +18,7 @@ from imageapi.errors import BackendUnavailable, BadReply, ConfigurationError, Im
 from imageapi.image import Image
 from imageapi.testing.suite import build
 from imageapi.visibility import Visibility
-from tests.functional.raw_server import Answer, RawServer, Request, closed_by_client
+from tests.functional.raw_server import RawServer, Request, Responder, closed_by_client
 
 ALICE = Caller(project_id="p1", token="alice")
 BOB = Caller(project_id="p2", token="bob")
@@ -39,9 +39,9 @@ GLANCE = {
 }
 
 
-def answering(
+def always(
     body: Any, status: str = "200 OK", length: int | None = None, **headers: Any
-) -> Answer:
+) -> Responder:
     """Always the same answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data) if length is None else length}"]
@@ -63,7 +63,7 @@ def make() -> Iterator[Make]:
     """Make a registry before a server; no connection may stay."""
     made: list[tuple[HTTPRegistry, RawServer]] = []
 
-    def make(answer: Answer, **options: Any) -> tuple[HTTPRegistry, RawServer]:
+    def make(answer: Responder, **options: Any) -> tuple[HTTPRegistry, RawServer]:
         server = RawServer(answer)
         server.__enter__()
         made.append((build(HTTPRegistry, endpoint=f"{server.url}/records", **options), server))
@@ -78,7 +78,7 @@ def make() -> Iterator[Make]:
 
 @pytest.mark.parametrize("body", [SEED, {"images": [SEED]}, {"image": SEED}, GLANCE])
 def test_shapes(make: Make, body: Any) -> None:
-    registry, _ = make(answering(body))
+    registry, _ = make(always(body))
     image = registry.get("i", ANONYMOUS)
     assert (image.id, image.name, image.is_public) == ("i", "one", True)
     assert dict(image.properties) == {"a": "b"}
@@ -94,7 +94,7 @@ def test_shapes(make: Make, body: Any) -> None:
     ],
 )
 def test_url(make: Make, image_id: str, suffix: str, target: str) -> None:
-    registry, server = make(answering({"status": "active"}), suffix=suffix)
+    registry, server = make(always({"status": "active"}), suffix=suffix)
     assert registry.get(image_id, ANONYMOUS).id == image_id
     assert [request.target for request in server.requests] == [target]
     assert server.requests[0].headers["accept-encoding"] == "identity"
@@ -102,7 +102,7 @@ def test_url(make: Make, image_id: str, suffix: str, target: str) -> None:
 
 @pytest.mark.parametrize("image_id", [".", ".."])
 def test_id_that_no_url_can_name_is_not_asked_for(make: Make, image_id: str) -> None:
-    registry, server = make(answering(SEED))
+    registry, server = make(always(SEED))
     with pytest.raises(ImageNotFound):
         registry.get(image_id, ANONYMOUS)
     assert server.requests == []
@@ -127,14 +127,14 @@ def test_id_that_no_url_can_name_is_not_asked_for(make: Make, image_id: str) -> 
 )
 def test_statuses(make: Make, status: str, none: type, caller: type) -> None:
     for auth, kind in [("none", none), ("caller", caller)]:
-        registry, _ = make(answering(b"", status, Location="/records/other"), auth=auth)
+        registry, _ = make(always(b"", status, Location="/records/other"), auth=auth)
         with pytest.raises(kind) as caught:
             registry.get("i", ALICE)
         assert type(caught.value) is kind
 
 
 def test_retry_after(make: Make) -> None:
-    registry, _ = make(answering(b"", "503 Busy", Retry_After="7"))
+    registry, _ = make(always(b"", "503 Busy", Retry_After="7"))
     with pytest.raises(BackendUnavailable) as caught:
         registry.get("i", ANONYMOUS)
     assert caught.value.retry_after == 7
@@ -143,20 +143,20 @@ def test_retry_after(make: Make) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        answering(b""),
-        answering(b"{"),
-        answering(b"\xff"),
-        answering([]),
-        answering({"images": []}),
-        answering({"image": [SEED]}),
-        answering({"status": "s3cret"}),
-        answering({**SEED, "id": "other"}),
-        answering({**SEED, "name": "x" * 1024 * 1024}),
-        answering(SEED, Content_Encoding="gzip"),
-        answering(SEED, length=5),
+        always(b""),
+        always(b"{"),
+        always(b"\xff"),
+        always([]),
+        always({"images": []}),
+        always({"image": [SEED]}),
+        always({"status": "s3cret"}),
+        always({**SEED, "id": "other"}),
+        always({**SEED, "name": "x" * 1024 * 1024}),
+        always(SEED, Content_Encoding="gzip"),
+        always(SEED, length=5),
     ],
 )
-def test_bad_replies(make: Make, answer: Answer) -> None:
+def test_bad_replies(make: Make, answer: Responder) -> None:
     registry, _ = make(answer)
     with pytest.raises(BadReply, match="/records/i"):
         registry.get("i", ANONYMOUS)
@@ -183,7 +183,7 @@ def test_malformed_record_is_parsed_once(
         if statuses[-1] == 304:
             connection.sendall(b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n')
             return True
-        return bool(answering(body, ETag='"x"')(request, connection))
+        return bool(always(body, ETag='"x"')(request, connection))
 
     parsed = []
     parse = document.parse
@@ -277,7 +277,7 @@ def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         name = f"for {request.headers['x-auth-token']}"
-        return bool(answering({**SEED, "name": name})(request, connection))
+        return bool(always({**SEED, "name": name})(request, connection))
 
     registry, _ = make(answer, auth="caller")
     for caller in (ALICE, BOB):
@@ -288,11 +288,11 @@ def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        answering(b"x" * 2_000_000, "404 Not Found"),
-        answering(b"x", "404 Not Found", Content_Encoding="gzip"),
+        always(b"x" * 2_000_000, "404 Not Found"),
+        always(b"x", "404 Not Found", Content_Encoding="gzip"),
     ],
 )
-def test_body_of_an_error_does_not_matter(make: Make, answer: Answer) -> None:
+def test_body_of_an_error_does_not_matter(make: Make, answer: Responder) -> None:
     registry, _ = make(answer)
     with pytest.raises(ImageNotFound):
         registry.get("i", ANONYMOUS)
@@ -305,7 +305,7 @@ def test_connection_is_used_again_after_a_304_and_a_404(make: Make) -> None:
     def answer(request: Request, connection: socket.socket) -> bool:
         ports.append(connection.getpeername()[1])
         if request.target.endswith("/absent"):
-            return bool(answering(b"no", "404 Not Found")(request, connection))
+            return bool(always(b"no", "404 Not Found")(request, connection))
         return revalidating(request, connection)
 
     registry, _ = make(answer)
@@ -332,9 +332,7 @@ class Revalidating:
             connection.sendall(f"HTTP/1.1 304 Not Modified\r\nETag: {etag}\r\n\r\n".encode())
             return True
         self.statuses.append(200)
-        return bool(
-            answering({**SEED, "name": name}, ETag=etag, **self.headers)(request, connection)
-        )
+        return bool(always({**SEED, "name": name}, ETag=etag, **self.headers)(request, connection))
 
 
 def test_remembered_records_are_asked_for_again(make: Make) -> None:
@@ -359,21 +357,21 @@ def test_remembered_by_caller_where_it_decides(make: Make) -> None:
 
 
 def test_token_goes_nowhere_without_auth(make: Make) -> None:
-    registry, server = make(answering(SEED))
+    registry, server = make(always(SEED))
     registry.get("i", ALICE)
     assert "x-auth-token" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize("token", [None, "", "two words", "a\r\nX-Is-Admin: yes", "\N{SNOWMAN}"])
 def test_token_that_is_none(make: Make, token: str | None) -> None:
-    registry, server = make(answering(SEED), auth="caller")
+    registry, server = make(always(SEED), auth="caller")
     registry.get("i", Caller(token=token))
     assert not {"x-auth-token", "x-is-admin"} & server.requests[0].headers.keys()
 
 
 def test_decides_visibility_with_the_callers_token_only(make: Make) -> None:
-    assert make(answering(SEED), auth="caller")[0].decides_visibility is True
-    assert make(answering(SEED))[0].decides_visibility is False
+    assert make(always(SEED), auth="caller")[0].decides_visibility is True
+    assert make(always(SEED))[0].decides_visibility is False
 
 
 def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
@@ -392,7 +390,7 @@ def test_record_that_is_too_large_to_be_remembered(
 ) -> None:
     monkeypatch.setattr(record_cache, "_REMEMBERED_BYTES", 50_000)
     properties: Any = {"x": [{} for _ in range(1000)]}
-    registry, server = make(answering({"status": "active", "properties": properties}, ETag='"e"'))
+    registry, server = make(always({"status": "active", "properties": properties}, ETag='"e"'))
     for _ in range(2):
         assert registry.get("i", ANONYMOUS).status == "active"
     assert "if-none-match" not in server.requests[1].headers
@@ -401,20 +399,20 @@ def test_record_that_is_too_large_to_be_remembered(
 @pytest.mark.parametrize("body", [SEED, b""])
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
 def test_check_is_content(make: Make, body: Any, status: str) -> None:
-    registry, server = make(answering(body, status))
+    registry, server = make(always(body, status))
     assert registry.check() == f"endpoint {server.url}/records"
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "302 Found", "500 X"])
 def test_check_is_not_content(make: Make, status: str) -> None:
-    registry, _ = make(answering(b"", status))
+    registry, _ = make(always(b"", status))
     with pytest.raises((BadReply, BackendUnavailable), match=status[:3]):
         registry.check()
 
 
 def test_check_without_a_token(make: Make) -> None:
     """A Glance refuses who has none; that it answers is all that can be known."""
-    registry, _ = make(answering(b"", "401 Unauthorized"), auth="caller")
+    registry, _ = make(always(b"", "401 Unauthorized"), auth="caller")
     registry.check()
 
 
@@ -446,10 +444,10 @@ def test_options_that_cannot_work(options: dict[str, Any], problem: str) -> None
 
 def test_proxy(make: Make, tmp_path: Path) -> None:
     """A proxy is asked for the whole URL, with its own credentials."""
-    proxy = RawServer(answering(SEED))
+    proxy = RawServer(always(SEED))
     with proxy:
         url = proxy.url.replace("//", "//user:p%40ss@")
-        registry, server = make(answering(SEED), proxy=url)
+        registry, server = make(always(SEED), proxy=url)
         assert registry.get("i", ANONYMOUS).id == "i"
         registry.close()
         (request,) = proxy.requests
@@ -463,5 +461,5 @@ def test_proxies_of_the_environment_are_ignored(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    registry, _ = make(answering(SEED))
+    registry, _ = make(always(SEED))
     assert registry.get("i", ANONYMOUS).id == "i"

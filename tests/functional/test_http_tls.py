@@ -57,7 +57,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def web_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     (folder / "images").mkdir()
     (folder / "images" / "i").write_bytes(DATA)
@@ -65,14 +65,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tls(certificate: Path, more: str = "") -> str:
+def tls_lines(certificate: Path, more: str = "") -> str:
     return f"ssl_certificate {certificate};\nssl_certificate_key {certificate};\n{more}"
 
 
 @pytest.fixture(scope="module")
-def port(files: Path, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(web_files: Path, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     state = tmp_path_factory.mktemp("nginx")
-    with nginx(files, state, server=tls(pki.server, REDIRECTS), tls=True) as port:
+    with nginx(web_files, state, server=tls_lines(pki.server, REDIRECTS), tls=True) as port:
         yield port
 
 
@@ -110,17 +110,17 @@ def test_name_that_the_certificate_does_not_have(port: int, pki: Pki) -> None:
         read(store_at(port, host="127.0.0.1", ca_file=str(pki.ca)))
 
 
-def test_certificate_that_has_expired(files: Path, pki: Pki, tmp_path: Path) -> None:
+def test_certificate_that_has_expired(web_files: Path, pki: Pki, tmp_path: Path) -> None:
     with (
-        nginx(files, tmp_path, server=tls(pki.expired), tls=True) as port,
+        nginx(web_files, tmp_path, server=tls_lines(pki.expired), tls=True) as port,
         pytest.raises(BackendUnavailable, match=r"TLS connection failed.*expired"),
     ):
         read(store_at(port, ca_file=str(pki.ca)))
 
 
-def test_certificate_of_ours(files: Path, pki: Pki, tmp_path: Path) -> None:
+def test_certificate_of_ours(web_files: Path, pki: Pki, tmp_path: Path) -> None:
     wants = f"ssl_client_certificate {pki.ca};\nssl_verify_client on;\n"
-    with nginx(files, tmp_path, server=tls(pki.server, wants), tls=True) as port:
+    with nginx(web_files, tmp_path, server=tls_lines(pki.server, wants), tls=True) as port:
         ours = {"ca_file": str(pki.ca), "cert_file": str(pki.client)}
         assert read(store_at(port, **ours)) == DATA
         with pytest.raises(Exception, match="status 400"):

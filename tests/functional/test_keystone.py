@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.downloads import DOWNLOADS, images
+from tests.functional.downloads import ACCEPTED, DOWNLOADS, large_images
 from tests.functional.http_client import ask, begin
 from tests.functional.openstack import Keystone, hasty_keystone
 from tests.functional.servers import Running
-from tests.functional.test_servers import RIGHT
 from tests.functional.wsgi_servers import gunicorn, replaced
 from tests.paths import EXAMPLES
 
@@ -38,7 +37,7 @@ FORGED = {
 }
 
 
-class Cloud(NamedTuple):
+class Fronts(NamedTuple):
     """What runs, and who there is.
 
     :ivar delayed, strict: servers by keystone-paste.ini: as it stands, and without
@@ -87,7 +86,7 @@ def by_one_file(
         yield server
 
 
-def people(identity: Keystone) -> dict[str, str]:
+def make_users(identity: Keystone) -> dict[str, str]:
     """Make users, each in a project of its own, but for those who serve; their projects."""
     identity.role("image_reader")
     roles = {
@@ -106,14 +105,14 @@ def people(identity: Keystone) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
     with ExitStack() as stack:
-        projects = people(identity)
+        projects = make_users(identity)
         tokens = {
             user: identity.token(user, "service" if user == "imageapi" else f"project-of-{user}")
             for user in ("ann", "ben", "reader", "chief", "imageapi")
         }
-        deployment = stack.enter_context(images(tmp_path_factory.mktemp("images") / "images"))
+        deployment = stack.enter_context(large_images(tmp_path_factory.mktemp("images") / "images"))
         (deployment.folder / "policy.yaml").write_text(POLICY)
         with deployment.config_file.open("a") as file:
             file.write("[imageapi_policy_rules]\npolicy_file = policy.yaml\n")
@@ -121,7 +120,7 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
         deployment.add("of-ann", b"data", is_public=False, owner=projects["ann"])
         deployment.add("guarded", b"data", properties={"guarded": "yes"})
         lax = ("delay_auth_decision = true", "service_token_roles_required = false")
-        yield Cloud(
+        yield Fronts(
             delayed=stack.enter_context(front(deployment, identity)),
             strict=stack.enter_context(front(deployment, identity, NO_DELAY)),
             lax=stack.enter_context(by_one_file(deployment, identity, lax)),
@@ -133,7 +132,7 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def expired(cloud: Cloud) -> str:
+def expired(cloud: Fronts) -> str:
     """A token of ann's that was valid, and was accepted, and has expired."""
     # The first request of all takes its time.
     assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
@@ -162,34 +161,34 @@ def status_of(
 
 @pytest.mark.parametrize("server", ["delayed", "strict"])
 class TestToken:
-    def test_the_project_has_its_private_image(self, cloud: Cloud, server: str) -> None:
+    def test_the_project_has_its_private_image(self, cloud: Fronts, server: str) -> None:
         running: Running = getattr(cloud, server)
         assert status_of(running, "of-ann", cloud.tokens["ann"]) == 200
         assert status_of(running, "of-ann", cloud.tokens["ben"]) == 404
 
-    def test_rule_on_a_role(self, cloud: Cloud, server: str) -> None:
+    def test_rule_on_a_role(self, cloud: Fronts, server: str) -> None:
         running: Running = getattr(cloud, server)
         assert status_of(running, "guarded", cloud.tokens["reader"]) == 200
         assert status_of(running, "guarded", cloud.tokens["ben"]) == 403
 
     def test_admin_may_know_of_all_and_is_asked_by_the_policy(
-        self, cloud: Cloud, server: str
+        self, cloud: Fronts, server: str
     ) -> None:
         running: Running = getattr(cloud, server)
         assert status_of(running, "of-ann", cloud.tokens["chief"]) == 200
         assert status_of(running, "guarded", cloud.tokens["chief"]) == 403
 
-    def test_expired(self, cloud: Cloud, server: str, expired: str) -> None:
+    def test_expired(self, cloud: Fronts, server: str, expired: str) -> None:
         refused = 404 if server == "delayed" else 401
         assert status_of(getattr(cloud, server), "of-ann", expired) == refused
 
-    def test_revoked(self, cloud: Cloud, server: str) -> None:
+    def test_revoked(self, cloud: Fronts, server: str) -> None:
         refused = 404 if server == "delayed" else 401
         token = cloud.keystone.token("ann", "project-of-ann")
         cloud.keystone.revoke(token)
         assert status_of(getattr(cloud, server), "of-ann", token) == refused
 
-    def test_forged(self, cloud: Cloud, server: str) -> None:
+    def test_forged(self, cloud: Fronts, server: str) -> None:
         refused = 404 if server == "delayed" else 401
         token = cloud.tokens["ann"]
         middle = len(token) // 2
@@ -197,7 +196,7 @@ class TestToken:
         for forged in ("ann", token[:-10], token[:middle] + other + token[middle + 1 :]):
             assert status_of(getattr(cloud, server), "of-ann", forged) == refused
 
-    def test_forged_identity_headers(self, cloud: Cloud, server: str) -> None:
+    def test_forged_identity_headers(self, cloud: Fronts, server: str) -> None:
         running: Running = getattr(cloud, server)
         forged = {**FORGED, "X-Project-Id": cloud.projects["ann"]}
         refused = 404 if server == "delayed" else 401
@@ -207,7 +206,7 @@ class TestToken:
             assert status_of(running, "guarded", cloud.tokens["ben"], **more) == 403
 
 
-def test_one_file_for_both(cloud: Cloud) -> None:
+def test_one_file_for_both(cloud: Fronts) -> None:
     assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"]) == 200
     assert status_of(cloud.lax, "of-ann", cloud.tokens["ben"]) == 404
     assert status_of(cloud.lax, "guarded", cloud.tokens["reader"]) == 200
@@ -215,7 +214,7 @@ def test_one_file_for_both(cloud: Cloud) -> None:
     assert status_of(cloud.lax, "public", "forged") == 401
 
 
-def test_token_that_was_revoked_after_it_was_seen(cloud: Cloud) -> None:
+def test_token_that_was_revoked_after_it_was_seen(cloud: Fronts) -> None:
     """It is remembered for token_cache_time, five minutes where nothing else is said."""
     token = cloud.keystone.token("ann", "project-of-ann")
     assert status_of(cloud.delayed, "of-ann", token) == 200
@@ -223,14 +222,14 @@ def test_token_that_was_revoked_after_it_was_seen(cloud: Cloud) -> None:
     assert status_of(cloud.delayed, "of-ann", token) == 200
 
 
-def test_anonymous_where_the_decision_is_delayed(cloud: Cloud) -> None:
+def test_anonymous_where_the_decision_is_delayed(cloud: Fronts) -> None:
     for token in ("", "forged"):
         assert status_of(cloud.delayed, "public", token) == 200
         assert status_of(cloud.delayed, "of-ann", token) == 404
         assert status_of(cloud.delayed, "guarded", token) == 403
 
 
-def test_nobody_is_anonymous_where_it_is_not(cloud: Cloud) -> None:
+def test_nobody_is_anonymous_where_it_is_not(cloud: Fronts) -> None:
     for token in ("", "forged"):
         for image_id in ("public", "of-ann", "absent"):
             assert status_of(cloud.strict, image_id, token) == 401
@@ -238,7 +237,7 @@ def test_nobody_is_anonymous_where_it_is_not(cloud: Cloud) -> None:
     assert told == f'Keystone uri="{cloud.keystone.url}"'
 
 
-def test_keystone_that_is_away(cloud: Cloud) -> None:
+def test_keystone_that_is_away(cloud: Fronts) -> None:
     away = (cloud.keystone.url, "http://127.0.0.1:1/v3")
     token = cloud.tokens["ann"]
     with front(cloud.deployment, cloud.keystone, away) as delayed:
@@ -249,18 +248,18 @@ def test_keystone_that_is_away(cloud: Cloud) -> None:
 
 
 class TestServiceToken:
-    def test_lets_an_expired_token_go_on(self, cloud: Cloud, expired: str) -> None:
+    def test_lets_an_expired_token_go_on(self, cloud: Fronts, expired: str) -> None:
         for server in (cloud.delayed, cloud.strict, cloud.lax):
             assert status_of(server, "of-ann", expired, cloud.tokens["imageapi"]) == 200
 
-    def test_gives_the_user_nothing_else(self, cloud: Cloud) -> None:
+    def test_gives_the_user_nothing_else(self, cloud: Fronts) -> None:
         for service in ("imageapi", "chief"):
             token = cloud.tokens[service]
             assert status_of(cloud.lax, "of-ann", cloud.tokens["ben"], token) == 404
         assert status_of(cloud.lax, "guarded", cloud.tokens["ben"], cloud.tokens["reader"]) == 403
 
     @pytest.mark.parametrize("service", ["imageapi", "chief"])
-    def test_alone_makes_nobody_anything(self, cloud: Cloud, service: str) -> None:
+    def test_alone_makes_nobody_anything(self, cloud: Fronts, service: str) -> None:
         token = cloud.tokens[service]
         for refused in ("of-ann", "absent"):
             assert status_of(cloud.delayed, refused, service=token) == 404
@@ -269,7 +268,7 @@ class TestServiceToken:
         for server in (cloud.strict, cloud.lax):
             assert status_of(server, "of-ann", service=token) == 401
 
-    def test_without_the_role_is_none(self, cloud: Cloud, expired: str) -> None:
+    def test_without_the_role_is_none(self, cloud: Fronts, expired: str) -> None:
         """The user is then not believed either, as where the decision is not delayed."""
         token = cloud.tokens["ben"]
         assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], token) == 401
@@ -277,24 +276,24 @@ class TestServiceToken:
         assert status_of(cloud.delayed, "public", cloud.tokens["ann"], token) == 200
         assert status_of(cloud.strict, "of-ann", expired, token) == 401
 
-    def test_without_the_role_where_none_is_required(self, cloud: Cloud, expired: str) -> None:
+    def test_without_the_role_where_none_is_required(self, cloud: Fronts, expired: str) -> None:
         """It is one, but does not let an expired token go on."""
         token = cloud.tokens["ben"]
         assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"], token) == 200
         assert status_of(cloud.lax, "of-ann", expired, token) == 401
 
-    def test_forged(self, cloud: Cloud, expired: str) -> None:
+    def test_forged(self, cloud: Fronts, expired: str) -> None:
         assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], "forged") == 401
         assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"], "forged") == 404
         assert status_of(cloud.delayed, "of-ann", expired, "forged") == 404
 
 
 @pytest.mark.parametrize("download", DOWNLOADS)
-def test_downloads_go_through(cloud: Cloud, download: str) -> None:
-    assert DOWNLOADS[download](cloud.delayed, cloud.deployment) in RIGHT[download]
+def test_downloads_go_through(cloud: Fronts, download: str) -> None:
+    assert DOWNLOADS[download](cloud.delayed, cloud.deployment) in ACCEPTED[download]
 
 
-def test_no_token_is_logged(cloud: Cloud, expired: str) -> None:
+def test_no_token_is_logged(cloud: Fronts, expired: str) -> None:
     log = (cloud.deployment.folder / "server.log").read_text()
     assert "Invalid user token" in log or "Authorization failed" in log
     for secret in (*cloud.tokens.values(), expired):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.load import ROUNDS, SERVERS, burst, check, serving
+from tests.functional.load import LOADED, ROUNDS, burst, check, loaded_server
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", LOADED)
 def test_slow_and_fast_clients(name: str, tmp_path: Path) -> None:
-    with serving(name, tmp_path / "load", chunk_size=131072) as (port, worker):
+    with loaded_server(name, tmp_path / "load", chunk_size=131072) as (port, worker):
         # Long enough for more than the system holds ahead of a slow client.
         check([burst(port, worker, 8 * ROUNDS) for _ in range(2)])

@@ -63,10 +63,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     for number in range(8):
         deployment.add(f"corrupt-{number}", BIG, checksum="0" * 32)
         deployment.record(f"malformed-{number}", min_ram="much")
-    command = examples.copy("oslo", folder / "example")
+    command = examples.copy_example("oslo", folder / "example")
     deployment.config_file.rename(folder / "example" / "imageapi.conf")
     (folder / "nginx").mkdir()
-    with examples.run(command, folder / "example") as (upstream, _):
+    with examples.run_example(command, folder / "example") as (upstream, _):
         server = PROXY.replace("UPSTREAM", str(upstream))
         with nginx(folder / "deployment", folder / "nginx", server=server) as port:
             yield Service(port, folder / "example" / "server.log")

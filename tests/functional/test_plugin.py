@@ -52,7 +52,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     environ |= {
         "PATH": f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin",
         "HOME": str(folder),
-        "IMAGEAPI": str(wheel.build(tmp_path_factory.mktemp("wheel"))),
+        "IMAGEAPI": str(wheel.build_wheel(tmp_path_factory.mktemp("wheel"))),
         "PIP_CONSTRAINT": str(ROOT / "requirements-test.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         # What is imported is compiled then: it is a small part.

@@ -63,13 +63,13 @@ def by_file(server: Running, deployment: Deployment) -> None:
     os.utime(deployment.folder / "reload", (later, later))
 
 
-def impatient_serve(count: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
+def serve_with_short_stop(count: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
     command = [sys.executable, "-c", SERVE, "--config-file", "CONFIG", "serve"]
     return by_command(*command, "--port", "PORT", "--workers", count)
 
 
 KINDS = {
-    "serve": Kind(impatient_serve("2"), by_signal, True),
+    "serve": Kind(serve_with_short_stop("2"), by_signal, True),
     "gunicorn": Kind(
         changed_gunicorn(
             ("timeout = 30", "timeout = 2"), ("graceful_timeout = 2", "graceful_timeout = 1")
@@ -119,7 +119,7 @@ def uri_of(server: Running) -> str:
 
 
 @contextlib.contextmanager
-def begun(server: Running) -> Iterator[Callable[[], bytes]]:
+def begun_download(server: Running) -> Iterator[Callable[[], bytes]]:
     """A download that is in its middle; yields what reads it to its end."""
     with server.connection() as connection:
         connect_with_small_buffer(connection)
@@ -128,7 +128,7 @@ def begun(server: Running) -> Iterator[Callable[[], bytes]]:
         yield lambda: start + response.read()
 
 
-def workers(server: Running) -> list[int]:
+def worker_ids(server: Running) -> list[int]:
     return [child.pid for child in server.children()]
 
 
@@ -144,9 +144,9 @@ def loaded(deployment: Deployment) -> Deployment:
 def test_reload_under_load(name: str, loaded: Deployment) -> None:
     kind = KINDS[name]
     with kind.start(loaded) as server, Load(server) as load, ExitStack() as stack:
-        downloads = [stack.enter_context(begun(server)) for _ in range(7)]
+        downloads = [stack.enter_context(begun_download(server)) for _ in range(7)]
         assert load.is_told("old.example")
-        old = workers(server)
+        old = worker_ids(server)
         loaded.configure(core="public_endpoint = http://new.example")
         kind.reload(server, loaded)
         if kind.at_once:
@@ -154,7 +154,7 @@ def test_reload_under_load(name: str, loaded: Deployment) -> None:
         time.sleep(3.5)  # longer than anything waits that is not told to
         assert [finish() == DATA for finish in downloads] == [True] * 7
         assert load.is_told("new.example")
-        assert becomes_true(lambda: not set(old) & set(workers(server)))
+        assert becomes_true(lambda: not set(old) & set(worker_ids(server)))
         assert load.errors == []
         if not kind.at_once:
             # uWSGI loses a SIGTERM that comes while it starts a worker.
@@ -163,8 +163,8 @@ def test_reload_under_load(name: str, loaded: Deployment) -> None:
 
 
 def test_worker_that_dies_beside_a_leaving_one_is_replaced(loaded: Deployment) -> None:
-    with impatient_serve("1")(loaded) as server, begun(server) as finish:
-        (leaving,) = workers(server)
+    with serve_with_short_stop("1")(loaded) as server, begun_download(server) as finish:
+        (leaving,) = worker_ids(server)
         by_signal(server, loaded)
         fresh = new_worker(server, {leaving})
         os.kill(fresh, signal.SIGKILL)
@@ -174,14 +174,14 @@ def test_worker_that_dies_beside_a_leaving_one_is_replaced(loaded: Deployment) -
 
 
 def new_worker(server: Running, known: set[int]) -> int:
-    assert becomes_true(lambda: set(workers(server)) - known)
-    (worker,) = set(workers(server)) - known
+    assert becomes_true(lambda: set(worker_ids(server)) - known)
+    (worker,) = set(worker_ids(server)) - known
     return worker
 
 
 def test_serve_that_is_stopped_waits_for_no_leaving_worker(loaded: Deployment) -> None:
-    with impatient_serve("1")(loaded) as server, begun(server) as finish:
-        (leaving,) = workers(server)
+    with serve_with_short_stop("1")(loaded) as server, begun_download(server) as finish:
+        (leaving,) = worker_ids(server)
         by_signal(server, loaded)
         new_worker(server, {leaving})
         os.kill(server.process.pid, signal.SIGTERM)
@@ -194,7 +194,7 @@ def test_serve_that_is_stopped_while_a_worker_starts(deployment: Deployment) -> 
     """A worker that has not yet its own handlers of signals loses none."""
     command = [sys.executable, "-c", SLOW_START, "--config-file", "CONFIG", "serve"]
     with by_command(*command, "--port", "PORT")(deployment) as server:
-        assert becomes_true(lambda: len(workers(server)) == 1)
+        assert becomes_true(lambda: len(worker_ids(server)) == 1)
         os.kill(server.process.pid, signal.SIGTERM)
         # Else it would wait for STOP_SECONDS, and kill the worker.
         server.process.wait(20)

@@ -28,9 +28,9 @@ from tests.functional.download_clients import (
     COMMANDS,
     Commands,
     Left,
-    downloads,
+    downloads_by_client,
     left_of,
-    run,
+    run_client,
     started,
     with_commands,
 )
@@ -73,7 +73,7 @@ STORES = ("file", "http", "swift")
 # remembers of the data for one is nothing to the others.
 ALGORITHMS: Mapping[str, str] = dict(
     zip(
-        downloads(),
+        downloads_by_client(),
         ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_512"),
         strict=True,
     )
@@ -192,7 +192,7 @@ def settle(path: Path) -> None:
     wait_until(lambda: time.time() > changed + 2.5, "the clock stands still")
 
 
-def judge(left: Left) -> str | None:
+def fault_of(left: Left) -> str | None:
     """What is wrong with what a client left behind; None where it is no wrong image."""
     if left.data == DATA:
         return None
@@ -223,7 +223,7 @@ def all_done(cases: Sequence[Case], folder: Path) -> Mapping[str, Left]:
         place = folder / case.image_id
         place.mkdir()
         target = place / case.image_id
-        download = downloads()[case.client]
+        download = downloads_by_client()[case.client]
         if not case.breaks:
             return case.image_id, download(url(case.port, case.image_id), target)
         with Relay(case.port, case.breaks) as relay:
@@ -246,7 +246,7 @@ def named(*words: object) -> str:
 
 def refuse_wrong(left: Mapping[str, Left]) -> None:
     """Fail where a client left a wrong image behind; say all that it said."""
-    judged = [(image_id, judge(one), one.output) for image_id, one in left.items()]
+    judged = [(image_id, fault_of(one), one.output) for image_id, one in left.items()]
     faults = [f"{image_id}: {fault}\n{said}" for image_id, fault, said in judged if fault]
     if faults:
         pytest.fail("\n\n".join(faults), pytrace=False)
@@ -260,7 +260,7 @@ def demand_right(left: Mapping[str, Left]) -> None:
         pytest.fail("\n\n".join(failed), pytrace=False)
 
 
-@pytest.mark.parametrize("client", downloads())
+@pytest.mark.parametrize("client", downloads_by_client())
 def test_wrong_data(world: World, tmp_path: Path, client: str) -> None:
     modes = itertools.cycle(MODES)
     cases = []
@@ -273,7 +273,7 @@ def test_wrong_data(world: World, tmp_path: Path, client: str) -> None:
     assert not any(one.succeeded for one in left.values())
 
 
-@pytest.mark.parametrize("client", downloads())
+@pytest.mark.parametrize("client", downloads_by_client())
 def test_right_data(world: World, tmp_path: Path, client: str) -> None:
     cases = []
     for store, mode in itertools.product(STORES, MODES):
@@ -419,7 +419,7 @@ def test_first_location_is_wrong(world: World, tmp_path: Path, client: str) -> N
     refuse_wrong(all_done(cases, tmp_path))
 
 
-@pytest.mark.parametrize("client", [name for name in downloads() if name != "qemu-img"])
+@pytest.mark.parametrize("client", [name for name in downloads_by_client() if name != "qemu-img"])
 def test_empty_image(world: World, tmp_path: Path, client: str) -> None:
     digest = hashlib.md5(b"").hexdigest()
     cases = [Case(named(client, "empty", *mode), client, world.ports[mode]) for mode in MODES]
@@ -434,12 +434,12 @@ def test_qemu_img_info(world: World, tmp_path: Path) -> None:
     raw, disk = tmp_path / "raw", world.path("file", "disk.qcow2")
     raw.write_bytes(DATA)
     convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)]
-    assert run(convert, tmp_path) == (0, ANY)
+    assert run_client(convert, tmp_path) == (0, ANY)
     md5 = hashlib.md5(disk.read_bytes()).hexdigest()
     location = world.location("file", disk.name)
     world.deployment.record("disk", size=disk.stat().st_size, checksum=md5, location=location)
     info = ["qemu-img", "info", "--output=json", url(world.ports[MODES[0]], "disk")]
-    status, output = run(info, tmp_path)
+    status, output = run_client(info, tmp_path)
     assert (status, json.loads(output.partition("\n")[2])["virtual-size"]) == (0, SIZE)
 
 
@@ -451,7 +451,7 @@ def test_service_restarts_in_between(world: World, tmp_path: Path) -> None:
     config_file = world.deployment.folder / "once-1.conf"
     for commands in (curl, curl.resumed):
         with serving(config_file) as port:
-            status, output = run(
+            status, output = run_client(
                 next(commands.lines(url(port, "restarted"), target.name)), tmp_path
             )
         refuse_wrong({"restarted": left_of(target, status == 0, output)})

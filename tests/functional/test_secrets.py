@@ -27,7 +27,7 @@ from imageapi.errors import BackendError, ConfigurationError
 from imageapi.image import Image, Location
 from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request
-from tests.functional.swift import configuration
+from tests.functional.swift import swift_configuration
 from tests.memory import Memory
 from tests.paths import BIN
 
@@ -228,7 +228,7 @@ def test_http(
 
 def swift_at(server: RawServer) -> str:
     """A configuration of a Swift that a server of ours plays."""
-    return configuration(
+    return swift_configuration(
         {
             "auth_type": "v1password",
             "auth_url": f"{server.url}/auth/v1.0",

@@ -6,7 +6,6 @@ import hashlib
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
@@ -15,7 +14,7 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.functional.http_client import ask, begin, connect_with_small_buffer, connection
-from tests.functional.raw_client import exchange
+from tests.functional.raw_client import dripping, exchange
 from tests.functional.servers import free_port, running, running_imageapi, serving
 from tests.functional.waiting import wait_until
 from tests.paths import BIN
@@ -118,15 +117,9 @@ def test_half_a_request_is_closed(deployment: Deployment, drips: bool) -> None:
     with impatient(deployment, clients=4) as (port, halves):
         for half in halves:
             half.sendall(b"\x16\x03\x01\x02\x00" if not drips else b"GET /")
-        stop = threading.Event()
-        dripping = threading.Thread(target=_drip, args=(halves if drips else [], stop))
-        dripping.start()
-        try:
+        with dripping(halves if drips else [], 0.1):
             assert ask(port, "/v1/images/i").body == b"data"
             assert [half.recv(1) for half in halves] == [b""] * 4
-        finally:
-            stop.set()
-            dripping.join()
 
 
 def test_silent_clients_are_closed(deployment: Deployment) -> None:
@@ -246,13 +239,6 @@ def _wait_until_idle(process: psutil.Process) -> None:
     while used - before > 0.1:
         time.sleep(1)
         before, used = used, process.cpu_times().user
-
-
-def _drip(halves: list[socket.socket], stop: threading.Event) -> None:
-    while halves and not stop.wait(0.1):
-        for half in halves:
-            with contextlib.suppress(OSError):
-                half.sendall(b"x")
 
 
 # The first connection fills the pipe by which threads wake the event loop, as a

@@ -7,22 +7,9 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.functional import server_table
-from tests.functional.downloads import DOWNLOADS, images
+from tests.functional.downloads import ACCEPTED, DOWNLOADS, large_images
 from tests.functional.servers import Running
 from tests.functional.wsgi_servers import SERVERS
-
-#: What may happen, by the column.
-RIGHT = {
-    "100 MiB": {"whole"},
-    "a range": {"206"},
-    "HEAD": {"200"},
-    "`If-None-Match`": {"304"},
-    "two requests on a connection": {"both", "closes", "closes, and says so"},
-    "the data, when a client leaves": {"closed"},
-    "wrong checksum": {"broken off"},
-    "data that ends early": {"broken off"},
-    "data of unknown size that ends early": {"broken off"},
-}
 
 #: Those that end a body that raises as if it were whole. No WSGI application can
 #: make them break it off; they do where the client counts the bytes.
@@ -31,7 +18,7 @@ CANNOT_BREAK_OFF = {"uwsgi", "uwsgi-http", "nginx-uwsgi", "granian", "wsgiref"}
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with images(tmp_path_factory.mktemp("servers") / "images") as deployment:
+    with large_images(tmp_path_factory.mktemp("servers") / "images") as deployment:
         yield deployment
 
 
@@ -50,7 +37,7 @@ def test_download(server: tuple[str, Running], deployment: Deployment, download:
     if name in CANNOT_BREAK_OFF and download == "data of unknown size that ends early":
         assert word == "looks complete"
     else:
-        assert word in RIGHT[download]
+        assert word in ACCEPTED[download]
     told = server_table.cells()[SERVERS[name].title][download]
     assert word == told, "python -m tests.functional.server_table writes the page anew"
 

@@ -69,7 +69,7 @@ SERVERS: dict[str, Callable[[int], Start]] = {
 
 
 @contextmanager
-def begun(server: Running) -> Iterator[http.client.HTTPResponse]:
+def little_read(server: Running) -> Iterator[http.client.HTTPResponse]:
     """A download of which a little was read, by a client that is sent little ahead."""
     with server.connection() as connection:
         # A server listens before it sets the options that its connections inherit.
@@ -81,7 +81,7 @@ def begun(server: Running) -> Iterator[http.client.HTTPResponse]:
             yield response
 
 
-class Pace:
+class LongestPause:
     """How regularly the slow client reads.
 
     :ivar longest: the most seconds from one read to the next.
@@ -103,7 +103,7 @@ def test_slow_client(name: str, deployment: Deployment) -> None:
     deployment.add("image", DATA)
     for seconds in SECONDS:
         with SERVERS[name](seconds)(deployment) as server:
-            pace = Pace()
+            pace = LongestPause()
             try:
                 download_slowly(server, deployment.data_path("image"), seconds * 0.15, pace)
             except (AssertionError, http.client.IncompleteRead, ConnectionError):
@@ -115,9 +115,9 @@ def test_slow_client(name: str, deployment: Deployment) -> None:
     raise AssertionError("the slow client never read in time")
 
 
-def download_slowly(server: Running, path: Path, pause: float, pace: Pace) -> None:
+def download_slowly(server: Running, path: Path, pause: float, pace: LongestPause) -> None:
     """Read a whole image slowly, beside a client that takes nothing, and that is broken off."""
-    with begun(server) as stalled, begun(server) as slow:
+    with little_read(server) as stalled, little_read(server) as slow:
         assert server.open_on(path) == 2
         read = [DATA[:100_000]]
         while server.open_on(path) == 2 and len(read) < 45:
@@ -135,7 +135,7 @@ def download_slowly(server: Running, path: Path, pause: float, pace: Pace) -> No
 def test_little_is_held_for_a_slow_client(name: str, deployment: Deployment) -> None:
     deployment.configure(core="chunk_size = 65536")
     deployment.add("image", DATA)
-    with SERVERS[name](300)(deployment) as server, begun(server):
+    with SERVERS[name](300)(deployment) as server, little_read(server):
         read, before = 0, -1
         while read != before:
             time.sleep(0.5)

@@ -24,13 +24,13 @@ from imageapi.errors import BackendError, ImageNotFound, MalformedImage
 from imageapi.image import Location
 from imageapi.testing.suite import build
 from tests.deployment import get
-from tests.functional.raw_client import Answer, Pause, exchange
+from tests.functional.raw_client import Pause, RawAnswer, exchange
 from tests.functional.servers import serving
 from tests.functional.swift import (
     KEY,
     Swift,
-    configuration,
     running_swift,
+    swift_configuration,
     upload_dlo,
     upload_slo,
     v1_options,
@@ -69,7 +69,7 @@ class Images:
 
     def configure(self, store: str = "", **cloud: Any) -> Path:
         path = self.folder / "imageapi.conf"
-        path.write_text(configuration({**v1_options(self.swift), **cloud}, store))
+        path.write_text(swift_configuration({**v1_options(self.swift), **cloud}, store))
         return path
 
     def record(self, image_id: str, data: bytes, **fields: Any) -> None:
@@ -117,7 +117,7 @@ def request(image_id: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def download(config: Path, image_id: str, pause: Pause | None = None) -> Answer:
+def download(config: Path, image_id: str, pause: Pause | None = None) -> RawAnswer:
     with serving(config) as port:
         return exchange(port, request(image_id), pause)
 

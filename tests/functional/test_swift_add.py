@@ -22,7 +22,7 @@ from imageapi.backends.upload import HashingReader, UploadError
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
 from tests.deployment import get
-from tests.functional.swift import KEY, Swift, configuration, running_swift, v1_options
+from tests.functional.swift import KEY, Swift, running_swift, swift_configuration, v1_options
 from tests.functional.waiting import wait_until
 from tests.paths import BIN
 
@@ -50,7 +50,7 @@ def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
         options = {**v1_options(swift), **cloud}
         if options["auth_type"] == "none":
             options = cloud
-        path.write_text(configuration(options, f"segment_size = {segment_size}"))
+        path.write_text(swift_configuration(options, f"segment_size = {segment_size}"))
         return path
 
     return write
@@ -145,7 +145,7 @@ def test_id_that_exists(swift: Swift, configured: Any, tmp_path: Path) -> None:
 
 def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any) -> None:
     """Nothing of the other's is overwritten, or taken away."""
-    process = begun(configured(), 3 * MIB)
+    process = begun_upload(configured(), 3 * MIB)
     wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
     with closing(swift.client()) as client:
         client.put_object("records", "i.json", b"other")
@@ -203,7 +203,7 @@ def test_an_answer_to_the_record_that_does_not_come(
     api.close()
 
 
-def begun(config: Path, size: int) -> "subprocess.Popen[bytes]":
+def begun_upload(config: Path, size: int) -> "subprocess.Popen[bytes]":
     """``imageapi add -`` that has been given so many bytes, and waits for more."""
     process = command(config, "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
@@ -215,7 +215,7 @@ def begun(config: Path, size: int) -> "subprocess.Popen[bytes]":
 @pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(swift: Swift, configured: Any, number: signal.Signals) -> None:
-    process = begun(configured(), 3 * MIB)
+    process = begun_upload(configured(), 3 * MIB)
     wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
     process.send_signal(number)
     assert finish(process) == (1, "imageapi: interrupted\n")
@@ -224,7 +224,7 @@ def test_interrupted(swift: Swift, configured: Any, number: signal.Signals) -> N
 
 def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
     """What cannot be taken away is told, by its name."""
-    process = begun(configured(connect_retries=0, status_code_retries=0), 3 * MIB)
+    process = begun_upload(configured(connect_retries=0, status_code_retries=0), 3 * MIB)
     wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
     swift.stop("proxy")
     try:
@@ -346,7 +346,7 @@ def test_signal_that_is_ignored(swift: Swift, configured: Any, number: signal.Si
     """As nohup starts it."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        process = begun(configured(), 2 * MIB)
+        process = begun_upload(configured(), 2 * MIB)
     finally:
         signal.signal(number, before)
     wait_until(lambda: len(objects(swift)) >= 1, "no segment has come")

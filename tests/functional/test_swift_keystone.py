@@ -18,7 +18,7 @@ import imageapi
 from imageapi.backends.swift.session import session_of
 from tests.deployment import get
 from tests.functional.openstack import Keystone, call
-from tests.functional.swift import Swift, configuration, running_swift
+from tests.functional.swift import Swift, running_swift, swift_configuration
 from tests.memory import close
 
 DATA = os.urandom(1_000_000)
@@ -26,7 +26,7 @@ DATA = os.urandom(1_000_000)
 pytestmark = pytest.mark.timeout(300)
 
 
-class Cloud(NamedTuple):
+class SwiftCloud(NamedTuple):
     """What runs, and the project of the user ``demo``."""
 
     keystone: Keystone
@@ -60,7 +60,7 @@ class Cloud(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftCloud]:
     with running_swift(tmp_path_factory.mktemp("swift"), identity.url) as swift:
         identity.user("swift", identity.project("service"), "admin")
         project = identity.project("demo")
@@ -74,7 +74,7 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
             endpoint["region_id"] = "RegionOne"
             call(f"{identity.url}/endpoints", identity.admin, {"endpoint": endpoint})
         upload(identity, f"{swift.url}/v1/AUTH_{project}")
-        yield Cloud(identity, swift, project)
+        yield SwiftCloud(identity, swift, project)
 
 
 def upload(identity: Keystone, url: str) -> None:
@@ -90,7 +90,7 @@ def upload(identity: Keystone, url: str) -> None:
         client.put_object("images", "i", DATA)
 
 
-class Served(NamedTuple):
+class ConfiguredAPI(NamedTuple):
     api: imageapi.ImageAPI
     conf: cfg.ConfigOpts
 
@@ -101,13 +101,13 @@ class Served(NamedTuple):
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Any]:
-    made: list[Served] = []
+    made: list[ConfiguredAPI] = []
 
-    def make(options: dict[str, str]) -> Served:
+    def make(options: dict[str, str]) -> ConfiguredAPI:
         path = tmp_path / "imageapi.conf"
-        path.write_text(configuration(options))
+        path.write_text(swift_configuration(options))
         conf = imageapi.load_config([path])
-        made.append(Served(imageapi.ImageAPI(conf), conf))
+        made.append(ConfiguredAPI(imageapi.ImageAPI(conf), conf))
         return made[-1]
 
     yield make
@@ -116,20 +116,20 @@ def serve(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("how", ["password", "application_credential"])
-def test_plugins(cloud: Cloud, serve: Any, how: str) -> None:
+def test_plugins(cloud: SwiftCloud, serve: Any, how: str) -> None:
     served = serve(getattr(cloud, how)())
     assert get(served.api, "/v1/images/i").body == DATA
     assert get(served.api, "/v1/images/i", Range="bytes=-5").body == DATA[-5:]
     assert get(served.api, "/v1/images/absent").status_code == 404
 
 
-def test_generic_plugin_finds_the_version_itself(cloud: Cloud, serve: Any) -> None:
+def test_generic_plugin_finds_the_version_itself(cloud: SwiftCloud, serve: Any) -> None:
     url = cloud.keystone.url.removesuffix("/v3")
     served = serve(cloud.password(auth_type="password", auth_url=url))
     assert get(served.api, "/v1/images/i").body == DATA
 
 
-def test_endpoint_override(cloud: Cloud, serve: Any) -> None:
+def test_endpoint_override(cloud: SwiftCloud, serve: Any) -> None:
     override = f"{cloud.swift.url}/v1/AUTH_%(project_id)s"
     served = serve(cloud.password(valid_interfaces="internal", endpoint_override=override))
     assert get(served.api, "/v1/images/i").body == DATA
@@ -151,7 +151,7 @@ def test_endpoint_override(cloud: Cloud, serve: Any) -> None:
     ],
 )
 def test_what_is_wrong_is_told_the_operator(
-    cloud: Cloud,
+    cloud: SwiftCloud,
     serve: Any,
     options: dict[str, str],
     status: int,
@@ -165,7 +165,7 @@ def test_what_is_wrong_is_told_the_operator(
     assert "wr0ng-s3cret" not in caplog.text
 
 
-def test_a_revoked_token_is_renewed_once(cloud: Cloud, serve: Any) -> None:
+def test_a_revoked_token_is_renewed_once(cloud: SwiftCloud, serve: Any) -> None:
     served = serve(cloud.application_credential())
     assert get(served.api, "/v1/images/i").body == DATA
     first = served.token()
@@ -177,7 +177,7 @@ def test_a_revoked_token_is_renewed_once(cloud: Cloud, serve: Any) -> None:
     assert served.token() == second
 
 
-def test_a_token_that_is_revoked_in_the_middle_of_a_download(cloud: Cloud, serve: Any) -> None:
+def test_a_token_that_is_revoked_in_the_middle_of_a_download(cloud: SwiftCloud, serve: Any) -> None:
     """The connection goes too, or else Swift would never look at the token again."""
     served = serve(cloud.password())
     response = get(served.api, "/v1/images/i")

@@ -11,7 +11,7 @@ import pytest
 from glanceclient.v1.client import Client
 
 from tests.functional.servers import serving
-from tests.functional.swift import configuration, running_swift, v1_options
+from tests.functional.swift import running_swift, swift_configuration, v1_options
 from tests.paths import BIN
 
 MIB = 1024 * 1024
@@ -38,7 +38,7 @@ def test_large_image(tmp_path: Path) -> None:
             for container in ("records", "images"):
                 client.put_container(container)
             config = tmp_path / "imageapi.conf"
-            config.write_text(configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
+            config.write_text(swift_configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
             md5 = add(config)
             (data,) = client.get_container("images")[1]
             head = client.head_object("images", data["name"])

@@ -23,7 +23,7 @@ from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendError, BackendUnavailable, BadReply, DataChanged, ImageNotFound
 from imageapi.testing.suite import build
 from tests.functional.clock import clock_of
-from tests.functional.raw_server import Answer, RawServer, Request
+from tests.functional.raw_server import RawServer, Request, Responder
 
 DATA = bytes(range(256)) * 40
 ETAG = "d5816f35916d1d9482fb0f1ec201101d"
@@ -36,7 +36,7 @@ class FakeSwift:
 
     server: RawServer
 
-    def __init__(self, *answers: Answer | None) -> None:
+    def __init__(self, *answers: Responder | None) -> None:
         self.answers = list(answers)
         self.logins = 0
         self.asked: list[Request] = []
@@ -52,14 +52,14 @@ class FakeSwift:
             return True
         self.asked.append(request)
         answer = self.answers.pop(0) if self.answers else None
-        return (answer or right)(request, connection) is True
+        return (answer or as_swift_does)(request, connection) is True
 
     @property
     def tokens(self) -> list[str]:
         return [request.headers.get("x-auth-token", "") for request in self.asked]
 
 
-def right(request: Request, connection: socket.socket) -> bool:
+def as_swift_does(request: Request, connection: socket.socket) -> bool:
     """As a real one answers for a plain object."""
     start = request.start
     status = b"206 Partial Content" if "range" in request.headers else b"200 OK"
@@ -75,7 +75,7 @@ def right(request: Request, connection: socket.socket) -> bool:
     return True
 
 
-def status(line: str, *headers: str) -> Answer:
+def status(line: str, *headers: str) -> Responder:
     def answer(_request: Request, connection: socket.socket) -> bool:
         lines = [f"HTTP/1.1 {line}", "Content-Length: 0", *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode())
@@ -94,10 +94,10 @@ DENIED = status("401 Unauthorized")
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
+def make_store() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
     with ExitStack() as stack:
 
-        def made(*answers: Answer | None, **options: Any) -> tuple[SwiftStore, FakeSwift]:
+        def made(*answers: Responder | None, **options: Any) -> tuple[SwiftStore, FakeSwift]:
             fake = FakeSwift(*answers)
             server = fake.server = stack.enter_context(RawServer(fake))
             given = {
@@ -131,28 +131,28 @@ def read(store: SwiftStore, **how: Any) -> bytes:
 
 
 @pytest.mark.parametrize("answers", [[BUSY], [FULL], [BUSY, FULL], [hang_up, hang_up, BUSY]])
-def test_asks_again(make: Any, answers: list[Answer]) -> None:
-    store, fake = make(*answers)
+def test_asks_again(make_store: Any, answers: list[Responder]) -> None:
+    store, fake = make_store(*answers)
     assert read(store) == DATA
     # A connection that was kept, and closed just then, is replaced at once.
     assert len(fake.asked) == len(answers) + 1
 
 
-def test_by_default_it_waits_twice_as_long_each_time(make: Any, pauses: list[float]) -> None:
-    store, _ = make(BUSY, FULL)
+def test_by_default_it_waits_twice_as_long_each_time(make_store: Any, pauses: list[float]) -> None:
+    store, _ = make_store(BUSY, FULL)
     assert read(store) == DATA
     assert pauses == [0.5, 1.0]
 
 
-def test_retries_are_bounded(make: Any) -> None:
-    store, fake = make(*[BUSY] * 20)
+def test_retries_are_bounded(make_store: Any) -> None:
+    store, fake = make_store(*[BUSY] * 20)
     with pytest.raises(BackendUnavailable, match="answers with status 503"):
         read(store)
     assert len(fake.asked) == 4
 
 
-def test_connections_are_retried_a_bounded_number_of_times(make: Any) -> None:
-    store, fake = make(*[hang_up] * 20)
+def test_connections_are_retried_a_bounded_number_of_times(make_store: Any) -> None:
+    store, fake = make_store(*[hang_up] * 20)
     with pytest.raises(BackendUnavailable, match="closed the connection early"):
         read(store)
     # Each may be one that was kept, which is replaced once.
@@ -160,41 +160,41 @@ def test_connections_are_retried_a_bounded_number_of_times(make: Any) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_options(make: Any, retries: int, pauses: list[float]) -> None:
-    store, _ = make(BUSY, BUSY, status_code_retries=retries, status_code_retry_delay=0.2)
+def test_options(make_store: Any, retries: int, pauses: list[float]) -> None:
+    store, _ = make_store(BUSY, BUSY, status_code_retries=retries, status_code_retry_delay=0.2)
     with pytest.raises(BackendUnavailable):
         read(store)
     assert pauses == [0.2] * retries
 
 
-def test_codes_are_an_option(make: Any) -> None:
+def test_codes_are_an_option(make_store: Any) -> None:
     limited = status("498 Rate Limited")
-    store, _ = make(limited, retriable_status_codes=[498])
+    store, _ = make_store(limited, retriable_status_codes=[498])
     assert read(store) == DATA
-    store, _ = make(BUSY, retriable_status_codes=[498])
+    store, _ = make_store(BUSY, retriable_status_codes=[498])
     with pytest.raises(BackendUnavailable):
         read(store)
 
 
-def test_retry_after_is_waited_for(make: Any, pauses: list[float]) -> None:
-    store, _ = make(status("503 Service Unavailable", "Retry-After: 7"))
+def test_retry_after_is_waited_for(make_store: Any, pauses: list[float]) -> None:
+    store, _ = make_store(status("503 Service Unavailable", "Retry-After: 7"))
     assert read(store) == DATA
     assert pauses == [7]
 
 
-def test_a_long_retry_after_is_handed_on_at_once(make: Any) -> None:
-    store, fake = make(status("503 Service Unavailable", "Retry-After: 120"))
+def test_a_long_retry_after_is_handed_on_at_once(make_store: Any) -> None:
+    store, fake = make_store(status("503 Service Unavailable", "Retry-After: 120"))
     with pytest.raises(BackendUnavailable) as caught:
         read(store)
     assert caught.value.retry_after == 120
     assert len(fake.asked) == 1
 
 
-def test_a_token_is_renewed_once(make: Any) -> None:
-    store, fake = make(DENIED)
+def test_a_token_is_renewed_once(make_store: Any) -> None:
+    store, fake = make_store(DENIED)
     assert read(store) == DATA
     assert fake.tokens == ["token-1", "token-2"]
-    store, fake = make(DENIED, DENIED, DENIED)
+    store, fake = make_store(DENIED, DENIED, DENIED)
     with pytest.raises(BadReply, match="status 401"):
         read(store)
     assert fake.tokens == ["token-1", "token-2"]
@@ -203,20 +203,20 @@ def test_a_token_is_renewed_once(make: Any) -> None:
     assert fake.tokens[2:] == ["token-2", "token-3"]
 
 
-def test_a_token_is_renewed_again_after_a_failed_connection(make: Any) -> None:
+def test_a_token_is_renewed_again_after_a_failed_connection(make_store: Any) -> None:
     """A proxy that was restarted meanwhile has forgotten the new token too."""
     # A kept connection that is closed is replaced at once; twice in a row is a failure.
-    store, fake = make(DENIED, hang_up, hang_up, DENIED)
+    store, fake = make_store(DENIED, hang_up, hang_up, DENIED)
     assert read(store) == DATA
     assert fake.tokens == ["token-1", "token-2", "token-2", "token-2", "token-3"]
-    store, fake = make(*[DENIED, hang_up, hang_up] * 20, connect_retries=2)
+    store, fake = make_store(*[DENIED, hang_up, hang_up] * 20, connect_retries=2)
     with pytest.raises(BackendUnavailable):
         read(store)
     assert fake.logins == 4
 
 
-def test_a_token_is_renewed_where_the_rest_is_asked_for(make: Any) -> None:
-    store, fake = make(None, DENIED)
+def test_a_token_is_renewed_where_the_rest_is_asked_for(make_store: Any) -> None:
+    store, fake = make_store(None, DENIED)
     blob = store.open(store.locate("i"), caller=ANONYMOUS)
     version = blob.version
     blob.close()
@@ -226,7 +226,7 @@ def test_a_token_is_renewed_where_the_rest_is_asked_for(make: Any) -> None:
     assert fake.asked[-1].headers["if-match"] == f'"{ETAG}"'
 
 
-def test_threads_renew_a_refused_token_once(make: Any) -> None:
+def test_threads_renew_a_refused_token_once(make_store: Any) -> None:
     """One renews it, and the others use what it got."""
     everybody = threading.Barrier(4, timeout=TIMEOUT)
 
@@ -234,16 +234,16 @@ def test_threads_renew_a_refused_token_once(make: Any) -> None:
         if request.headers["x-auth-token"] == "token-1":
             everybody.wait()
             return bool(DENIED(request, connection))
-        return right(request, connection)
+        return as_swift_does(request, connection)
 
-    store, fake = make(*[answer] * 20)
+    store, fake = make_store(*[answer] * 20)
     assert in_threads(4, lambda: read(store)) == []
     assert fake.logins == 2
     assert fake.tokens == ["token-1"] * 4 + ["token-2"] * 4
 
 
-def test_a_child_logs_in_on_a_connection_of_its_own(make: Any) -> None:
-    store, fake = make(None, DENIED)
+def test_a_child_logs_in_on_a_connection_of_its_own(make_store: Any) -> None:
+    store, fake = make_store(None, DENIED)
     assert read(store) == DATA
     child = os.fork()
     if not child:
@@ -260,16 +260,18 @@ def test_a_child_logs_in_on_a_connection_of_its_own(make: Any) -> None:
 
 
 @pytest.mark.parametrize("answers", [[BUSY, BUSY], [DENIED]])
-def test_what_is_asked_again_leaves_no_connection_open(make: Any, answers: list[Answer]) -> None:
-    store, fake = make(*answers)
+def test_what_is_asked_again_leaves_no_connection_open(
+    make_store: Any, answers: list[Responder]
+) -> None:
+    store, fake = make_store(*answers)
     assert read(store) == DATA
     store.close()
     assert fake.server.has_connections(0)
 
 
 @pytest.mark.parametrize("version", ["", "x", f"{ETAG}", "x\r\nX-Y: z 1.0", '" 1.0'])
-def test_what_is_no_version_is_not_sent(make: Any, version: str) -> None:
-    store, fake = make()
+def test_what_is_no_version_is_not_sent(make_store: Any, version: str) -> None:
+    store, fake = make_store()
     with pytest.raises(DataChanged):
         read(store, version=version)
     assert fake.asked == []
@@ -289,17 +291,17 @@ def test_what_is_no_version_is_not_sent(make: Any, version: str) -> None:
     ],
 )
 def test_answers_that_have_no_data(
-    make: Any, answer: Answer, error: type[BackendError], told: str
+    make_store: Any, answer: Responder, error: type[BackendError], told: str
 ) -> None:
-    store, fake = make(answer)
+    store, fake = make_store(answer)
     with pytest.raises(error, match=told):
         read(store)
     assert len(fake.asked) == 1
 
 
 @pytest.mark.parametrize("headers", [[], ["Etag: x"], ["X-Timestamp: 1.0"], ['Etag: W/"x"']])
-def test_without_etag_or_timestamp_there_is_no_version(make: Any, headers: list[str]) -> None:
-    store, _ = make(status("200 OK", *headers))
+def test_without_etag_or_timestamp_there_is_no_version(make_store: Any, headers: list[str]) -> None:
+    store, _ = make_store(status("200 OK", *headers))
     blob = store.open(store.locate("i"), caller=ANONYMOUS)
     assert blob.version is None
     blob.close()
@@ -321,7 +323,7 @@ def test_without_etag_or_timestamp_there_is_no_version(make: Any, headers: list[
         (hang_up, BackendUnavailable, "cannot be reached"),
     ],
 )
-def test_logging_in_fails(answer: Answer, error: type[BackendError], told: str) -> None:
+def test_logging_in_fails(answer: Responder, error: type[BackendError], told: str) -> None:
     with RawServer(answer) as server:
         store = build(
             SwiftStore,
@@ -512,7 +514,7 @@ def test_records_are_asked_for_on_one_connection() -> None:
         (status("503 Busy", "X: y"), BackendUnavailable),
     ],
 )
-def test_answers_that_have_no_record(answer: Answer, error: type[BackendError]) -> None:
+def test_answers_that_have_no_record(answer: Responder, error: type[BackendError]) -> None:
     def with_a_page(request: Request, connection: socket.socket) -> bool:
         if error is not BackendUnavailable:
             return bool(answer(request, connection))
@@ -537,15 +539,15 @@ def test_a_body_has_the_timeout_of_data_and_not_that_of_connecting() -> None:
     """An object server that writes to its disk takes nothing meanwhile."""
     created = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
     with taking_a_body(b"0\r\n\r\n", created, after=lambda: time.sleep(1)) as port:
-        assert put(port, timeout=TIMEOUT) == 201
+        assert put_status(port, timeout=TIMEOUT) == 201
     given_up = threading.Event()
     with taking_a_body(b"0\r\n\r\n", created, after=lambda: given_up.wait(TIMEOUT)) as port:
         with pytest.raises(BackendUnavailable, match="timed out while sending"):
-            put(port, timeout=0.3)
+            put_status(port, timeout=0.3)
         given_up.set()
 
 
-def put(port: int, timeout: float) -> int:
+def put_status(port: int, timeout: float) -> int:
     """Send more than the system takes before the server reads; the status of the answer."""
     store = build(
         SwiftStore,

@@ -130,7 +130,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site_packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     install = [*pip, "--python", str(interpreter), "install", "--no-deps", "--no-index"]
-    built = wheel.build(tmp_path_factory.mktemp("wheel"))
+    built = wheel.build_wheel(tmp_path_factory.mktemp("wheel"))
     subprocess.run([*install, str(built)], check=True, capture_output=True, timeout=120)
     where = [str(interpreter), "-c", "import imageapi; print(imageapi.__file__)"]
     found = subprocess.run(

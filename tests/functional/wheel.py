@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.paths import ROOT
 
 
-def build(folder: Path) -> Path:
+def build_wheel(folder: Path) -> Path:
     """Build ours from a copy, in which no earlier build has left anything.
 
     :param folder: an empty one.

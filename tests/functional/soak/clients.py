@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tests.functional.soak.history import Fact, History
 from tests.functional.soak.images import SIZES, Changing
-from tests.functional.soak.judge import Answer, Asked, Wrong, judge, judge_file, version_of
+from tests.functional.soak.judge import Asked, Received, Wrong, judge, judge_file, version_of
 
 # No answer takes that long, whatever is tried again meanwhile.
 _TIMEOUT = 60
@@ -61,10 +61,10 @@ class Pieces:
 
     def __init__(self) -> None:
         self.body = bytearray()
-        self.answers: list[Answer] = []
+        self.answers: list[Received] = []
         self.is_complete = False
 
-    def take(self, asked: Asked, answer: Answer) -> None:
+    def take(self, asked: Asked, answer: Received) -> None:
         """Append what is new in an answer."""
         if answer.status == 416:
             self.is_complete = True
@@ -107,10 +107,10 @@ class Report:
 
 
 #: Does something with an answer, as the facts are.
-Keep = Callable[[Changing, Asked, Answer, frozenset[Fact]], None]
+Keep = Callable[[Changing, Asked, Received, frozenset[Fact]], None]
 
 
-class Client:
+class SoakClient:
     """One client, which remembers what it has begun and lost."""
 
     def __init__(
@@ -185,7 +185,7 @@ class Client:
         count = self._random.randrange(2, 6)
         step = size // count + 1
         left = [Asked(start=at, stop=min(at + step, size)) for at in range(0, size, step)]
-        parts: dict[int, Answer] = {}
+        parts: dict[int, Received] = {}
         for _ in range(3):
             with ThreadPoolExecutor(len(left)) as pool:
                 answers = list(pool.map(lambda asked: self._answer(image, asked, Pace()), left))
@@ -198,7 +198,7 @@ class Client:
                 self._judge_file(image, body, list(parts.values()))
                 return
 
-    def _judge_file(self, image: Changing, file: bytes, answers: Sequence[Answer]) -> None:
+    def _judge_file(self, image: Changing, file: bytes, answers: Sequence[Received]) -> None:
         since = min(answer.since for answer in answers)
         until = max(answer.until for answer in answers)
         facts = image.history.between(since, until)
@@ -232,7 +232,7 @@ class Client:
 
     def _answer(
         self, image: Changing, asked: Asked, pace: Pace, keep: Keep | None = None
-    ) -> Answer:
+    ) -> Received:
         """Ask, and judge the answer."""
         with image.being_read():
             answer = fetch(self._port, image.id, asked, pace)
@@ -248,11 +248,13 @@ class Client:
             time.sleep(self._random.uniform(0, 0.3))
         return answer
 
-    def _facts(self, image: Changing, answer: Answer) -> frozenset[Fact]:
+    def _facts(self, image: Changing, answer: Received) -> frozenset[Fact]:
         histories = [image.history, *(self._servers[name] for name in image.servers)]
         return frozenset().union(*(one.between(answer.since, answer.until) for one in histories))
 
-    def _keep(self, image: Changing, asked: Asked, answer: Answer, facts: frozenset[Fact]) -> None:
+    def _keep(
+        self, image: Changing, asked: Asked, answer: Received, facts: frozenset[Fact]
+    ) -> None:
         """Put what came together with what there is; what may be of other bytes is not kept."""
         version = version_of(answer, facts)
         known = self._begun.pop(image.id, None)
@@ -270,20 +272,20 @@ class Client:
             self._report.answered(image.kind, "resumed", answer.status)
 
 
-_WAYS: Sequence[Callable[[Client, Changing], None]] = (
-    Client.all_of_it,
-    Client.a_beginning,
-    Client.the_rest,
-    Client.a_part,
-    Client.its_head,
-    Client.if_it_is_another,
-    Client.as_wget_does,
-    Client.as_aria2_does,
+_WAYS: Sequence[Callable[[SoakClient, Changing], None]] = (
+    SoakClient.all_of_it,
+    SoakClient.a_beginning,
+    SoakClient.the_rest,
+    SoakClient.a_part,
+    SoakClient.its_head,
+    SoakClient.if_it_is_another,
+    SoakClient.as_wget_does,
+    SoakClient.as_aria2_does,
 )
 _WEIGHTS = (6, 2, 3, 3, 1, 1, 4, 2)
 
 
-def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Answer:
+def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Received:
     """Ask over a connection of its own, and read as much as the pace says."""
     since = time.monotonic()
     status, headers, body = None, {}, bytearray()
@@ -305,7 +307,7 @@ def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Answer:
         pass  # It is broken off.
     finally:
         connection.close()
-    return Answer(status, headers, bytes(body), is_complete, has_left, since, time.monotonic())
+    return Received(status, headers, bytes(body), is_complete, has_left, since, time.monotonic())
 
 
 def _socket(port: int, *, is_slow: bool) -> socket.socket:
@@ -335,7 +337,7 @@ def _read(response: http.client.HTTPResponse, body: bytearray, pace: Pace) -> bo
 
 
 def _told(
-    error: Wrong, image: Changing, asked: Asked, answer: Answer, facts: frozenset[Fact]
+    error: Wrong, image: Changing, asked: Asked, answer: Received, facts: frozenset[Fact]
 ) -> str:
     told = f"{error}\n  image: {image.id}\n  {asked}\n  status: {answer.status}"
     told += f"\n  headers: {dict(answer.headers)}\n  bytes: {len(answer.body)}"

@@ -40,7 +40,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Received:
     """What a client has of it.
 
     :ivar status: None where the connection ended before one.
@@ -68,7 +68,7 @@ class Answer:
 Facts = frozenset[Fact]
 
 
-def judge(asked: Asked, answer: Answer, facts: Facts) -> str:
+def judge(asked: Asked, answer: Received, facts: Facts) -> str:
     """Call an answer by a word.
 
     :param facts: all that was so at any time while it was asked for.
@@ -79,7 +79,7 @@ def judge(asked: Asked, answer: Answer, facts: Facts) -> str:
     return _JUDGES.get(answer.status, _refusal)(asked, answer, facts)
 
 
-def version_of(answer: Answer, facts: Facts) -> Version:
+def version_of(answer: Received, facts: Facts) -> Version:
     """The version that an answer says it is of.
 
     :raises Wrong: it could not be had, or the headers contradict each other.
@@ -94,7 +94,7 @@ def version_of(answer: Answer, facts: Facts) -> Version:
     return version
 
 
-def judge_file(file: bytes, answers: Sequence[Answer], facts: Facts) -> str:
+def judge_file(file: bytes, answers: Sequence[Received], facts: Facts) -> str:
     """Call a file by a word that a client has put together and takes for complete.
 
     Where neither record nor data changed meanwhile it must be a version that was right.  Where
@@ -116,7 +116,7 @@ def judge_file(file: bytes, answers: Sequence[Answer], facts: Facts) -> str:
     return "of two versions"
 
 
-def _whole(asked: Asked, answer: Answer, facts: Facts) -> str:
+def _whole(asked: Asked, answer: Received, facts: Facts) -> str:
     if asked.method == "HEAD":
         return _head(answer, facts)
     version = version_of(answer, facts)
@@ -127,7 +127,7 @@ def _whole(asked: Asked, answer: Answer, facts: Facts) -> str:
     return _ended(answer, facts)
 
 
-def _part(asked: Asked, answer: Answer, facts: Facts) -> str:
+def _part(asked: Asked, answer: Received, facts: Facts) -> str:
     version = version_of(answer, facts)
     if asked.tag is not None:
         _demand(asked.tag == version.checksum, "If-Range was not heeded")
@@ -144,7 +144,7 @@ def _part(asked: Asked, answer: Answer, facts: Facts) -> str:
     return "part" if answer.is_complete else _ended(answer, facts)
 
 
-def _head(answer: Answer, facts: Facts) -> str:
+def _head(answer: Received, facts: Facts) -> str:
     if "etag" in answer.headers:
         version = version_of(answer, facts)
         length = answer.headers.get("content-length", str(version.size))
@@ -154,27 +154,27 @@ def _head(answer: Answer, facts: Facts) -> str:
     return "head"
 
 
-def _not_modified(asked: Asked, answer: Answer, facts: Facts) -> str:
+def _not_modified(asked: Asked, answer: Received, facts: Facts) -> str:
     _demand(answer.headers.get("etag") == asked.tag, "304 for another tag")
     tags = [fact.checksum for fact in facts if isinstance(fact, Version)]
     _demand(asked.tag in tags, "304 for a version that was gone")
     return "not modified"
 
 
-def _unsatisfied(asked: Asked, answer: Answer, facts: Facts) -> str:
+def _unsatisfied(asked: Asked, answer: Received, facts: Facts) -> str:
     sizes = [fact.size for fact in facts if isinstance(fact, Version)]
     is_past = asked.start is not None and any(size <= asked.start for size in sizes)
     _demand(is_past or "blurred" in facts, "416 for a range that there was")
     return "unsatisfied"
 
 
-def _refusal(asked: Asked, answer: Answer, facts: Facts) -> str:
+def _refusal(asked: Asked, answer: Received, facts: Facts) -> str:
     _demand(b"Traceback" not in answer.body, "a traceback in a body")
     _demand(str(answer.status) in facts, f"the status {answer.status}, for which nothing was done")
     return "refused" if answer.is_complete else _ended(answer, facts)
 
 
-_JUDGES: Mapping[int, Callable[[Asked, Answer, Facts], str]] = {
+_JUDGES: Mapping[int, Callable[[Asked, Received, Facts], str]] = {
     200: _whole,
     206: _part,
     304: _not_modified,
@@ -182,14 +182,14 @@ _JUDGES: Mapping[int, Callable[[Asked, Answer, Facts], str]] = {
 }
 
 
-def _demand_bytes(answer: Answer, version: Version, start: int, facts: Facts) -> None:
+def _demand_bytes(answer: Received, version: Version, start: int, facts: Facts) -> None:
     """What is not verified is right where the data was let alone."""
     if "blurred" not in facts:
         rest = version.data[start : start + len(answer.body)]
         _demand(answer.body == rest, "bytes of another version")
 
 
-def _ended(answer: Answer, facts: Facts) -> str:
+def _ended(answer: Received, facts: Facts) -> str:
     if answer.has_left:
         return "left"
     _demand("broken" in facts, "broken off, for which nothing was done")

@@ -34,7 +34,7 @@ import psutil
 
 from tests.functional.nginx import Nginx
 from tests.functional.servers import Running, running_imageapi
-from tests.functional.soak.clients import Client, Pace, Report, fetch
+from tests.functional.soak.clients import Pace, Report, SoakClient, fetch
 from tests.functional.soak.history import History
 from tests.functional.soak.images import (
     SIZES,
@@ -151,7 +151,7 @@ FAULTS = frozenset(
 )
 
 
-class World:
+class StormWorld:
     """The upstreams, and their folders."""
 
     def __init__(self, folder: Path) -> None:
@@ -202,9 +202,9 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
+def running_world(folder: Path) -> Iterator[StormWorld]:
     """Upstreams that run, in an empty folder."""
-    made = World(folder)
+    made = StormWorld(folder)
     try:
         made.start()
         yield made
@@ -212,7 +212,7 @@ def world(folder: Path) -> Iterator[World]:
         made.close()
 
 
-def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list[Changing]:
+def images_of(world: StormWorld, turn: Turn, name: str, around: Surroundings) -> list[Changing]:
     """An image of each kind.
 
     :param name: what their ids begin with.
@@ -252,7 +252,7 @@ Ways = Mapping[str, Callable[[], None]]
 class Storm:
     """One turn: a server, its images, and all who harm them and ask for them."""
 
-    world: World
+    world: StormWorld
     turn: Turn
     name: str
     random: Random
@@ -261,7 +261,9 @@ class Storm:
     servers: Mapping[str, History]
 
     @classmethod
-    def of(cls, world: World, turn: Turn, name: str, random: Random, report: Report) -> "Storm":
+    def of(
+        cls, world: StormWorld, turn: Turn, name: str, random: Random, report: Report
+    ) -> "Storm":
         servers = {name: History() for name in ("imageapi", "nginx", "swift")}
         return cls(world, turn, name, random, report, threading.Event(), servers)
 
@@ -305,7 +307,7 @@ class Storm:
         self, seconds: float, until: Set[str], images: Sequence[Changing], server: Running
     ) -> None:
         clients = [
-            Client(server.port, images, self.servers, self._chance(), self.report)
+            SoakClient(server.port, images, self.servers, self._chance(), self.report)
             for _ in range(CLIENTS)
         ]
         harms = [(image.changes, 1.5) for image in images]
@@ -386,12 +388,12 @@ class Storm:
         server.process.send_signal(signal.SIGHUP)
 
 
-def _open_at_rest(server: Running, world: World) -> list[int]:
+def _open_at_rest(server: Running, world: StormWorld) -> list[int]:
     """How many descriptors each worker has open, without kept connections to upstreams."""
     return sorted(worker.num_fds() - len(_upstream(worker, world)) for worker in server.children())
 
 
-def _upstream(worker: psutil.Process, world: World) -> list[object]:
+def _upstream(worker: psutil.Process, world: StormWorld) -> list[object]:
     ports = {world.nginx.port, world.swift.ports["proxy"]}
     connections = worker.net_connections("tcp")
     return [one for one in connections if one.raddr and one.raddr.port in ports]
@@ -442,7 +444,7 @@ def soak(folder: Path, seed: int, seconds: float, turns: int, report: Report) ->
     random = Random(seed)
     first = random.randrange(len(TURNS))
     try:
-        with world(folder) as upstreams:
+        with running_world(folder) as upstreams:
             for number in range(turns):
                 turn = TURNS[(first + number) % len(TURNS)]
                 until = FAULTS if number == turns - 1 else frozenset()

@@ -13,7 +13,7 @@ from imageapi.asgi.application import _Door
 from imageapi.asgi.scope import Message, Receive, Scope, Send
 from imageapi.config.plugins import Backends
 from imageapi.lazy_api import LazyAPI
-from tests.asgi import Client, ask, scope_of
+from tests.asgi import ASGIClient, ask_asgi, scope_of
 from tests.deployment import Deployment, get
 
 
@@ -34,7 +34,7 @@ def test_answers_as_the_door_for_wsgi(
     deployment.add("i", bytes(100_000), properties={"a": "b"})
     application = asgi.Application(imageapi.load_config([str(deployment.config_file)]))
     headers = [("range", wanted)] if wanted else []
-    over_asgi = ask(application, path, method=method, headers=headers)
+    over_asgi = ask_asgi(application, path, method=method, headers=headers)
     over_wsgi = get(application.api, path, method, Host="h", **dict(headers))
     assert over_asgi.status == over_wsgi.status_int
     assert over_asgi.body == over_wsgi.body
@@ -47,7 +47,7 @@ def test_names_of_headers_go_out_in_lower_case(
     deployment: Deployment, application: asgi.Application
 ) -> None:
     deployment.add("i", b"data", name="\u00fc")
-    answer = ask(application)
+    answer = ask_asgi(application)
     assert [name for name, _ in answer.headers] == [name.lower() for name, _ in answer.headers]
     assert answer.header("x-image-meta-name").encode("latin-1").decode() == "\u00fc"
 
@@ -55,12 +55,12 @@ def test_names_of_headers_go_out_in_lower_case(
 def test_mounted_by_starlette(deployment: Deployment, application: asgi.Application) -> None:
     deployment.add("i", b"data")
     app = Starlette(routes=[Mount("/glance", application), Mount("/v1", application)])
-    under = ask(app, "/glance/v1/images/i")
+    under = ask_asgi(app, "/glance/v1/images/i")
     assert (under.status, under.body) == (200, b"data")
     assert under.header("x-image-meta-uri") == "http://h/glance/v1/images/i"
-    at_v1 = ask(app, "/v1/images/i")
+    at_v1 = ask_asgi(app, "/v1/images/i")
     assert (at_v1.status, at_v1.header("x-image-meta-uri")) == (200, "http://h/v1/images/i")
-    assert ask(app, "/glance/images/i").status == 404
+    assert ask_asgi(app, "/glance/images/i").status == 404
 
 
 def test_caller_is_the_embedding_application_s(
@@ -68,11 +68,11 @@ def test_caller_is_the_embedding_application_s(
 ) -> None:
     deployment.add("i", b"data", is_public=False, owner="p")
     spoofed = [("x-identity-status", "Confirmed"), ("x-project-id", "p"), ("x-roles", "admin")]
-    assert ask(application, headers=spoofed).status == 404
+    assert ask_asgi(application, headers=spoofed).status == 404
     keystone = {"keystone.token_auth": object()}
-    assert ask(application, headers=spoofed, **keystone).status == 404
-    assert ask(application, **{"imageapi.caller": Caller(project_id="p")}).body == b"data"
-    assert ask(application, **{"imageapi.caller": "p"}).status == 500
+    assert ask_asgi(application, headers=spoofed, **keystone).status == 404
+    assert ask_asgi(application, **{"imageapi.caller": Caller(project_id="p")}).body == b"data"
+    assert ask_asgi(application, **{"imageapi.caller": "p"}).status == 500
 
 
 def test_body_of_the_request_is_not_waited_for(
@@ -84,7 +84,7 @@ def test_body_of_the_request_is_not_waited_for(
         raise AssertionError("it is asked for the body of a request")
 
     async def exchange(method: str) -> int:
-        client = Client()
+        client = ASGIClient()
         headers = [("content-length", "100000"), ("expect", "100-continue")]
         await application(scope_of(method=method, headers=headers), never, client.send)
         return client.answer().status
@@ -94,7 +94,7 @@ def test_body_of_the_request_is_not_waited_for(
 
 def test_websocket_is_refused(application: asgi.Application) -> None:
     async def exchange() -> list[Message]:
-        client = Client({"type": "websocket.connect"})
+        client = ASGIClient({"type": "websocket.connect"})
         await application({"type": "websocket", "path": "/"}, client.receive, client.send)
         return client.sent
 
@@ -102,7 +102,7 @@ def test_websocket_is_refused(application: asgi.Application) -> None:
 
 
 async def lifespan(app: Any) -> list[str]:
-    client = Client({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
+    client = ASGIClient({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     await app({"type": "lifespan"}, client.receive, client.send)
     return [message["type"] for message in client.sent]
 
@@ -155,9 +155,9 @@ def middleware(deployment: Deployment, host: Host) -> asgi.Middleware:
 
 
 def test_middleware_answers_for_images(middleware: asgi.Middleware, host: Host) -> None:
-    assert ask(middleware).body == b"data"
-    assert ask(middleware, method="HEAD").status == 200
-    assert ask(middleware, "/v1/images/absent").status == 404
+    assert ask_asgi(middleware).body == b"data"
+    assert ask_asgi(middleware, method="HEAD").status == 200
+    assert ask_asgi(middleware, "/v1/images/absent").status == 404
     assert host.asked == []
     middleware.close()
 
@@ -170,7 +170,7 @@ def test_middleware_passes_the_rest_on(
     middleware: asgi.Middleware, host: Host, path: str, method: str
 ) -> None:
     scope = scope_of(path, method)
-    client = Client()
+    client = ASGIClient()
     asyncio.run(middleware(scope, client.receive, client.send))
     assert client.answer().status == 299
     assert host.asked == [scope]
@@ -179,7 +179,7 @@ def test_middleware_passes_the_rest_on(
 
 
 def test_middleware_passes_websockets_on(middleware: asgi.Middleware, host: Host) -> None:
-    client = Client()
+    client = ASGIClient()
     scope: Scope = {"type": "websocket", "path": "/v1/images/i"}
     asyncio.run(middleware(scope, client.receive, client.send))
     assert client.sent == [{"type": "websocket.accept"}]
@@ -204,7 +204,7 @@ def test_middleware_of_an_application_without_lifespan_goes_on(
     middleware = asgi.Middleware(refuses, imageapi.load_config([str(deployment.config_file)]))
     with pytest.raises(RuntimeError, match="no lifespan"):
         asyncio.run(lifespan(middleware))
-    assert ask(middleware).body == b"data"
+    assert ask_asgi(middleware).body == b"data"
     middleware.close()
 
 
@@ -222,8 +222,8 @@ def test_application_reads_the_files_that_the_environment_names(
 ) -> None:
     deployment.add("i", b"data")
     monkeypatch.setenv("IMAGEAPI_CONFIG_FILE", str(deployment.config_file))
-    assert ask(lazy).body == b"data"
-    assert ask(lazy, "/x").status == 404
+    assert ask_asgi(lazy).body == b"data"
+    assert ask_asgi(lazy, "/x").status == 404
     assert asyncio.run(lifespan(lazy)) == LIVED
 
 
@@ -236,12 +236,12 @@ def test_application_tells_what_is_wrong_to_the_log_only(
     deployment.add("i", b"data")
     monkeypatch.setenv("IMAGEAPI_CONFIG_FILE", str(deployment.config_file))
     deployment.configure(core="registry = flie")
-    answer = ask(lazy)
+    answer = ask_asgi(lazy)
     assert answer.status == 500
     assert b"flie" not in answer.body
     assert "configuration: [imageapi] registry: no installed distribution" in caplog.text
     deployment.configure()
-    assert ask(lazy).body == b"data"
+    assert ask_asgi(lazy).body == b"data"
 
 
 def test_nothing_is_built_for_the_lifespan(lazy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

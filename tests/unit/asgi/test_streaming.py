@@ -20,7 +20,7 @@ from imageapi.asgi.streaming import send_answer
 from imageapi.asgi.threads import Pool
 from imageapi.download.checksum import Checksum
 from imageapi.errors import BackendError
-from tests.asgi import Client
+from tests.asgi import ASGIClient
 from tests.unit.download.test_verified_stream import Chunks, body_of
 
 
@@ -44,9 +44,9 @@ def answering(blob: Chunks, length: int | None, **more: Any) -> Steps:
     return Response(headerlist=headers, app_iter=body)
 
 
-def send_all(pool: Pool, responding: Steps, client: Client | None = None) -> Any:
+def send_all(pool: Pool, responding: Steps, client: ASGIClient | None = None) -> Any:
     async def exchange() -> list[Message]:
-        at = client or Client()
+        at = client or ASGIClient()
         await asyncio.wait_for(send_answer(pool, responding, at.receive, at.send), 60)
         return at.sent
 
@@ -138,7 +138,7 @@ class Takes:
 
 def write_all(pool: Pool, responding: Steps, writer: Any) -> list[Message]:
     async def exchange() -> list[Message]:
-        client = Client()
+        client = ASGIClient()
         sending = send_answer(pool, responding, client.receive, client.send, writer)
         await asyncio.wait_for(sending, 60)
         return client.sent
@@ -199,7 +199,7 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
         writer = Takes(99)
         for _ in range(TURNS):
             assert await writer.turns.begin()
-        client = Client()
+        client = ASGIClient()
         responding = answering(Chunks(*[b"x"] * 3), 3)
         await send_answer(pool, responding, client.receive, client.send, cast(Writer, writer))
         assert writer.taken == b""
@@ -217,7 +217,7 @@ def test_client_that_stalls_after_a_turn_is_slow_again(
     writer = Takes(0)
     stalled = []
 
-    class Stalls(Client):
+    class Stalls(ASGIClient):
         async def send(self, message: Message) -> None:
             if writer.turns.stalled:
                 stalled.append(writer.turns.stalled)
@@ -266,7 +266,7 @@ def test_data_is_closed_when_a_client_leaves_while_it_is_written(
     blob = Chunks(*[b"x"] * 9)
 
     async def exchange() -> None:
-        client = Client()
+        client = ASGIClient()
         loop = asyncio.get_running_loop()
 
         class Leaves(Takes):
@@ -298,7 +298,7 @@ def test_data_that_cannot_be_completed_raises(pool: Pool, length: int | None) ->
     blob = Chunks(b"a", b"b", b"c", BackendError("torn"))
 
     async def exchange() -> list[Message]:
-        client = Client()
+        client = ASGIClient()
         with pytest.raises(BackendError, match="torn"):
             await send_answer(pool, answering(blob, length), client.receive, client.send)
         return client.sent
@@ -322,7 +322,7 @@ def test_what_respond_raises_is_raised(pool: Pool) -> None:
 def test_data_is_closed_when_the_answer_cannot_be_begun(pool: Pool) -> None:
     blob = Chunks(b"a", b"b")
 
-    class Deaf(Client):
+    class Deaf(ASGIClient):
         async def send(self, message: Message) -> None:
             raise OSError("gone")
 
@@ -336,7 +336,7 @@ def test_data_is_closed_when_the_answer_cannot_be_begun(pool: Pool) -> None:
     assert blob.closed == 1
 
 
-class Stalled(Client):
+class Stalled(ASGIClient):
     """Takes nothing after the first chunk."""
 
     def __init__(self) -> None:
@@ -402,7 +402,7 @@ def test_step_that_runs_ends_before_the_data_is_closed(
     blob = Waiting(b"a", b"b", b"c")
 
     async def exchange() -> None:
-        client = Client()
+        client = ASGIClient()
         length = None if in_respond else 3
         sending = asyncio.ensure_future(
             send_answer(pool, answering(blob, length), client.receive, client.send)
@@ -435,7 +435,7 @@ def test_step_that_has_not_begun_is_not_run(pool: Pool) -> None:
 
     async def exchange() -> None:
         busy = [pool.run(partial(release.wait, 60)) for _ in range(2)]
-        client = Client()
+        client = ASGIClient()
         sending = asyncio.ensure_future(
             send_answer(pool, responding(), client.receive, client.send)
         )
@@ -458,7 +458,7 @@ def test_answer_of_a_pool_that_is_closed_is_left_incomplete(
     """And no traceback is logged for each of a thousand downloads."""
     blob = Chunks(*[b"x"] * chunks)
 
-    class Closing(Client):
+    class Closing(ASGIClient):
         async def send(self, message: Message) -> None:
             await asyncio.to_thread(pool.close)
             await super().send(message)
@@ -501,7 +501,7 @@ def test_slow_clients_hold_no_thread(pool: Pool) -> None:
         ]
         for one in stalled:
             await asyncio.wait_for(one.is_stalled.wait(), 60)
-        other = Client()
+        other = ASGIClient()
         respond = answering(Chunks(b"a", b"b"), 2)
         await asyncio.wait_for(send_answer(pool, respond, other.receive, other.send), 60)
         for one in stalled:
@@ -541,7 +541,7 @@ def test_data_is_closed_when_a_client_leaves_while_it_is_hashed(
     blob = Waiting(b"ab", b"cd", b"ef")
 
     async def exchange() -> list[Message]:
-        client = Client()
+        client = ASGIClient()
         sending = asyncio.ensure_future(
             send_answer(pool, hashed_part(blob), client.receive, client.send)
         )

@@ -18,20 +18,7 @@ from imageapi.config import plugins
 from imageapi.errors import ConfigurationError
 from imageapi.opts import list_opts
 from imageapi.policy.rules import RulesPolicy
-
-
-def problems_of(tmp_path: Path, text: str) -> list[str]:
-    path = tmp_path / "imageapi.conf"
-    path.write_text(text)
-    with pytest.raises(ConfigurationError) as caught:
-        plugins.load(imageapi.load_config([str(path)]))
-    return list(caught.value.problems)
-
-
-def load(tmp_path: Path, text: str) -> plugins.Backends:
-    path = tmp_path / "imageapi.conf"
-    path.write_text(text)
-    return plugins.load(imageapi.load_config([str(path)]))
+from tests.configuration import load, problems_of
 
 
 def test_defaults() -> None:

@@ -9,6 +9,7 @@ import imageapi
 from imageapi.config import plugins
 from imageapi.config.validation import Sections
 from imageapi.errors import ConfigurationError
+from tests.configuration import load
 
 OPTIONS = [
     cfg.StrOpt("endpoint", required=True),
@@ -84,23 +85,17 @@ def test_options_of_the_application_itself(tmp_path: Path) -> None:
         Sections(conf).register("imageapi_store_acme", OPTIONS)
 
 
-def load(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "imageapi.conf"
-    path.write_text(text)
-    plugins.load(imageapi.load_config([path])).close()
-
-
 def test_section_of_a_backend_that_is_not_named_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n")
+    load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n").close()
     (message,) = caplog.messages
     assert message.startswith("[imageapi_store_flie] in ")
     assert message.endswith("is not used (did you mean 'imageapi_store_file'?)")
 
 
 def test_misspelt_section_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    load(tmp_path, "[imagepi]\n[imagepi_policy_rules]\npolicy_file = x\n[oslo_policy]\n")
+    load(tmp_path, "[imagepi]\n[imagepi_policy_rules]\npolicy_file = x\n[oslo_policy]\n").close()
     assert [message.split(" in ")[0] for message in caplog.messages] == [
         "[imagepi]",
         "[imagepi_policy_rules]",

@@ -8,7 +8,7 @@ from imageapi.testing.fakes import MemoryStore
 from imageapi.testing.suite import build
 
 
-class Demanding(MemoryStore):
+class WithOptions(MemoryStore):
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
         return [cfg.StrOpt("endpoint", required=True), cfg.IntOpt("pool", default=5)]
@@ -20,10 +20,10 @@ class Demanding(MemoryStore):
 
 
 def test_build_gives_options_and_keeps_defaults() -> None:
-    store = build(Demanding, endpoint="x")
+    store = build(WithOptions, endpoint="x")
     assert (store.endpoint, store.pool) == ("x", 5)
 
 
 def test_build_refuses_an_option_that_is_none() -> None:
     with pytest.raises(cfg.NoSuchOptError, match="endpiont"):
-        build(Demanding, endpiont="x")
+        build(WithOptions, endpiont="x")
