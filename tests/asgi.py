@@ -9,7 +9,7 @@ from imageapi.asgi.scope import ASGIApplication, Message, Scope
 
 
 class ASGIAnswer(NamedTuple):
-    """What an application sent; the headers with their names as they were."""
+    """What an application sent. Header names keep their case."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -22,7 +22,7 @@ class ASGIAnswer(NamedTuple):
 
 
 class ASGIClient:
-    """One request's two ends; a test may leave, and may decide how the sending goes.
+    """The client of one request: it gives the application ``receive`` and ``send``.
 
     :ivar sent: the application's messages.
     """
@@ -45,7 +45,7 @@ class ASGIClient:
         self.sent.append(message)
 
     def answer(self) -> ASGIAnswer:
-        """What came; the messages must be such as ASGI asks for."""
+        """The answer, if the messages are valid by the ASGI specification."""
         start, *parts = self.sent
         assert start["type"] == "http.response.start"
         assert {part["type"] for part in parts} == {"http.response.body"}

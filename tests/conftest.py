@@ -14,31 +14,31 @@ from imageapi.backends.file import folder
 from tests.deployment import Deployment
 from tests.memory import Memory
 
-# Its assertions are to tell what they found, as those of tests do.
+# pytest shows the values in its assertions, as in those of test modules.
 pytest.register_assert_rewrite("tests.functional.framework_checks")
 
-# A distribution of its own, whose tests run where it is installed: functional/test_plugin.py.
+# A package with tests of its own: functional/test_plugin.py installs it and runs them.
 collect_ignore = ["plugin_dist"]
 
-# How long an example takes says something of the machine, and nothing of the code.
+# The time of an example depends on the machine, so there is no limit.
 settings.register_profile("imageapi", parent=settings(), deadline=None)
 settings.load_profile("imageapi")
 
 
 def pytest_collection_finish() -> None:
-    """Keep modules and tests out of the collections that follow each test: they stay anyway."""
+    """Exclude modules and tests from the garbage collection after each test: they stay anyway."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
-    """Fail the test that leaves a socket, file or process open, and not a later one.
+    """Fail the test that leaves a socket, file or process open, instead of a later test.
 
-    This runs after the fixtures have ended, those of the module and the session included.
+    This runs after all fixtures have ended, also those of the module and the session.
     """
     yield
-    # pytest keeps what a failed test raised, and with it all that the test had, until the next one.
+    # pytest keeps the exception of a failed test until the next failure, and so the test's objects.
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         vars(sys).pop(name, None)
     with warnings.catch_warnings(record=True) as caught:
@@ -50,7 +50,7 @@ def pytest_runtest_teardown() -> Iterator[None]:
 
 
 def _described(warning: warnings.WarningMessage) -> str:
-    """What was left open; and where it was opened, if Python runs with ``-X tracemalloc=20``."""
+    """What was left open. With ``-X tracemalloc=20`` it also says where it was opened."""
     opened = tracemalloc.get_object_traceback(warning.source)
     return "\n".join([str(warning.message), *(opened.format() if opened else ())])
 
@@ -62,7 +62,7 @@ def deployment(tmp_path: Path) -> Deployment:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were written just now count as settled: no test waits for a clock tick."""
+    """A file is trusted as soon as it is written, so that no test waits for a clock tick."""
     monkeypatch.setattr(folder, "SETTLED_NS", -1)
 
 

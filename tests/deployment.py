@@ -23,7 +23,7 @@ directory = {folder}/images
 
 
 class Deployment:
-    """One deployment on files below a folder."""
+    """A configuration, records and data in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class Deployment:
         return imageapi.ImageAPI(imageapi.load_config([str(self.config_file)]))
 
     def record(self, image_id: str, **fields: Any) -> None:
-        """Write a record; None leaves a field out."""
+        """Write the record of an active public image. A field that is None is left out."""
         document: dict[str, Any] = {"status": "active", "is_public": True, **fields}
         document = {name: value for name, value in document.items() if value is not None}
         self.record_path(image_id).write_text(json.dumps(document))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ImageAPI over registries and stores in memory, whose faults a test decides."""
+"""An ImageAPI with a registry and stores in memory. A test can make them fail."""
 
 import hashlib
 from collections.abc import Mapping
@@ -110,7 +110,7 @@ def close(response: webob.Response) -> None:
 
 
 def blobs_without(monkeypatch: pytest.MonkeyPatch, memory: Memory, attribute: str) -> None:
-    """From now on the first store knows no ``total_size``, or no ``version``, of its data."""
+    """From now on Blobs of the first store have None as ``total_size`` or ``version``."""
     opens = memory.store.open
 
     def open_without(*args: Any, **wanted: Any) -> Any:
@@ -122,7 +122,7 @@ def blobs_without(monkeypatch: pytest.MonkeyPatch, memory: Memory, attribute: st
 
 
 class NoRangesStore(FailingStore):
-    """Reads whole data only, though it says otherwise: as a server that ignores Range."""
+    """Says that it reads ranges, but reads only whole data: like a server that ignores Range."""
 
     def open(self, location: Location, **wanted: Any) -> Any:
         if wanted.get("start") or wanted.get("stop") is not None:

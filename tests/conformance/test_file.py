@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry and the store in folders do what every one must."""
+"""The file registry and the file store pass the conformance suites."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from imageapi.testing.suite import build
 
 
 def folder_of(case: testtools.TestCase) -> Path:
-    """A folder for a test, in which no file need get older before its times are settled."""
+    """A folder for a test. Its files are trusted as soon as they are written."""
     case.patch(folder, "SETTLED_NS", -1)
     temporary = tempfile.TemporaryDirectory()
     case.addCleanup(temporary.cleanup)
@@ -30,14 +30,14 @@ def folder_of(case: testtools.TestCase) -> Path:
 
 
 def write(path: str, data: bytes) -> None:
-    """Put a file in place, or in another's place, as operators are told to."""
+    """Write or replace a file by a rename, as the documentation tells operators to."""
     new = f"{os.path.dirname(path)}/.new"
     Path(new).write_bytes(data)
     os.replace(new, path)
 
 
 class FileStoreSuite(StoreSuite, mixin=True):
-    """The store in folders, also for wrong ones made from it."""
+    """The file store, and stores with faults that derive from it."""
 
     backend_class: type[FileStore] = FileStore
 
@@ -65,7 +65,7 @@ class FileStoreSuite(StoreSuite, mixin=True):
 
 
 class FileRegistrySuite(RegistrySuite, mixin=True):
-    """The registry in folders, also for wrong ones made from it."""
+    """The file registry, and registries with faults that derive from it."""
 
     registry: FileRegistry
     backend_class: type[FileRegistry] = FileRegistry

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry and the store behind HTTP do what every one must, with a real nginx."""
+"""The HTTP registry and the HTTP store pass the conformance suites, with a real nginx."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ NUMBERS = itertools.count(1)
 
 
 class NginxFolder:
-    """A folder that nginx serves, and one in it for each case."""
+    """A folder that nginx serves. Each test case gets a folder inside it."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class NginxFolder:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def nginx_of_suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("served")
     with nginx(folder, tmp_path_factory.mktemp("nginx")) as port:
         HTTPStoreSuite.served = HTTPRegistrySuite.served = NginxFolder(folder, port)
@@ -46,7 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put a file in place at a time of its own, long ago: nginx makes ETags of seconds."""
+    """Write a file with a time that no other file has: nginx makes ETags of seconds and sizes."""
     new = path.parent / ".new"
     new.write_bytes(data)
     os.utime(new, (1_000_000_000 + next(NUMBERS),) * 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry and the store in memory do what every one must."""
+"""The registry and the store in memory pass the conformance suites."""
 
 import itertools
 from typing import Any
@@ -16,7 +16,7 @@ from imageapi.testing.suite import build
 
 
 class MemoryStoreSuite(StoreSuite, mixin=True):
-    """The store in memory, also for wrong ones made from it."""
+    """The store in memory, and stores with faults that derive from it."""
 
     store: MemoryStore
     backend_class: type[MemoryStore] = MemoryStore
@@ -39,7 +39,7 @@ class MemoryStoreSuite(StoreSuite, mixin=True):
 
 
 class MemoryRegistrySuite(RegistrySuite, mixin=True):
-    """The registry in memory, also for wrong ones made from it."""
+    """The registry in memory, and registries with faults that derive from it."""
 
     registry: MemoryRegistry
     backend_class: type[MemoryRegistry] = MemoryRegistry
@@ -62,13 +62,13 @@ class TestMemoryStore(MemoryStoreSuite, testtools.TestCase):
 
 
 class TestFailingStore(MemoryStoreSuite, testtools.TestCase):
-    """As good as any, until it is told to fail."""
+    """It passes the suite as long as it is not told to fail."""
 
     backend_class = FailingStore
 
 
 class WholeOnlyStore(MemoryStore):
-    """Reads no ranges, and says so."""
+    """Reads no ranges, and raises RangeNotSupported."""
 
     ranges = False
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped policies do what every one must."""
+"""The policies of imageapi pass the conformance suite."""
 
 import tempfile
 from pathlib import Path

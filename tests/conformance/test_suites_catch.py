@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each case of the suites fails for a backend that does wrong what it looks at, and says so."""
+"""Each test of the conformance suites fails, with a message, for a backend with that fault."""
 
 import unittest
 from typing import Any
@@ -294,7 +294,7 @@ class TestDenyAll(DenyAllSuite, testtools.TestCase):
 
 
 def suite_for(backend: type[Backend]) -> type[BackendSuite]:
-    """The suite that tests such a backend."""
+    """The suite for a backend of this class."""
     if issubclass(backend, StoreBackend):
         return FileStoreSuite if issubclass(backend, FileStore) else MemoryStoreSuite
     if issubclass(backend, RegistryBackend):
@@ -303,7 +303,7 @@ def suite_for(backend: type[Backend]) -> type[BackendSuite]:
 
 
 def failures_of(backend: type[Backend], case: str) -> list[str]:
-    """Run one case on a backend; the texts of its failures, not of errors."""
+    """Run one test of a suite on a backend; returns the messages of failures, without errors."""
     bases = (suite_for(backend), testtools.TestCase)
     suite: Any = type(f"Suite{backend.__name__}", bases, {"backend_class": backend})
     result = testtools.TestResult()
@@ -325,7 +325,7 @@ def test_catches_enough() -> None:
     ("suite", "table"), [(StoreSuite, STORES), (RegistrySuite, REGISTRIES), (PolicySuite, POLICIES)]
 )
 def test_each_case_catches_something(suite: type[BackendSuite], table: Any) -> None:
-    # What all suites share is shown by stores.
+    # What all suites have in common is tested with stores.
     shared = set() if suite is StoreSuite else cases_of(BackendSuite)
     assert cases_of(suite) - shared == {f"test_{case}" for _, case, _ in table}
 
@@ -335,7 +335,7 @@ def cases_of(suite: type[BackendSuite]) -> set[str]:
 
 
 class _Mistaken(MemoryStoreSuite, mixin=True):
-    """An author's mistakes in what the suite asks for."""
+    """Mistakes that an author can make in the methods that a suite requires."""
 
     def put(self, data: bytes) -> Any:
         return super().put(data).url

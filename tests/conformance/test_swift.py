@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry and the store in Swift do what every one must, with a real Swift."""
+"""The Swift registry and the Swift store pass the conformance suites, with a real Swift."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def swift_of_suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with running_swift(tmp_path_factory.mktemp("swift")) as server:
         SwiftStoreSuite.swift = SwiftRegistrySuite.swift = server
         yield

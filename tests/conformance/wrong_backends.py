@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backends that each do one thing wrong, for `test_suites_catch`."""
+"""Backends with one fault each, for `test_suites_catch`."""
 
 import contextlib
 import os
@@ -30,11 +30,11 @@ from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
 from imageapi.testing.fakes import MemoryRegistry, MemoryStore
 from imageapi.testing.suite import CHUNK_SIZE
 
-# What makes a thread lose its turn just where that does harm.
+# Lets another thread run at the point where a race does harm.
 _A_MOMENT = 0.001
 
 
-# What any backend may do wrong, by the example of stores.
+# Faults that any backend can have, shown with stores.
 
 
 class ChecksTrue(MemoryStore):
@@ -106,7 +106,7 @@ class DiesAfterFork(FailsAfterFork):
         return super().open(location, **asked)
 
 
-# Stores that read the wrong bytes.
+# Stores that read wrong bytes.
 
 
 class StartsOneLate(MemoryStore):
@@ -164,7 +164,7 @@ class ReadsRangesAllTheSame(MemoryStore):
 
 
 class WrappedBlob(Blob):
-    """Another Blob, and a wrong thing or two."""
+    """Passes everything on to another Blob; subclasses add faults."""
 
     def __init__(self, blob: Blob) -> None:
         self.blob = blob
@@ -179,7 +179,7 @@ class WrappedBlob(Blob):
 
 
 class WrappingStore(MemoryStore):
-    """Its Blobs are wrapped."""
+    """A store whose Blobs are wrapped."""
 
     wrapper: type[WrappedBlob]
 
@@ -286,7 +286,7 @@ class SizeOfThePart(MemoryStore):
 
 
 class OneBlobForAll(MemoryStore):
-    """Keeps one Blob, where each open() should make its own."""
+    """Returns the same Blob from each open()."""
 
     current: Blob
 
@@ -311,7 +311,7 @@ class SharesLocation(MemoryStore):
         return super().open(self.current, **asked)
 
 
-# Stores that are wrong about versions and what lies where.
+# Stores with faults in versions and locations.
 
 
 class IgnoresVersion(MemoryStore):
@@ -488,7 +488,7 @@ class TakesUnreachableForMissing(FileStore):
             raise DataNotFound(str(error)) from None
 
 
-# Stores that close wrongly.
+# Stores with faults in close().
 
 
 class _NeedsChunkBlob(WrappedBlob):
@@ -523,7 +523,7 @@ class ClosesBlobsOnce(WrappingStore):
 
 
 class LeavesRestInPool(MemoryStore):
-    """What was not read before close() is the next Blob's answer."""
+    """The data that was not read before close() is what the next Blob reads."""
 
     rest = b""
 
@@ -575,7 +575,7 @@ class RaisesValueErrorAfterClose(WrappingStore):
 class _LeakingBlob(WrappedBlob):
     def __init__(self, blob: Blob) -> None:
         super().__init__(blob)
-        # Closed when it is collected, so that only the case leaks, not the tests.
+        # The garbage collector closes it later, so that it does not stay open for other tests.
         self.pipe = open("/dev/null", "rb", buffering=0)  # noqa: SIM115 - it is to leak
 
     def __next__(self) -> bytes:
@@ -602,7 +602,7 @@ class ForgetsMinRam(MemoryRegistry):
 
 
 class _Altering(MemoryRegistry):
-    """Answers with something else than was put."""
+    """Returns other values than were put."""
 
     def get(self, image_id: str, caller: Caller) -> Image:
         return self.altered(super().get(image_id, caller))
@@ -770,7 +770,7 @@ class TellsCallersToken(MemoryRegistry):
 
 
 class DenyAll(PolicyBackend):
-    """Right, and the base of what is not."""
+    """A correct policy, from which those with faults derive."""
 
     reachable = True
 

@@ -250,7 +250,7 @@ def test_if_match_comes_before_if_none_match_and_range(ten: Memory) -> None:
 @pytest.mark.parametrize("name", ["If_None_Match", "If_Match", "If_Range"])
 @pytest.mark.parametrize("blanks", [" ", "\t", ", ", '" ', "W/ "])
 def test_no_header_keeps_the_server_busy(ten: Memory, name: str, blanks: str) -> None:
-    """A parser that tries again at each blank would take minutes for these."""
+    """A regular expression that backtracks at each blank would take minutes for these values."""
     started = time.monotonic()
     for end in ("", '"', '"x', "x\x00"):
         ten.head(**{name: "a," + blanks * 100_000 + end, "Range": "bytes=0-1"})

@@ -277,7 +277,7 @@ def test_bodies_of_a_method_that_is_not_allowed(memory: Memory) -> None:
 def test_bodies_take_no_time_that_a_client_chooses(
     memory: Memory, monkeypatch: pytest.MonkeyPatch, accept: str
 ) -> None:
-    """WebOb's way takes time that grows with the square of a text of ``<``."""
+    """WebOb's conversion takes time that grows with the square of the number of ``<``."""
 
     def strip_tags(text: str) -> str:
         pytest.fail("strip_tags is called")
@@ -289,7 +289,7 @@ def test_bodies_take_no_time_that_a_client_chooses(
 
 @pytest.mark.wire("errors-bodies")
 def test_plain_bodies_show_what_came_as_it_is(memory: Memory) -> None:
-    """text/plain has no tags, so none are taken out."""
+    """text/plain has no markup, so nothing that looks like a tag is removed."""
     response = memory.get("/v1/images/%3Cb%3E&%C3%A9%3C!--")
     assert response.headers["Content-Type"] == "text/plain; charset=UTF-8"
     assert "Image <b>&\u00e9<!-- was not found." in response.text
@@ -381,7 +381,7 @@ def test_details_go_to_the_log(deployment: Deployment, caplog: pytest.LogCapture
 def test_path_in_the_log_stays_on_its_line(
     deployment: Deployment, caplog: pytest.LogCaptureFixture, is_allowed: bool
 ) -> None:
-    """A record's author writes no lines of the log, and nothing that a terminal obeys."""
+    """A record's path adds no lines to the log, and no control characters for a terminal."""
     folder = deployment.images if is_allowed else "/etc"
     path = f"{folder}/a%0AERROR%20forged%1B%5B31m%C2%85%FF"
     deployment.record("i", location=f"file://{path}", size=4)

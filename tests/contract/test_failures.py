@@ -56,7 +56,7 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 
 def broken_off(memory: Memory, **given: Any) -> tuple[webob.Response, bytes]:
-    """The answer of a download that breaks off, and the bytes that came before."""
+    """The response of a download that is broken off, and the bytes before the error."""
     response = memory.request(**given)
     received = b""
     with pytest.raises(BackendError):  # noqa: PT012 - which chunk raises is what is asked
@@ -180,7 +180,7 @@ def test_malformed_record_is_a_secret_as_others_are(
             absent = asked(api, f"/v1/images/j{query}", method, caller)
             assert (answer.status, answer.headerlist) == (absent.status, absent.headerlist)
             assert answer.body.replace(b"Image i ", b"Image j ") == absent.body
-    # The operator is told, whoever asks.
+    # The log has the reason, whoever the caller is.
     lines = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(lines) == 3
     assert str(deployment.record_path("i")) in caplog.text
@@ -611,7 +611,7 @@ def test_closing_that_fails_spoils_nothing(
 def test_what_a_backend_wraps_is_not_logged(
     memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody knows what a foreign text tells; only a bug keeps its traceback."""
+    """Another library's text can contain secrets. Only a bug is logged with its traceback."""
     memory.put()
     error = BackendUnavailable("out of reach")
     error.__cause__ = OSError("GET /?token=s3cret")
@@ -646,7 +646,7 @@ FAULTS = st.lists(
 
 
 def received_of(response: webob.Response) -> tuple[bytes, bool]:
-    """What a client holds, and whether the body ended as it should."""
+    """The bytes that a client received, and whether the body ended without an error."""
     received = b""
     try:
         for chunk in response.app_iter:
@@ -669,7 +669,7 @@ def test_never_a_complete_wrong_body(
     faults: list[tuple[int, str]],
     wanted: str | None,
 ) -> None:
-    """Whatever the store does, a whole body that ends without an error is the right one."""
+    """Whatever the store does, a whole body that ends without an error has the right bytes."""
     memory = Memory(tmp_path_factory.mktemp("any"), chunk_size=chunk_size)
     memory.put(data)
     for position, kind in faults:
@@ -703,7 +703,7 @@ def test_data_of_unknown_size_is_resumed_where_it_broke_off(
 
 @pytest.mark.wire("data-refused")
 def test_errors_do_not_pile_up(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that is kept and raised again would grow a traceback each time."""
+    """The traceback of an exception that is kept and raised again would grow each time."""
     memory.put(locations=(Location("rbd:x"),))
     raised: list[BaseException] = []
     failure = error_responses.failure
@@ -719,7 +719,7 @@ def test_errors_do_not_pile_up(memory: Memory, monkeypatch: pytest.MonkeyPatch) 
 
 
 class Bare:
-    """What a plugin might take for a Blob, or an Image."""
+    """An object that a plugin could return by mistake instead of a Blob or an Image."""
 
     id = "i"
     closed = False

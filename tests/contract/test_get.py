@@ -409,7 +409,7 @@ def test_it_is_logged_once_an_image_and_version(
 def test_ten_notes_are_logged_and_the_rest_counted(
     memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever may ask for an image has its notes written."""
+    """Any caller who may see an image causes log lines, so their number is limited."""
     memory.put(properties={f"{'k' * 300}{number:04} ": "x\n" * 1000 for number in range(2900)})
     memory.get()
     lines = [record.getMessage() for record in caplog.records]
@@ -431,7 +431,7 @@ def test_no_note_is_lost(count: int) -> None:
 def test_notes_are_not_written_again_when_the_record_is_read_again(
     deployment: Deployment, settled: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """More records than are remembered, as often as somebody likes."""
+    """A client asks again and again for more records than are remembered."""
     large = {f"k{number:02}": "x" * 7500 for number in range(69)}
     for number in range(20):
         deployment.record(f"i{number}", name="\n", properties=large)

@@ -36,7 +36,7 @@ def chunked(tmp_path: Path, mode: str) -> Memory:
 
 
 def received(memory: Memory, **headers: Any) -> tuple[int, bytes]:
-    """The status of an answer, and what arrives of its data before it ends or breaks off."""
+    """The status, and the data that arrives until the body ends or is broken off."""
     response = memory.request(**headers)
     data = b""
     if response.status_code in (200, 206):
@@ -51,7 +51,7 @@ def received(memory: Memory, **headers: Any) -> tuple[int, bytes]:
 
 
 def bytes_read(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that gets the length of each chunk that the store reads from now on."""
+    """From now on this list receives the length of each chunk that the store reads."""
     chunk = memory.store.chunk
     lengths: list[int] = []
 
@@ -157,7 +157,7 @@ def test_end_of_wrong_data_is_refused_whatever_is_unknown(
     blobs_without(monkeypatch, chunked, attribute)
     for _ in range(2):
         data = received(chunked, Range="bytes=-10")[1]
-        # Data of unknown size is answered with the whole.
+        # If the size is unknown, the answer is the whole data.
         assert data in (b"", WRONG[: 10 * CHUNK])
 
 
@@ -245,7 +245,7 @@ def test_data_that_replaces_wrong_data_is_served_at_once(chunked: Memory) -> Non
 
 @pytest.mark.wire("data-locations")
 def test_part_is_not_taken_from_a_location_after_wrong_data(chunked: Memory) -> None:
-    """A client has the first location's wrong bytes; the end of the right ones completes them."""
+    """The client has wrong bytes of the first location. Right bytes must not complete them."""
     chunked.put(BIG, locations=(Location("memory:i"), Location("memory:i", "second")))
     chunked.store.put("i", WRONG)
     chunked.second.put("i", BIG)

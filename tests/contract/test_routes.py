@@ -58,7 +58,7 @@ def test_unversioned_path_is_none_elsewhere(memory: Memory, mount: str) -> None:
     ],
 )
 def test_what_is_empty_may_be_missing(memory: Memory, paths: dict[str, str], status: int) -> None:
-    """PEP 3333 lets servers leave out of the environ what is an empty text."""
+    """PEP 3333: a server may leave out an environ key whose value is empty."""
     memory.put(b"data")
     request = webob.Request.blank("/")
     for name in ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING"):
@@ -198,7 +198,7 @@ def test_query_that_cannot_be_decoded_is_ignored_as_a_whole(memory: Memory) -> N
 
 @pytest.fixture
 def wrapped(tmp_path: Path) -> Iterator[ImageAPIMiddleware]:
-    """A filter in front of an application that answers 299 with its environ's path."""
+    """The middleware in front of an application that answers 299 with the path that it got."""
 
     def host(environ: Any, start_response: Any) -> list[bytes]:
         start_response("299 Host", [])
@@ -254,7 +254,7 @@ def test_respond_knows_what_is_no_id(memory: Memory, image_id: str) -> None:
 @example("%2F")
 @example("detail")
 def test_any_id_is_found_or_none(deployments: Deployment, image_id: str) -> None:
-    """An id finds its own image and no other, whatever its characters."""
+    """An id never finds another image, whatever its characters."""
     path = quote(image_id, safe="", errors="surrogatepass").replace(".", "%2E")
     api = deployments.api()
     if is_image_id(image_id):

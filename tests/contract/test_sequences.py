@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/wire.md: no sequence of requests comes to a complete image of wrong bytes.
+"""docs/wire.md: no sequence of requests gives a client a complete image with wrong bytes.
 
-hypothesis plays a client that keeps what it has and asks for what it lacks, of several
-processes, in any order, with answers that are read side by side or left.
+hypothesis makes a client that keeps the bytes it has and asks several processes for the rest.
+It asks in any order. It reads several answers at the same time, or closes them early.
 """
 
 import hashlib
@@ -33,17 +33,17 @@ MD5 = hashlib.md5(RIGHT).hexdigest()
 SHA512 = hashlib.sha512(RIGHT).hexdigest()
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-# Ranges that begin at the first byte: an answer to one may be the whole, in their place.
+# Ranges that begin at the first byte. The whole image may be the answer to such a range.
 _FROM_FIRST_BYTE = re.compile(f"bytes=(0-.*|-{SIZE})")
 _ids = map(str, itertools.count())
 
 
 class Copy(NamedTuple):
-    """The data at one location, and what its server is like.
+    """The data at one location, and the properties of its server.
 
     :ivar store: ``memory`` or ``file``.
     :ivar has_ranges: whether it answers a range with the part.
-    :ivar sizes_of: which answers say how large the whole is.
+    :ivar sizes_of: which answers tell the size of the whole data.
     """
 
     data: bytes
@@ -78,8 +78,8 @@ class Ask(NamedTuple):
     """A request.
 
     :ivar worker: the number of the process.
-    :ivar range: for the whole; the rest of what the client has; a part; the last bytes.
-    :ivar reads: how many chunks are read at once; the rest is read later.
+    :ivar range: the whole, the rest after the bytes that the client has, a part, or the last bytes.
+    :ivar reads: how many chunks are read now; the others are read later.
     """
 
     worker: int
@@ -100,7 +100,7 @@ class Workers:
         self._files = [self._deployment.api() for _ in self.each]
 
     def put(self, record: Record) -> str:
-        """Add an image; its id."""
+        """Add an image; returns its id."""
         image_id = next(_ids)
         hashes: dict[str, Any] = {"checksum": MD5}
         if record.has_os_hash:
@@ -117,7 +117,7 @@ class Workers:
         return image_id
 
     def stores(self) -> Iterator[tuple[FailingStore, Mapping[str, Any]]]:
-        """The store of each process, and how its data is opened in memory and as a file."""
+        """The store of each process, and its functions that open data in memory and in a file."""
         for memory, files in zip(self.each, self._files, strict=True):
             store = files.backends.stores[0].backend
             yield memory.store, {"memory": memory.store.open, "file": partial(_open_file, store)}
@@ -148,7 +148,7 @@ class OpenAnswer:
         self.has_ended = False
 
     def read(self, chunks: int | None = None) -> None:
-        """Read so many chunks, or all; what the client has already it keeps."""
+        """Read some chunks, or all. Bytes that the client already has are kept."""
         try:
             for chunk in itertools.islice(self._chunks, chunks):
                 for byte in chunk:
@@ -156,24 +156,24 @@ class OpenAnswer:
                     self._position += 1
             self.has_ended |= chunks is None and not self.is_broken
             if chunks is None and self.size is None and not self.is_broken:
-                # The end of the connection's last chunk is the end of the file.
+                # The last chunk of the framing is the end of the file.
                 self.size = self._position
         except BackendError:
             self.is_broken = True
 
 
 class Client:
-    """Puts a file together of what it is answered."""
+    """Makes a file from the answers that it gets."""
 
     def __init__(self, workers: Workers, image_id: str, *, is_patient: bool) -> None:
-        """:param is_patient: it joins no part to an answer that begins at the first byte."""
+        """:param is_patient: it starts a new file for each answer that begins at the first byte."""
         self._workers = workers
         self._path = f"/v1/images/{image_id}"
         self._is_patient = is_patient
         self._file: dict[int, int] = {}
         self._last: OpenAnswer | int | None = None
         self._answers: list[OpenAnswer] = []
-        #: What it took for the image at any time.
+        #: The files that it took for the complete image, at any time.
         self.complete_files: set[bytes] = set()
         self.is_broken = False
         self.statuses: set[int] = set()
@@ -185,7 +185,7 @@ class Client:
             self._is_patient and _FROM_FIRST_BYTE.fullmatch(headers["Range"]) is not None
         )
         if is_whole:
-            # It begins anew.
+            # It starts a new file.
             self.finish()
             self._file, self._last = {}, None
         elif self._is_patient:
@@ -198,7 +198,7 @@ class Client:
             self._last = answer
             answer.read(ask.reads)
         elif response.status_code == 416 and ask.range == "rest":
-            # So a client learns that it has all.
+            # A client concludes from 416 that it has all bytes.
             self._last = self._held()
         self._look()
 
@@ -208,7 +208,7 @@ class Client:
             self._look()
 
     def leave(self, number: int) -> None:
-        """Close an answer that may not be at its end."""
+        """Close an answer before its end."""
         if self._answers:
             left = self._answers.pop(number % len(self._answers))
             close(left.response)
@@ -227,7 +227,7 @@ class Client:
             self.leave(self._answers.index(answer))
 
     def _look(self) -> None:
-        """It has the image, as it thinks, once it has as much as the last answer told it."""
+        """The client takes its file for complete when it has the size that it was told last."""
         last = self._last
         if isinstance(last, OpenAnswer) and last.response.status_code == 200 and not last.has_ended:
             return
@@ -303,10 +303,10 @@ def workers(
 def played(
     workers: Workers, record: Record, sequence: Sequence[Any], *, is_patient: bool = False
 ) -> Client:
-    """Let a client do all of it."""
+    """Let a client carry out a sequence."""
     client = Client(workers, workers.put(record), is_patient=is_patient)
     with pytest.MonkeyPatch.context() as patch:
-        # A file's version is known at once.
+        # A file has a version at once.
         patch.setattr(folder, "SETTLED_NS", -1)
         for store, opens in workers.stores():
             patch.setattr(store, "open", partial(_open_copy, record, opens))
@@ -392,7 +392,7 @@ LEFT = 0  # The client leaves the first answer that is open.
 def test_rest_is_from_no_location_after_wrong_data(
     workers: Workers, first: Copy, second: Copy, rest: Ask
 ) -> None:
-    """Also where the answer to the range would be the whole, of which wget takes the rest."""
+    """Also if the answer to the range is the whole image: wget skips the bytes that it has."""
     record = Record((first, second), True, False)
     sequence = [WHOLE._replace(reads=9), rest, rest]
     assert not played(workers, record, sequence).complete_files
@@ -401,7 +401,7 @@ def test_rest_is_from_no_location_after_wrong_data(
 @pytest.mark.wire("conditions-range")
 @pytest.mark.parametrize("rest", [REST, REST_OF_ANOTHER])
 def test_wrong_data_does_not_say_that_the_client_has_all(workers: Workers, rest: Ask) -> None:
-    """The first copy ends within the first chunk; what the client has is of the second one."""
+    """The first copy ends within the first chunk. The client has bytes of the second copy."""
     record = Record((copy(b"abc"), copy(RIGHT)), False, False)
     client = played(workers, record, [WHOLE, LEFT, rest])
     assert client.statuses == {200, 500}
@@ -416,7 +416,7 @@ def test_right_data_of_unknown_size_says_that_the_client_has_all(workers: Worker
 
 @pytest.mark.wire("data-parts")
 def test_size_that_only_the_whole_tells(workers: Workers) -> None:
-    """The last part is verified, and its Content-Range says of how many bytes it is."""
+    """The last part is verified, and its Content-Range tells the size."""
     asks = [Ask(0, "part", 0, 9, 9), Ask(0, "end", 10, 0, 9)]
     assert not played(workers, Record((copy(WRONG, "whole"),), False, False), asks).complete_files
     right = Record((copy(RIGHT, "whole"),), False, False)
@@ -432,6 +432,6 @@ def test_part_of_data_whose_size_only_the_whole_tells(workers: Workers) -> None:
 
 @pytest.mark.wire("data-locations")
 def test_rest_is_from_the_next_location_where_all_answers_are(workers: Workers) -> None:
-    """A copy whose size is seen to be wrong at once gave no byte to any client."""
+    """A copy with a wrong size is refused before it gives a byte to a client."""
     record = Record((copy(RIGHT[:14]), copy(RIGHT)), True, False)
     assert played(workers, record, [WHOLE, LEFT, REST]).complete_files == {RIGHT}

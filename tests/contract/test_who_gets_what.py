@@ -57,7 +57,7 @@ def test_policy_is_asked_for_this_caller_about_nothing(
 def test_nothing_is_made_of_an_image_that_the_caller_may_not_know_of(
     memory: Memory, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """It would take time, and tell that there is one."""
+    """The time that it takes would tell the caller that the image exists."""
 
     def describe(*args: object) -> None:
         pytest.fail("the image is described")
@@ -272,7 +272,7 @@ def test_backends_are_told_who_asks(memory: Memory, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("roles", ["member", "admin"])
 @pytest.mark.parametrize("trusted", [False, True])
 def test_forged_headers_give_nothing(memory: Memory, roles: str, trusted: bool) -> None:
-    """What a client sends is an identity only where keystonemiddleware vouches for it."""
+    """Identity headers of a client count only after keystonemiddleware has confirmed them."""
     memory.put(is_public=False, owner="p1")
     request = webob.Request.blank(
         "/v1/images/i",

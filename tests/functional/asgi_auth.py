@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands for what authenticates users in front of the examples for ASGI."""
+"""Authentication in front of the examples for ASGI, for tests."""
 
 import importlib
 import os
@@ -19,7 +19,7 @@ class _Backend(AuthenticationBackend):
 
 
 def authenticated() -> Any:
-    """The application that the environment names, with Starlette's own middleware in front."""
+    """The application that EXAMPLE names, behind Starlette's AuthenticationMiddleware."""
     module, _, name = os.environ["EXAMPLE"].partition(":")
     app = getattr(importlib.import_module(module), name)
     return AuthenticationMiddleware(app, backend=_Backend())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands for what authenticates users in front of the examples: Basic, name as password."""
+"""Basic authentication in front of the examples, for tests. The password is the name."""
 
 import base64
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def header_of(user: str) -> str:
-    """What a client sends to be this user."""
+    """The value of Authorization for a user."""
     return "Basic " + base64.b64encode(f"{user}:{user}".encode()).decode()
 
 
 def user_of(header: str | None) -> str | None:
-    """Who sends this; None where it is nobody whose password is right."""
+    """The user that an Authorization header names; None if the password is wrong."""
     if header is None or not header.startswith("Basic "):
         return None
     user, _, password = base64.b64decode(header[6:]).decode().partition(":")
@@ -20,7 +20,7 @@ def user_of(header: str | None) -> str | None:
 
 
 def wsgi(app: WSGIApplication) -> WSGIApplication:
-    """Tell an application in REMOTE_USER who asks, as web servers do."""
+    """Set REMOTE_USER for an application, as web servers do."""
 
     def authenticated(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         user = user_of(environ.get("HTTP_AUTHORIZATION"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clock for timeouts that a test lets pass, however fast or slow the machine is."""
+"""A clock that a test moves forward, so that timeouts do not depend on the machine."""
 
 import threading
 
@@ -9,7 +9,7 @@ import pytest
 class Clock:
     """Stands for the module ``time`` in a module of the library.
 
-    :ivar step: how many seconds each look at it takes; none at first.
+    :ivar step: by how many seconds each call moves the clock; 0 at first.
     """
 
     def __init__(self) -> None:
@@ -26,13 +26,13 @@ class Clock:
             return self._now
 
     def wait_for_looks(self, count: int) -> None:
-        """Wait until it was looked at so often."""
+        """Wait until the clock was read this number of times."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._looks >= count, 60)
 
 
 def clock_of(module: object, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give a module of the library such a clock."""
+    """Replace ``time`` in a module of the library by a clock."""
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     return clock

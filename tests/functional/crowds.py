@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crowds of clients of ``imageapi serve``, and what another client meets beside them.
+"""Many clients of ``imageapi serve`` at once, and how long another client waits meanwhile.
 
 ``python -m tests.functional.crowds`` prints the figures of docs/production.md.
 """
@@ -26,7 +26,7 @@ from tests.functional.servers import Running, running_imageapi
 
 SLOW = 1000
 
-# In all a slow client takes 1 MB a second, in so many mouthfuls.
+# A slow client reads RATE bytes a second, MOUTHFUL bytes at a time.
 RATE = 1_000_000
 MOUTHFUL = 65_536
 
@@ -62,11 +62,11 @@ def time_of(port: int, method: str) -> float:
 
 
 class SlowDownloads(NamedTuple):
-    """What came of many slow downloads at once.
+    """The results of many slow downloads at once.
 
-    :ivar began: after how many seconds all of them had their first bytes.
-    :ivar heads: how many seconds each HEAD of another image took meanwhile.
-    :ivar memory: the worker's resident bytes at most.
+    :ivar began: seconds until all downloads had their first bytes.
+    :ivar heads: seconds that each HEAD of another image took meanwhile.
+    :ivar memory: the largest resident memory of the worker, in bytes.
     """
 
     began: float
@@ -75,7 +75,7 @@ class SlowDownloads(NamedTuple):
 
 
 def slow_downloads(server: Running, seconds: float) -> SlowDownloads:
-    """Begin all downloads, and let them go on for some seconds."""
+    """Begin SLOW downloads, and continue them for some seconds."""
     (worker,) = server.children()
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -123,7 +123,7 @@ def _read_slowly(clients: list[socket.socket], stop: threading.Event) -> None:
 
 @contextmanager
 def attackers(port: int) -> Iterator[None]:
-    """Clients of all sorts that send and read as little as they can, and stay."""
+    """Clients of several kinds that stay connected, and send and read as little as possible."""
     with ExitStack() as stack:
 
         def connect(sends: bytes = b"", *, window: int | None = None) -> socket.socket:
@@ -152,7 +152,7 @@ def attackers(port: int) -> Iterator[None]:
 
 
 def beside_attackers(server: Running, seconds: float) -> list[float]:
-    """How many seconds each GET of a small image takes beside them."""
+    """The seconds that each GET of a small image takes beside attackers."""
     times = []
     with attackers(server.port):
         until = time.monotonic() + seconds

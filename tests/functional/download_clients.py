@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Download programs of others, as their users start them, and what they leave behind."""
+"""Download programs such as wget, started as users start them, and the files that they leave."""
 
 import os
 import shutil
@@ -15,26 +15,26 @@ from glanceclient.v1.client import Client as GlanceClient
 
 from tests.paths import ROOT
 
-# Where scripts/setup-clients puts what the machine itself lacks.
+# scripts/setup-clients installs here the programs that the machine lacks.
 FOLDER = ROOT / ".clients"
 
-# Longer than anything here takes, even on a busy machine.
+# Seconds; longer than any download here takes on a busy machine.
 _TIMEOUT = 100
 
-# Now and then qemu-img waits for ever after a read that failed: then it is killed.
+# qemu-img sometimes waits for ever after a failed read: then it is killed.
 _QEMU_TIMEOUT = 40
 
-# How often a client is started again that keeps what it has.
+# How often a client that keeps its partial file is started again.
 _RESTARTS = 3
 
 
 class Left(NamedTuple):
-    """What a client left behind.
+    """The state after a client has ended.
 
-    :ivar succeeded: whether it ended with status 0 in the end.
-    :ivar data: the file; None without one.
-    :ivar is_begun_only: whether the client itself says that the file is incomplete.
-    :ivar output: of the client, for the message of a failure.
+    :ivar succeeded: whether its last run ended with status 0.
+    :ivar data: the content of the file; None if there is no file.
+    :ivar is_begun_only: whether the client itself marks the file as incomplete.
+    :ivar output: the client's output, for the message of a failed test.
     """
 
     succeeded: bool
@@ -43,7 +43,7 @@ class Left(NamedTuple):
     output: str
 
 
-#: Downloads a URL to a file and comes back when the client has succeeded or given up.
+#: Downloads a URL to a file; returns when the client has succeeded or given up.
 Download = Callable[[str, Path], Left]
 
 
@@ -59,7 +59,7 @@ def program(name: str) -> str:
 
 
 def environ(folder: Path) -> Mapping[str, str]:
-    """Without this user's settings and proxies, and with the libraries from Debian's packages."""
+    """The environment of a client: no user settings, no proxies, the libraries of `FOLDER`."""
     libraries = [str(path) for path in (*FOLDER.glob("usr/lib/*-linux-gnu*"), FOLDER / "usr/lib")]
     return {
         "PATH": os.environ["PATH"],
@@ -71,7 +71,7 @@ def environ(folder: Path) -> Mapping[str, str]:
 
 @contextmanager
 def started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A client that runs; killed where the block ends before it."""
+    """Start a client; it is killed if it still runs when the block ends."""
     process = subprocess.Popen(
         [program(command[0]), *command[1:]],
         cwd=folder,
@@ -90,13 +90,13 @@ def started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[
 
 
 def run_client(command: Sequence[str], folder: Path, timeout: float = _TIMEOUT) -> tuple[int, str]:
-    """Run a client to its end; its exit status and what it printed."""
+    """Run a client to its end; returns its exit status and its output."""
     with started(command, folder) as process:
         output, _ = process.communicate(timeout=timeout)
         return process.returncode, f"{' '.join(command)}\n{output[-2000:]}"
 
 
-# The commands; {url} and {name} stand for what is downloaded, and to which file.
+# The commands. {url} stands for the address, {name} for the file.
 
 _CURL: tuple[str, ...] = ("curl", "--fail", "--silent", "--show-error", "--output", "{name}")
 _ARIA2: tuple[str, ...] = (
@@ -112,25 +112,25 @@ _ARIA2 += ("--summary-interval=0", "--console-log-level=warn")
 
 
 class Commands(NamedTuple):
-    """How a client is started at first, and how again where that ended with another status."""
+    """The first command of a client, and the command to run again if that failed."""
 
     first: Sequence[str]
     again: Sequence[str] | None
 
     @property
     def resumed(self) -> "Commands":
-        """How it goes on with what it has."""
+        """The commands that continue with a partial file."""
         return Commands(self.again or self.first, self.again)
 
     def lines(self, url: str, name: str) -> Iterator[list[str]]:
-        """One after the other, until one succeeds."""
+        """The commands to run one after another, until one succeeds."""
         again = [self.again] * _RESTARTS if self.again else []
         for command in (self.first, *again):
             yield [word.format(url=url, name=name) for word in command]
 
 
 COMMANDS: Mapping[str, Commands] = {
-    # It asks for the rest by itself, up to 20 times, here without a pause.
+    # wget itself asks for the rest, up to 20 times, here without a pause.
     "wget": Commands(("wget", "--waitretry=0", "{url}"), None),
     "wget -c": Commands(("wget", "--tries=1", "{url}"), ("wget", "-c", "--tries=1", "{url}")),
     "curl -C -": Commands((*_CURL, "{url}"), (*_CURL, "-C", "-", "{url}")),
@@ -146,7 +146,7 @@ COMMANDS: Mapping[str, Commands] = {
 
 
 def with_commands(commands: Commands, url: str, target: Path) -> Left:
-    """Start a client, and again while it fails and can go on."""
+    """Run a client, and run it again while it fails and can continue."""
     output = []
     status = None
     for line in commands.lines(url, target.name):
@@ -158,7 +158,7 @@ def with_commands(commands: Commands, url: str, target: Path) -> Left:
 
 
 def left_of(target: Path, succeeded: bool, output: str) -> Left:
-    # aria2 makes the file as long as it will be, and notes beside it what is still missing.
+    # aria2 creates the file in its full size, and lists the missing parts in a file beside it.
     is_begun_only = target.with_name(f"{target.name}.aria2").exists()
     data = target.read_bytes() if target.exists() else None
     return Left(succeeded, data, is_begun_only, output)
@@ -171,12 +171,12 @@ def with_qemu_img(url: str, target: Path) -> Left:
         status, output = run_client(command, target.parent, _QEMU_TIMEOUT)
     except subprocess.TimeoutExpired as hanging:
         status, output = None, str(hanging)
-    # The file is as long as the disk from the first.
+    # The file has the full size from the beginning.
     return left_of(target, status == 0, output)._replace(is_begun_only=status != 0)
 
 
 def with_glanceclient(url: str, target: Path) -> Left:
-    """Download as glanceclient's users do, who write what its iterator gives."""
+    """Write the chunks of glanceclient's iterator to a file, as its users do."""
     endpoint, _, image_id = url.partition("/v1/images/")
     client = GlanceClient(endpoint, token="t")
     try:
@@ -189,7 +189,7 @@ def with_glanceclient(url: str, target: Path) -> Left:
 
 
 def downloads_by_client() -> Mapping[str, Download]:
-    """By the name of each client."""
+    """The download function of each client, by its name."""
 
     def of(commands: Commands) -> Download:
         return lambda url, target: with_commands(commands, url, target)

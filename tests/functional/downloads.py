@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried of each WSGI server: the same downloads, each told in a word."""
+"""The downloads that are tried with each WSGI server. Each returns its outcome as a word."""
 
 import hashlib
 import http.client
@@ -19,13 +19,13 @@ SIZE = 100 * 1024 * 1024
 DATA = os.urandom(1024 * 1024) * 100
 MD5 = hashlib.md5(DATA).hexdigest()
 
-# Of the images whose data ends early.
+# The size of the images whose data ends early.
 LENGTH = 8 * 1024 * 1024
 
 
 @contextmanager
 def large_images(folder: Path) -> Iterator[Deployment]:
-    """A deployment with an image of 100 MiB, and with ones that cannot be completed."""
+    """A deployment with an image of 100 MiB, and with images that no client can complete."""
     deployment = Deployment(folder)
     with RawServer(_half) as upstream:
         deployment.configure(
@@ -91,7 +91,7 @@ def two_on_a_connection(server: Running, deployment: Deployment) -> str:
 
 
 def _next(connection: http.client.HTTPConnection) -> str:
-    """What a next request on a connection meets, right after an answer's end."""
+    """What happens to the next request on a connection after the end of an answer."""
     if connection.sock is None:
         return "closes, and says so"
     try:
@@ -117,7 +117,7 @@ def client_leaves(server: Running, deployment: Deployment) -> str:
 
 
 def ends(server: Running, image_id: str) -> str:
-    """How a download ends that cannot be completed."""
+    """How the download of an image with wrong or missing data ends."""
     with server.connection() as connection:
         response = begin(connection, f"/v1/images/{image_id}")
         assert response.status == 200
@@ -142,7 +142,7 @@ def wrong_checksum(server: Running, deployment: Deployment) -> str:
     return ends(server, "damaged")
 
 
-#: By the heads of the table's columns.
+#: The downloads, by the heads of the table's columns.
 DOWNLOADS: dict[str, Callable[[Running, Deployment], str]] = {
     "100 MiB": whole,
     "a range": a_range,
@@ -155,7 +155,7 @@ DOWNLOADS: dict[str, Callable[[Running, Deployment], str]] = {
     "data of unknown size that ends early": ends_early_without_length,
 }
 
-#: The words that are right, by the same heads.
+#: The outcomes that are right, by the same heads.
 ACCEPTED = {
     "100 MiB": {"whole"},
     "a range": {"206"},

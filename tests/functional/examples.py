@@ -30,9 +30,9 @@ _COMMAND = re.compile(r"^#? +((?:gunicorn|uvicorn) .*)$", re.MULTILINE)
 
 
 def copy_example(example: str, folder: Path) -> list[str]:
-    """Copy an example, a file or a folder, into one; returns how to run it there.
+    """Copy an example, a file or a folder, to a folder; returns the command to run it there.
 
-    :param folder: is made.
+    :param folder: is created.
     """
     source = EXAMPLES / example
     if source.is_dir():
@@ -49,9 +49,9 @@ def copy_example(example: str, folder: Path) -> list[str]:
 def run_example(
     command: list[str], folder: Path, environ: Mapping[str, str] | None = None, hooks: str = ""
 ) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """Run an example's command on a free port; yields that and the process.
+    """Run an example's command on a free port; yields the port and the process.
 
-    :param hooks: more of gunicorn's configuration.
+    :param hooks: more lines for gunicorn's configuration.
     """
     port = free_port()
     program, *words = command
@@ -66,9 +66,9 @@ def run_example(
 
 @dataclass(frozen=True)
 class RunningExample:
-    """What clients ask of an example that runs, and which images it holds open.
+    """An example that runs: how clients ask it, and which images it has open.
 
-    :ivar patience: for how many seconds to wait for what comes soon.
+    :ivar patience: how many seconds to wait for a state that comes soon.
     """
 
     port: int
@@ -115,5 +115,5 @@ class RunningExample:
         return [path for path in files if path.startswith(f"{self.images}/")]
 
     def holds_images(self, yes: bool) -> bool:
-        """Whether it holds images open, or does not, now or soon."""
+        """Whether it has images open (or none, if ``yes`` is false), now or soon."""
         return becomes_true(lambda: bool(self.open_images()) is yes, self.patience)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried with each example for a framework: a column of docs/frameworks.md each."""
+"""The checks of each example for a framework: one for each column of docs/frameworks.md."""
 
 import hashlib
 import http.client
@@ -16,7 +16,7 @@ from tests.functional.http_client import Answer
 
 
 def _get(bench: Bench, served: RunningExample, row: Row) -> None:
-    """Every header is what imageapi says, and every byte; the site is there too."""
+    """Headers and data are those of imageapi, and the site's own page still works."""
     for image_id in ("plain", quote(IMAGE)):
         path = row.path + image_id
         answer = served.ask(path)
@@ -36,7 +36,7 @@ def _head(bench: Bench, served: RunningExample, row: Row) -> None:
     assert answer.status == 200
     head, end, body = served.raw(path, "HEAD").partition(b"\r\n\r\n")
     assert (head.split(b" ")[1], end, body) == (b"200", b"\r\n\r\n", b"")
-    # No data is opened for it: there is none.
+    # HEAD opens no data: this image has none.
     assert served.ask(row.path + "record-only", "HEAD").headers["content-length"] == "5"
     assert served.holds_images(False)
 
@@ -113,21 +113,21 @@ def _caller(bench: Bench, served: RunningExample, row: Row) -> None:
 
 
 def _leaves(bench: Bench, served: RunningExample, row: Row) -> None:
-    """The data is open while a client reads it, and closed when the client has left."""
+    """The data is open while a client reads, and is closed when the client leaves."""
     with served.asking(row.path + "big") as response:
         assert response.read(100_000) == bytes(100_000)
         assert served.holds_images(True)
     assert served.holds_images(False)
     for method in ("GET", "HEAD"):
         served.leave(row.path + "big", method)
-        # It has been seen by the time that the next one is answered.
+        # The server has handled it before it answers the next request.
         assert served.ask(row.path + "big", "HEAD").status == 200
         assert served.holds_images(False)
 
 
 def _broken_off(bench: Bench, served: RunningExample, row: Row) -> None:
-    """Corrupt and truncated data: fewer bytes than were announced, then the end."""
-    # Each row has its own: what was found wrong is refused for a minute.
+    """Corrupt or truncated data: the body ends before its Content-Length."""
+    # Each row has its own image, because wrong data is refused for a minute.
     image_id = f"corrupt-{ROWS.index(row)}"
     bench.deployment.add(image_id, GIVEN, checksum="0" * 32)
     with served.asking(row.path + image_id) as response:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of docs/frameworks.md.
 
-``python -m tests.functional.framework_table`` tries all, and writes it into the page.
+``python -m tests.functional.framework_table`` runs all checks and writes it into the page.
 """
 
 import http.client
@@ -21,30 +21,30 @@ _SERVERS = ("gunicorn", "uvicorn")
 
 
 class Outcomes:
-    """What came out of the cells of the table."""
+    """The outcomes of the checks, one for each cell of the table."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._outcomes: dict[tuple[Row, str], str] = {}
 
     def check(self, row: Row, column: str) -> None:
-        """Try a cell.
+        """Run the check of a cell.
 
-        :raises AssertionError: what is wrong.
+        :raises AssertionError: the check fails.
         """
         self._outcomes[row, column] = "no"
         COLUMNS[column](self._bench, self._bench.serve(row.example), row)
         self._outcomes[row, column] = "yes"
 
     def outcome(self, row: Row, column: str) -> str:
-        """``yes`` or ``no``; tried now, where it has not been yet."""
+        """``yes`` or ``no``; runs the check if it was not run yet."""
         if (row, column) not in self._outcomes:
             with suppress(AssertionError, OSError, http.client.HTTPException):
                 self.check(row, column)
         return self._outcomes[row, column]
 
     def table(self) -> str:
-        """What came out, as Markdown."""
+        """The table in Markdown."""
         lines = ["| framework | version | imageapi is | " + " | ".join(COLUMNS) + " |"]
         lines.append("|---" * (3 + len(COLUMNS)) + "|")
         for row in ROWS:

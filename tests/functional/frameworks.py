@@ -29,19 +29,19 @@ def post_worker_init(worker):
     worker.wsgi = basic_auth.wsgi(worker.wsgi)
 """
 
-# More than any socket's buffers take, so that a download has a middle.
+# Larger than all socket buffers, so that a server can stop in the middle of a download.
 BIG_SIZE = 48 << 20
 ZEROS = hashlib.md5(bytes(BIG_SIZE), usedforsecurity=False).hexdigest()
 GIVEN = os.urandom(3_000_000)
-# No framework is to stumble over a name of more than ASCII.
+# The name has a character outside of ASCII, which every framework must handle.
 IMAGE = "bild \u00fc"
 
 
 class Row(NamedTuple):
     """A way to reach imageapi in an example.
 
-    :ivar distribution: the framework's, for its version; empty for none.
-    :ivar path: that of an image, without the id.
+    :ivar distribution: the framework's distribution, for its version; empty if there is none.
+    :ivar path: the path of an image, without the id.
     """
 
     framework: str
@@ -84,7 +84,7 @@ ROWS = [
 
 
 class Change(NamedTuple):
-    """An example that is not as it should be: a text in it, and what is there instead."""
+    """A fault in an example: a text of it, and the wrong text instead."""
 
     example: str
     right: str
@@ -98,7 +98,7 @@ class Change(NamedTuple):
 
 
 class Bench:
-    """A deployment, and the examples that serve it, each started when it is first tried."""
+    """A deployment, and the examples that serve it. Each starts when it is first used."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -133,12 +133,12 @@ class Bench:
         self.add_zeros("big")
 
     def add_zeros(self, image_id: str) -> None:
-        """A big image that takes no room on the disk."""
+        """An image of zeros that takes no space on the disk."""
         self.deployment.add(image_id, b"", size=BIG_SIZE, checksum=ZEROS)
         os.truncate(self.deployment.data_path(image_id), BIG_SIZE)
 
     def serve(self, example: str) -> RunningExample:
-        """The example's server."""
+        """The example, which is started if it does not run yet."""
         if example not in self._served:
             served = self._start(example, self._folder / example.replace(".", "-"))
             self._served[example] = self._stack.enter_context(served)
@@ -146,7 +146,7 @@ class Bench:
 
     @contextmanager
     def serve_wrong(self, change: Change) -> Iterator[RunningExample]:
-        """The server of an example that was changed."""
+        """An example with a fault."""
         folder = Path(tempfile.mkdtemp(dir=self._folder)) / "wrong"
         with self._start(change.example, folder, change) as served:
             yield served

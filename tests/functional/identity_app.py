@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host application that knows who asks, and hands the caller over.
+"""A host application that identifies the caller and passes it to imageapi.
 
-It stands for what a deployment has in front of imageapi.  Never do in earnest
-what it does here: it believes identity headers that any client can send.
+It plays the authentication in front of imageapi. It is only for tests: it believes
+identity headers that any client can send.
 """
 
 import json
@@ -18,7 +18,7 @@ _ADMIN = Caller(user_id="root", roles=("admin",), is_admin=True)
 
 
 def build(settings_file: str) -> WSGIApplication:
-    """The application, for gunicorn to call in each worker.
+    """Make the application; gunicorn calls this in each worker.
 
     :param settings_file: JSON; for each port the server listens on, who the
         caller is (``caller``: ``admin`` or ``headers``) and the files of the

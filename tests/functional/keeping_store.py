@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file store, but for this: what was opened stays open until it is closed.
+"""A file store whose data stays open until it is closed.
 
-Whoever forgets to close data is else helped by the garbage collector, and a
-test that counts open files sees nothing.
+Otherwise the garbage collector closes data that the code forgot to close, and a test
+that counts open files notices nothing.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ class KeepingStore(FileStore):
 
 
 def install_keeping_store(folder: Path) -> None:
-    """Let a process with this folder on its path know the store ``keeping``."""
+    """Install the store ``keeping`` for processes that have the folder on their path."""
     info = folder / "keeping_store-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: keeping-store\nVersion: 1\n")

@@ -30,22 +30,22 @@ from tests.functional.wsgi_servers import by_command, gunicorn
 SLOW = 2000
 FAST = 50
 
-# So many of the slow ones read on to the end, when the others leave in the middle.
+# This number of slow clients read to the end; the others leave in the middle.
 STAYING = 200
 
-# A slow client takes so many bytes a round, and there are so many rounds in a second.
+# A slow client reads MOUTHFUL bytes in a round. There are ROUNDS rounds in a second.
 MOUTHFUL = 8192
 ROUNDS = 4
 
-# In each of which some of the slow clients have their turn.
+# Each round has TURNS turns. In each turn some of the slow clients read.
 TURNS = 10
 
-# Longer than any client waits for its next bytes, even on a busy machine; in seconds.
+# Seconds; longer than any client waits for its next bytes, even on a busy machine.
 PATIENCE = 60
 
 DATA = {"large": os.urandom(1_000_000), "small": os.urandom(300_000)}
 
-#: As docs/production.md has them for so many clients.
+#: Configured as docs/production.md says for this number of clients.
 LOADED: dict[str, Callable[[Deployment], AbstractContextManager[Running]]] = {
     "serve": by_command(*("imageapi", "--config-file", "CONFIG", "serve", "--port", "PORT")),
     "gevent": gunicorn("--worker-class=gevent", "--workers=1", "--worker-connections=3000"),
@@ -61,7 +61,7 @@ HEAD = """\
 
 @contextmanager
 def loaded_server(name: str, folder: Path, chunk_size: int) -> Iterator[tuple[int, psutil.Process]]:
-    """A server with both images; yields its port and its one worker."""
+    """A server with both images; yields its port and its only worker."""
     deployment = Deployment(folder)
     deployment.configure(core=f"chunk_size = {chunk_size}")
     for image_id, data in DATA.items():
@@ -76,7 +76,7 @@ def loaded_server(name: str, folder: Path, chunk_size: int) -> Iterator[tuple[in
 
 @contextmanager
 def descriptors(wanted: int) -> Iterator[None]:
-    """Let this process, and those that it starts, open so many descriptors each."""
+    """Let this process and each of its children open this number of descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise RuntimeError(f"needs {wanted} descriptors: raise the hard limit (ulimit -Hn), {hard}")
@@ -89,11 +89,11 @@ def descriptors(wanted: int) -> Iterator[None]:
 
 
 class LoadClient:
-    """Asks for an image, on a connection for each download, and compares each byte.
+    """Downloads an image again and again, each time on a new connection, and compares each byte.
 
-    :ivar socket: that of the present download.
-    :ivar taken: how many bytes came in all.
-    :ivar complete: how many downloads were right to their end.
+    :ivar socket: the socket of the current download.
+    :ivar taken: how many bytes were received in all downloads.
+    :ivar complete: how many downloads were complete and right.
     """
 
     def __init__(self, port: int, image_id: str, name: str) -> None:
@@ -109,8 +109,8 @@ class LoadClient:
         self._position: int | None = None  # None before the body
         self._head = b""
         self.socket = socket.socket()
-        # As over Ethernet: with loopback's large segments the system would hold
-        # megabytes ahead of a client.
+        # The segment size of Ethernet. With loopback's large segments the system would
+        # send megabytes before the client reads.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MOUTHFUL)
         self.socket.settimeout(PATIENCE)
@@ -119,9 +119,9 @@ class LoadClient:
         self.socket.setblocking(False)
 
     def take(self, size: int) -> bool:
-        """Read so many bytes at most of what is there; tell whether the download has ended.
+        """Read at most this number of bytes, without waiting; returns whether it was the last.
 
-        :raises AssertionError: they are not the image's, or there will be no more.
+        :raises AssertionError: the bytes are wrong, or the connection was closed too early.
         """
         try:
             chunk = self.socket.recv(size)
@@ -162,12 +162,12 @@ class LoadClient:
 
 
 class Burst(NamedTuple):
-    """What came of some rounds.
+    """The results of some rounds.
 
-    :ivar slow: the bytes that each of the slow clients got.
-    :ivar fast: the downloads that each of the fast ones completed.
+    :ivar slow: the bytes that each slow client received.
+    :ivar fast: the downloads that each fast client completed.
     :ivar rounds: how many there were.
-    :ivar whole: how many downloads were right to their end, those of slow clients too.
+    :ivar whole: the number of complete downloads of all clients.
     :ivar held: the worker's descriptors and resident bytes while all were there.
     :ivar left: the same, when all had left.
     """
@@ -181,9 +181,9 @@ class Burst(NamedTuple):
 
 
 def burst(port: int, worker: psutil.Process, rounds: int) -> Burst:
-    """Let all come, download for some rounds, and leave, most of them in the middle.
+    """All clients connect, download for some rounds, and leave, most of them in the middle.
 
-    :raises AssertionError: a client got something else than it should, or nothing.
+    :raises AssertionError: a client received wrong bytes, or nothing.
     """
     idle = worker.num_fds()
     slow = [LoadClient(port, "large", f"slow client {number}") for number in range(SLOW)]
@@ -209,10 +209,10 @@ def burst(port: int, worker: psutil.Process, rounds: int) -> Burst:
 
 
 def _rounds(slow: Sequence[LoadClient], fast: Sequence[LoadClient], rounds: int) -> int:
-    """Let each slow client take a mouthful a round, and the fast ones all they can get.
+    """In each round a slow client reads MOUTHFUL bytes, and a fast client reads all that arrives.
 
-    Goes on for longer where a fast one has completed nothing yet, since the machine may
-    be busy with other things; tells for how many rounds it went on.
+    There are more rounds if a fast client has completed nothing yet, because the machine may
+    be busy. Returns the number of rounds.
     """
     begun = [client.complete for client in fast]
     with selectors.DefaultSelector() as selector:
@@ -232,7 +232,7 @@ def _rounds(slow: Sequence[LoadClient], fast: Sequence[LoadClient], rounds: int)
 
 
 def _take_all(selector: selectors.BaseSelector, until: float) -> None:
-    """Let the clients of a selector take what they can get, at least once."""
+    """Let the clients of a selector read all that arrives, at least once."""
     is_due = False
     while not is_due:
         left = until - time.monotonic()
@@ -245,7 +245,7 @@ def _take_all(selector: selectors.BaseSelector, until: float) -> None:
 
 
 def _until(clients: Sequence[LoadClient], done: Callable[[LoadClient], bool], size: int) -> None:
-    """Let each client take what it can get until it is done."""
+    """Let each client read all that arrives until it is done."""
     with selectors.DefaultSelector() as selector:
         for client in clients:
             selector.register(client.socket, selectors.EVENT_READ, client)
@@ -268,19 +268,19 @@ def _state(worker: psutil.Process) -> tuple[int, int]:
 
 
 def check(bursts: Sequence[Burst]) -> None:
-    """What must be true of bursts that came one after another, of which the first warms up.
+    """Check bursts that ran one after another. The first one warms the server up.
 
-    :raises AssertionError: it is not.
+    :raises AssertionError: clients starved, or the server kept descriptors or memory.
     """
     first = bursts[0]
     for this in bursts:
-        # Of what it can take a slow one gets nearly all, where the machine is not busy.
+        # If the machine is not busy, a slow client gets nearly all that it can read.
         assert statistics.median(this.slow) >= this.rounds * MOUTHFUL / 10, "all slow ones starve"
         assert min(this.slow) >= statistics.median(this.slow) / 4, "a slow client starves"
         assert min(this.fast) >= max(1, statistics.median(this.fast) / 4), "a fast client starves"
         assert this.left[0] <= first.left[0], "descriptors are left open"
         assert this.held[0] <= first.left[0] + 2 * (SLOW + FAST), "descriptors are opened twice"
-        # What the allocator keeps varies by some chunks, not with the bursts.
+        # The memory that the allocator keeps varies by some chunks.
         assert this.held[1] <= first.held[1] * 1.1, "memory grows while they are there"
         assert this.left[1] <= first.left[1] * 1.1, "memory grows when they have left"
 

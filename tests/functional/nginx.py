@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real nginx with the files of a folder, for backends to ask."""
+"""A real nginx that serves a folder to backends."""
 
 import os
 from collections.abc import Iterator
@@ -42,19 +42,19 @@ class Nginx:
     def __init__(
         self, folder: Path, state: Path, *, http: str = "", server: str = "", listen: str = ""
     ) -> None:
-        """Write what it reads; `start` starts it.
+        """Write its configuration; `start` starts it.
 
         :param folder: the files that it serves.
         :param state: an empty folder for nginx itself.
         :param http, server: more configuration; PORT stands for the port.
-        :param listen: what follows the port that it listens on.
+        :param listen: parameters after the port in ``listen``.
         """
         self.port = free_port()
         self._state = state
         self._running = ExitStack()
         (state / "temp").mkdir()
         config = CONFIG.format(
-            # Else root's worker becomes nobody, who may not enter the folder.
+            # Otherwise root's worker runs as nobody, who may not read the folder.
             user="user root;" if os.geteuid() == 0 else "",
             port=self.port,
             listen=listen,
@@ -72,16 +72,16 @@ class Nginx:
         self._process = psutil.Process(process.pid)
 
     def kill(self) -> None:
-        """Kill it, as it is; all its connections break."""
+        """Kill it; all its connections break."""
         workers = self._process.children()
-        # First the one that would replace the others.
+        # The master first, because it would replace killed workers.
         for process in (self._process, *workers):
             process.kill()
         psutil.wait_procs(workers)
         self._running.close()
 
     def close(self) -> None:
-        """Stop it where it runs."""
+        """Stop it if it runs."""
         self._running.close()
 
 

@@ -35,7 +35,7 @@ enabled = false
 password_hash_rounds = 4
 """
 
-# Keystone parses the arguments of whatever runs it, so gunicorn gets none.
+# Keystone parses the arguments of its process, so gunicorn gets none.
 GUNICORN = """\
 wsgi_app = "keystone.wsgi.api:application"
 bind = "127.0.0.1:{port}"
@@ -81,7 +81,7 @@ interface = public
 def call(
     url: str, token: str = "", body: Any = None, method: str | None = None, **headers: str
 ) -> Any:
-    """Ask an OpenStack API; JSON in and out, or bytes in."""
+    """Send a request to an OpenStack API. The body is JSON or bytes; returns JSON or bytes."""
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
     given = {"X-Auth-Token": token, "Content-Type": kind}
@@ -94,7 +94,7 @@ def call(
 
 @dataclass
 class Keystone:
-    """A running Keystone, its folder, and whom it knows."""
+    """A running Keystone."""
 
     url: str
     folder: Path
@@ -127,7 +127,7 @@ class Keystone:
         call(f"{self.url}/roles", self.admin, {"role": {"name": name}})
 
     def project(self, name: str) -> str:
-        """Make a project, where there is none of that name; returns its id."""
+        """Make a project if there is none of that name; returns its id."""
         there: list[dict[str, str]]
         there = call(f"{self.url}/projects?name={name}", self.admin)["projects"]
         if there:
@@ -156,7 +156,7 @@ def keystone(folder: Path) -> Iterator[Keystone]:
     manage = [str(ENVIRONMENTS / "keystone" / "bin" / "keystone-manage")]
     manage += ["--config-file", str(config)]
     for name in ("fernet", "credential"):
-        # As fernet_setup and credential_setup do, which take seconds for it.
+        # As fernet_setup and credential_setup do, which would take seconds.
         (folder / name).mkdir(mode=0o700)
         for key in ("0", "1"):
             (folder / name / key).write_bytes(Fernet.generate_key())
@@ -173,7 +173,7 @@ def keystone(folder: Path) -> Iterator[Keystone]:
 
 @contextmanager
 def hasty_keystone(identity: Keystone, seconds: int) -> Iterator[Keystone]:
-    """A second door to a Keystone, whose tokens are valid for some seconds."""
+    """Run a second process of a Keystone, whose tokens are valid for some seconds."""
     port = free_port()
     folder = identity.folder
     config = folder / "hasty.conf"
@@ -205,7 +205,7 @@ def glance(folder: Path, identity: Keystone) -> Iterator[str]:
 
 @contextmanager
 def open_glance(folder: Path, port: int) -> Iterator[int]:
-    """Run a Glance in an empty folder that lets everybody do all, so that it asks no Keystone.
+    """Run a Glance in an empty folder. Its policy allows everything, so it needs no Keystone.
 
     :returns: its process's id.
     """

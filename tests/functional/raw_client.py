@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client that sends bytes as they are and takes nothing but a flawless answer."""
+"""A client that sends raw bytes and accepts only answers without any fault."""
 
 import contextlib
 import re
@@ -20,12 +20,10 @@ _TIMEOUT = 60
 
 
 class RawAnswer(NamedTuple):
-    """What came over the connection.
+    """What was received over the connection.
 
-    :ivar headers: in the order they came, as names that come once only; found by
-        their names in any case.
-    :ivar connection: ``open`` when a next request on it was answered, right
-        after the end of this answer; else ``closed``.
+    :ivar headers: each name occurs once; names are compared without regard to case.
+    :ivar connection: ``open`` if the next request on it was answered; else ``closed``.
     """
 
     status: int
@@ -35,18 +33,18 @@ class RawAnswer(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Do something in the middle of the answer, once so many bytes of its body came."""
+    """Do something in the middle of the answer, after this number of bytes of its body."""
 
     after_bytes: int
     do: Callable[[], object]
 
 
 def exchange(port: int, request: bytes, pause: Pause | None = None) -> RawAnswer:
-    """Send one request, read its answer, and see what becomes of the connection."""
+    """Send one request and read its answer; tells also whether the connection stays open."""
     with socket.socket() as sock:
         sock.settimeout(_TIMEOUT)
         if pause is not None:
-            # Else the kernel takes so much off the server that no middle is left.
+            # Otherwise the kernel accepts all that the server sends, before the pause.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.connect(("127.0.0.1", port))
         sock.sendall(request)
@@ -91,7 +89,7 @@ def _read_body(stream: BinaryIO, length: int, pause: Pause | None) -> bytes:
 
 
 def _is_open(sock: socket.socket, stream: BinaryIO, headers: Mapping[str, str]) -> bool:
-    """Whether it stays open; a byte too many in the answer is no status line."""
+    """Whether the connection stays open. An extra byte after the body breaks the next answer."""
     if headers.get("Connection", "").lower() != "close":
         sock.sendall(_NEXT_REQUEST)
         assert _read_head(stream)[0] == 404

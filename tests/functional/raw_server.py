@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server of ours over raw sockets, for what no real one can be made to do."""
+"""A server over raw sockets, for answers that no real server gives."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Request:
-    """What was asked."""
+    """A request that was received."""
 
     def __init__(self, head: bytes) -> None:
         lines = head.decode("latin-1").split("\r\n")
@@ -19,20 +19,19 @@ class Request:
 
     @property
     def start(self) -> int:
-        """The first byte that is asked for."""
+        """The first byte of the requested range."""
         return int(self.headers.get("range", "bytes=0-")[6:].split("-")[0])
 
 
-#: Sends an answer, or a part of one; the connection is kept open if it returns True.
+#: Sends an answer or a part of one. If it returns True, the connection stays open.
 Responder = Callable[[Request, socket.socket], bool | None]
 
 
 class RawServer:
-    """Answers as a test says.
+    """A server whose answers a test sends.
 
-    :ivar requests: all there were.
-    :ivar accepted: how many connections there were.
-    :ivar sent: how many bytes of answers the system took.
+    :ivar requests: all requests.
+    :ivar accepted: how many connections were accepted.
     """
 
     def __init__(self, answer: Responder) -> None:
@@ -52,16 +51,16 @@ class RawServer:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        # Wakes accept(), which close() alone does not.
+        # Ends accept(), which close() alone does not.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def waits(self, seconds: float) -> None:
-        """What an answer does that hangs; cut short when the server is stopped."""
+        """Wait for some seconds inside an answer, or until the server is stopped."""
         self._stopping.wait(seconds)
 
     def has_connections(self, count: int, within: float = 60) -> bool:
-        """Whether so many connections are open, or will be soon."""
+        """Whether this number of connections is open, or will be soon."""
         deadline = time.monotonic() + within
         with self._changed:
             while self._open != count and time.monotonic() < deadline:
@@ -87,7 +86,7 @@ class RawServer:
                     if not self.answer(request, connection):
                         break
             except OSError:
-                pass  # the client has left: that is for the test to judge
+                pass  # the client has left; the test decides whether it may
         self._count(-1)
 
     def _count(self, change: int) -> None:
@@ -97,7 +96,7 @@ class RawServer:
 
 
 def _head(connection: socket.socket) -> bytes | None:
-    """The next head; what comes with it, as a body does, is dropped."""
+    """The next head; bytes after it, such as a body, are dropped."""
     head = b""
     while b"\r\n\r\n" not in head:
         received = connection.recv(65536)

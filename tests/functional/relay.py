@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A relay of TCP connections that breaks some of them off after so many bytes of the answer."""
+"""A TCP relay that closes some connections after a number of bytes of the answer."""
 
 import contextlib
 import socket
@@ -11,9 +11,9 @@ _PIECE = 16 * 1024
 
 
 class Break(NamedTuple):
-    """Let so many bytes of answers through, do something, and close the connection.
+    """Pass this number of bytes of answers on, do something, and close the connection.
 
-    :ivar holds: leave it open until the relay ends, with nothing more on it.
+    :ivar holds: send nothing more, but leave the connection open until the relay ends.
     """
 
     after_bytes: int
@@ -22,13 +22,13 @@ class Break(NamedTuple):
 
 
 class Relay:
-    """Relays connections to a port of loopback; the first ones break, the others do not.
+    """Relays connections to a port of loopback, and breaks the first ones.
 
     :ivar broken: how many connections were broken off.
     """
 
     def __init__(self, port: int, breaks: Sequence[Break]) -> None:
-        """:param breaks: one for each of the first connections that get so far."""
+        """:param breaks: one for each of the first connections that transfer that many bytes."""
         self._to = port
         self._left = list(breaks)
         self._lock = threading.Lock()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of docs/production.md: what each server did with each download.
+"""The table of docs/production.md: the outcome of each download with each server.
 
-``python -m tests.functional.server_table`` tries them all, and writes it anew.
+``python -m tests.functional.server_table`` runs all downloads and writes the table.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ _HEAD = ["server", *DOWNLOADS]
 
 
 def cells() -> dict[str, dict[str, str]]:
-    """What the page says, by the server's title and the column's head."""
+    """The outcomes in the page, by the server's title and the column's head."""
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
     rows = [line.strip("| ").split(" | ") for line in lines]
     start = rows.index(_HEAD)
@@ -27,7 +27,7 @@ def cells() -> dict[str, dict[str, str]]:
 
 
 def render(word_of: Callable[[str, str], str]) -> str:
-    """The table, with the words of servers and downloads, by their names, in its cells."""
+    """The table; ``word_of`` gives the outcome of a server and a download."""
     rows = [_HEAD, ["---"] * len(_HEAD)]
     for name, server in SERVERS.items():
         rows.append([server.title, *(word_of(name, download) for download in DOWNLOADS)])

@@ -23,8 +23,8 @@ from tests.paths import BIN
 def free_port() -> int:
     """A port of loopback that nothing listens on.
 
-    It is none of those that the kernel hands out, and none that another worker of pytest-xdist
-    chooses: nobody takes it before the server that it is for does.
+    The kernel hands out other ports, and other workers of pytest-xdist choose other ports. So
+    the port is still free when the server starts.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -43,7 +43,7 @@ def running(
     environ: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server until the block ends; wait until it listens on its port."""
+    """Start a server, wait until it listens on its port, and stop it when the block ends."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(word) for word in command],

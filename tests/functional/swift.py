@@ -16,7 +16,7 @@ from tests.functional.openstack import ENVIRONMENTS
 from tests.functional.servers import free_port, running
 
 SWIFT_BIN = ENVIRONMENTS / "swift" / "bin"
-# What Swift's own Python runs and imports.
+# Programs and modules for the Python of Swift's environment.
 PROGRAMS = Path(__file__).parents[1] / "servers" / "swift"
 KEY = "s3cret-key"
 
@@ -33,8 +33,7 @@ mount_check = false
 fallocate_reserve = 0
 """
 
-# Without error_suppression_interval a proxy would not ask its only object server for a
-# minute after that has fallen.
+# Otherwise a proxy would not ask its only object server for a minute after that was down.
 PROXY = """\
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache bulk tempurl {auth} slo dlo \
@@ -88,11 +87,11 @@ class Swift:
     """A running Swift, whose servers a test may stop and start again."""
 
     def __init__(self, folder: Path, keystone: str = "") -> None:
-        """Write what the servers read; `start` starts them.
+        """Write the configurations; `start` starts the servers.
 
         :param folder: empty.
-        :param keystone: the URL of the Keystone that knows the users; without
-            it they are tempauth's.
+        :param keystone: the URL of the Keystone that knows the users; if it is empty, tempauth
+            knows them.
         """
         self.folder = folder
         self.devices = folder / "srv" / "d1"
@@ -144,25 +143,25 @@ class Swift:
         self._running[kind] = stack
 
     def stop(self, kind: str) -> None:
-        """Kill one server, as it is; all its connections break."""
+        """Kill one server; all its connections break."""
         self.processes.pop(kind).kill()
         self._running.pop(kind).close()
 
     def close(self) -> None:
-        """Stop what runs."""
+        """Stop all servers that run."""
         for kind in list(self._running):
             self.stop(kind)
 
     def revoke_tokens(self) -> None:
-        """Let the proxy forget all tokens of tempauth at its next request."""
+        """Make the proxy forget all tokens of tempauth at its next request."""
         (self.folder / "revoked").touch()
 
     def client(self) -> swiftclient.Connection:
-        """What uploads, as tempauth's user."""
+        """A client that logs in as tempauth's user."""
         return swiftclient.Connection(self.auth_url, "acme:reader", KEY, retries=0)
 
     def data_file(self, account: str, container: str, name: str) -> Path:
-        """Where the object server has the bytes of an object."""
+        """The file with the bytes of an object."""
         path = f"/{account}/{container}/{name}"
         digest = hashlib.md5(f"a{path}b".encode(), usedforsecurity=False).hexdigest()
         (found,) = (self.devices / "objects").glob(f"*/*/{digest}/*.data")
@@ -221,7 +220,7 @@ def running_swift(folder: Path, keystone: str = "") -> Iterator[Swift]:
 def upload_slo(
     client: swiftclient.Connection, container: str, name: str, segments: list[bytes]
 ) -> list[str]:
-    """Upload a static large object as the ``swift`` command does; the names of its segments."""
+    """Upload a static large object as ``swift`` does; returns the names of its segments."""
     names = [f"{name}/slo/{number:08}" for number in range(len(segments))]
     client.put_container(f"{container}_segments")
     manifest = []
@@ -237,7 +236,7 @@ def upload_slo(
 def upload_dlo(
     client: swiftclient.Connection, container: str, name: str, segments: list[bytes]
 ) -> list[str]:
-    """Upload a dynamic large object; the names of its segments."""
+    """Upload a dynamic large object; returns the names of its segments."""
     names = [f"{name}/dlo/{number:08}" for number in range(len(segments))]
     client.put_container(f"{container}_segments")
     for segment, data in zip(names, segments, strict=True):

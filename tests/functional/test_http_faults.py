@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The store behind HTTP against a server that does what no real one can be made to do.
+"""The HTTP store with a server whose faults no real server can be made to show.
 
-Whatever it does, a client gets the right bytes, a broken connection or a clean
-error, within the timeouts, and no connection stays.
+Whatever it does, a client gets the right bytes, a broken connection or an error response,
+within the timeouts, and no connection stays open.
 """
 
 import hashlib
@@ -41,9 +41,9 @@ from tests.functional.waiting import wait_until
 DATA = os.urandom(300_000)
 CHUNK = 65536
 ETAG = '"v1"'
-# Longer than any machine needs for what is not to time out, and than `_nothing_waits` allows.
+# Seconds, for requests that must not time out; longer than `_nothing_waits` allows.
 TIMEOUT = 60
-# For what is to time out: whatever is late on a busy machine ends in the same way.
+# For requests that must time out: a delay of a busy machine has the same result.
 SHORT = "read_timeout = 0.2"
 WITH_TOKEN = Caller(user_id="u", project_id="p", roles=("member",), token="t0ken")
 
@@ -72,7 +72,7 @@ def head(status: str = "200 OK", length: int | None = len(DATA), **headers: Any)
 
 
 def head_for(request: Request, etag: str = ETAG) -> bytes:
-    """The right head of the right answer, also to a range."""
+    """The head of the right answer, also to a range."""
     if "range" not in request.headers:
         return head(ETag=etag)
     start, _, last = request.headers["range"][6:].partition("-")
@@ -87,7 +87,7 @@ def right(request: Request, connection: socket.socket) -> bool:
 
 
 class Front:
-    """imageapi in front of a server of ours, and the one image it knows."""
+    """imageapi with one image, whose data a raw server sends."""
 
     def __init__(self, folder: Path, answer: Responder, more: str = "", **fields: Any) -> None:
         self.server = RawServer(answer)
@@ -116,12 +116,12 @@ class Front:
         return response
 
     def get(self, **headers: str) -> tuple[int, bytes | None]:
-        """The status, and the bytes of a complete body: None where it was broken off."""
+        """The status, and the bytes of a complete body; None if the body was broken off."""
         response = self.request(**headers)
         return response.status_int, self.read(response)
 
     def read(self, response: webob.Response) -> bytes | None:
-        """The bytes of a complete body; None where it was broken off."""
+        """The bytes of a complete body; None if it was broken off."""
         received = b""
         try:
             for chunk in response.app_iter:
@@ -138,7 +138,7 @@ class Front:
 
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
-    """Make a Front; no connection may stay of any."""
+    """Makes a Front. At the end no connection may be open."""
     fronts: list[Front] = []
 
     def make(answer: Responder, more: str = "", **fields: Any) -> Front:
@@ -156,14 +156,14 @@ def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
 
 @pytest.fixture(autouse=True)
 def _nothing_waits() -> Iterator[None]:
-    """No test takes as long as the timeout that is not to come."""
+    """No test waits for the timeout that must not happen."""
     began = time.monotonic()
     yield
     assert time.monotonic() - began < TIMEOUT
 
 
 def dropping(at: int, times: int = 1) -> Responder:
-    """Drops the connection before a byte of the data, so many times."""
+    """Closes the connection before a byte of the data, a number of times."""
     left = [times]
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -186,7 +186,7 @@ def test_dropped_once_is_resumed(front: Any, at: int) -> None:
     first, again = one.server.requests
     assert "range" not in first.headers
     assert again.headers["if-match"] == ETAG
-    # What was received of a chunk that did not become whole is asked for again.
+    # The bytes of an incomplete chunk are requested again.
     assert at - CHUNK < again.start <= at
 
 
@@ -201,7 +201,7 @@ def test_dropped_always(front: Any, at: int) -> None:
     one = front(dropping(at, times=99))
     status, body = one.get()
     assert status == 503 or (status, body) == (200, None)
-    # Each may be tried again at once, for it was just a kept connection.
+    # Each may be retried at once, because the kept connection was closed.
     assert len(one.server.requests) <= 8
 
 
@@ -221,7 +221,7 @@ WHOLE_HEAD = head(ETag=ETAG)
 @pytest.mark.parametrize("at", [0, 1, 12, 15, 30, len(WHOLE_HEAD) - 3, len(WHOLE_HEAD) - 1])
 @pytest.mark.parametrize("size", [len(DATA), None])
 def test_head_that_is_cut(front: Any, at: int, size: int | None) -> None:
-    """http.client takes the end of a connection for the end of a head."""
+    """http.client would accept the end of the connection as the end of the head."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(WHOLE_HEAD[:at])
@@ -243,7 +243,7 @@ def test_hangs_before_and_within_its_head(front: Any, at: int) -> None:
 
 
 def test_head_that_drips(front: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No single read takes as long as the timeout; the head does."""
+    """Each read takes less than the timeout, but the whole head takes longer."""
     one: Front
     clock = clock_of(connections, monkeypatch)
 
@@ -271,7 +271,7 @@ def test_hangs_within_its_body(front: Any, at: int) -> None:
 
 
 def test_data_that_drips_is_handed_on() -> None:
-    """A byte is sent when the one before it was handed on, and so each is."""
+    """The server sends a byte when the client has the one before, so each arrives."""
     wanted = threading.Semaphore(0)
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -293,7 +293,7 @@ def test_data_that_drips_is_handed_on() -> None:
 
 
 def test_what_came_is_handed_on_however_little_it_is(tmp_path: Path) -> None:
-    """A read that waits for more than a byte must not keep what it has when no more comes."""
+    """A read that waits for more bytes must return the bytes it has if no more arrive."""
     data = os.urandom(400_000)
     ended: list[bool] = []
 
@@ -319,7 +319,7 @@ def test_what_came_is_handed_on_however_little_it_is(tmp_path: Path) -> None:
 
 
 def test_a_kept_connection_wakes_for_little_again(tmp_path: Path) -> None:
-    """For an answer that is shorter than what was waited for, and for one nobody asked for."""
+    """For a short answer, and for bytes that come without a request."""
     data = os.urandom(700_000)
     answered = threading.Semaphore(0)
 
@@ -383,7 +383,7 @@ UNKNOWN = {"size": None, "checksum": None}
     ],
 )
 def test_chunks_that_do_not_end_as_they_should(front: Any, end: bytes) -> None:
-    """With nothing in the record that would tell, too."""
+    """Also if the record has neither size nor checksum."""
     sent = CHUNKED + in_chunks(DATA[:200_000]) + end
     one = front(lambda request, connection: connection.sendall(sent), **UNKNOWN)
     assert one.get() == (200, None)
@@ -438,7 +438,7 @@ def test_framing_that_http_client_would_not_read(front: Any, encoding: str) -> N
     ],
 )
 def test_resumed_part_is_as_long_as_it_says(front: Any, told: str, body: bytes) -> None:
-    """Also where neither the record nor the framing tells the length."""
+    """Also if neither the record nor the framing tells the length."""
 
     def answer(request: Request, connection: socket.socket) -> None:
         if request.start == 0:
@@ -475,7 +475,7 @@ def test_resumed_by_md5_as_glance_tells_it(front: Any) -> None:
 
 @pytest.mark.parametrize("status", [100, 102, 103])
 def test_answer_that_is_none_yet(front: Any, status: int) -> None:
-    """Or the next caller would get this one's answer."""
+    """Otherwise the next caller would get this caller's answer."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(f"HTTP/1.1 {status} Wait\r\n\r\n".encode())
@@ -551,7 +551,7 @@ def test_answers_without_a_length(front: Any, sent: bytes, size: int | None) -> 
 def test_wrong_lengths_and_broken_chunks(
     front: Any, sent: bytes, statuses: tuple[int, ...], size: int | None
 ) -> None:
-    """The same again and again: the server has nothing better to say."""
+    """The server sends the same answer to each retry."""
     one = front(lambda request, connection: connection.sendall(sent), size=size)
     status, body = one.get()
     assert status in (*statuses, 500) or size is None
@@ -649,7 +649,7 @@ def test_other_etag_at_resume(front: Any, later: str) -> None:
         return True
 
     status, body = front(answer).get()
-    # Blanks around a value are no part of it.
+    # Blanks around a value do not belong to it.
     assert (status, body) == (200, DATA if later.strip() == ETAG else None)
 
 
@@ -701,7 +701,7 @@ MODIFIED = DATES["Last_Modified"].encode()
     ],
 )
 def test_what_is_no_version(front: Any, headers: dict[str, Any]) -> None:
-    """Servers make ETags of seconds: what changed just now may change unnoticed."""
+    """Servers make ETags of seconds: a file can change twice within one."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(head(**headers) + DATA[: 2 * CHUNK])
@@ -713,7 +713,7 @@ def test_what_is_no_version(front: Any, headers: dict[str, Any]) -> None:
 
 
 def test_what_cannot_be_reached_says_why() -> None:
-    """Connections that are refused are not told as slow ones."""
+    """A refused connection is not reported as a timeout."""
     url = f"http://127.0.0.1:{free_port()}"
     store = build(HTTPStore, allowed_urls=[url])
     with pytest.raises(BackendUnavailable, match="cannot be reached: Connection refused"):
@@ -813,7 +813,7 @@ def test_redirect_to_where_nobody_may_go(front: Any, target: str) -> None:
 
     one = front(answer)
     assert one.get()[0] == 502
-    # An empty reference is the same URL, again and again.
+    # An empty reference is the same URL: an endless redirect.
     assert len(one.server.requests) == (1 if target else 6)
 
 
@@ -908,7 +908,7 @@ def test_retry_after(front: Any, told: str, handed_on: str) -> None:
 
 @pytest.mark.parametrize("status", [404, 503])
 def test_connection_is_used_again_after_an_error_without_a_body(front: Any, status: int) -> None:
-    """And closed after one with a body, which nobody wants to read."""
+    """It is closed after an error with a body, which is not read."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(head(f"{status} No", 10**9) + b"x" * 1000)
@@ -933,12 +933,12 @@ def test_connection_is_used_again(front: Any) -> None:
 
 
 def test_connection_that_was_closed_while_it_was_kept(front: Any) -> None:
-    """A server may close a kept connection just as it is used."""
+    """A server may close a kept connection at the moment it is used."""
     asked = [0]
 
     def answer(request: Request, connection: socket.socket) -> bool:
         asked[0] += 1
-        # The second request is read, and nothing is answered.
+        # It reads the second request, and does not answer.
         return asked[0] != 2 and right(request, connection)
 
     one = front(answer)
@@ -949,7 +949,7 @@ def test_connection_that_was_closed_while_it_was_kept(front: Any) -> None:
 
 @pytest.mark.parametrize("chunks", [0, 1, 2])
 def test_client_that_leaves(front: Any, chunks: int) -> None:
-    """The connection is closed at once, and the rest is not read."""
+    """The connection to the server is closed at once, and the rest is not read."""
     sent = [0]
     closed: list[bool] = []
 
@@ -974,7 +974,7 @@ def test_client_that_leaves(front: Any, chunks: int) -> None:
 
 
 def test_client_that_leaves_a_real_server(tmp_path: Path) -> None:
-    """The same through ``imageapi serve``, counted on both sides."""
+    """The same with ``imageapi serve``. Both sides count connections."""
     sent = [0]
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -999,7 +999,7 @@ def test_client_that_leaves_a_real_server(tmp_path: Path) -> None:
                     received = 0
                     while received < 1_000_000:
                         received += len(client.recv(65536))
-            # The one for records is kept.
+            # The connection for records is kept.
             assert server.has_connections(1)
     assert sent[0] < 5 * 20_000_000
 
@@ -1020,7 +1020,7 @@ def test_head_of_an_image_asks_nobody(front: Any) -> None:
 
 
 def test_blob_goes_on_raising(front: Any) -> None:
-    """What broke off has not ended, however often it is asked."""
+    """A Blob that broke off raises at each further read, and never ends."""
     one = front(lambda request, connection: connection.sendall(WHOLE_HEAD + DATA[:100]))
     store = one.api.backends.stores[0].backend
     blob = store.open(store.locate("i"), caller=WITH_TOKEN)
@@ -1060,7 +1060,7 @@ def test_blob_that_another_thread_closes(front: Any) -> None:
 def test_blob_that_another_thread_closes_as_data_comes(
     front: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that reads gets its data, and reads no more; the socket is closed all the same."""
+    """The reading thread gets this data and reads no more. The socket is closed."""
     one = front(sending(WHOLE_HEAD + DATA[:CHUNK]))
     store = one.api.backends.stores[0].backend
     blob = store.open(store.locate("i"), caller=WITH_TOKEN)
@@ -1087,7 +1087,7 @@ def test_blob_that_another_thread_closes_as_data_comes(
 
 
 def sending(data: bytes) -> Responder:
-    """Sends this, and waits for the client to leave."""
+    """Sends these bytes, and waits until the client closes the connection."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(data)
@@ -1097,7 +1097,7 @@ def sending(data: bytes) -> Responder:
 
 
 def receives(thread: threading.Thread) -> bool:
-    """Whether a thread is in the function of the library that waits for data."""
+    """Whether a thread waits for data in the library."""
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is not None and frame.f_code is connections._Received._receive_into.__code__
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry behind HTTP against a server that answers as a test says."""
+"""The HTTP registry with a server whose answers the test sends."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ GLANCE = {
 def always(
     body: Any, status: str = "200 OK", length: int | None = None, **headers: Any
 ) -> Responder:
-    """Always the same answer."""
+    """Sends the same answer to each request."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -60,7 +60,7 @@ Make = Callable[..., tuple[HTTPRegistry, RawServer]]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Make a registry before a server; no connection may stay."""
+    """Makes a registry with a raw server. At the end no connection may be open."""
     made: list[tuple[HTTPRegistry, RawServer]] = []
 
     def make(answer: Responder, **options: Any) -> tuple[HTTPRegistry, RawServer]:
@@ -175,7 +175,7 @@ def test_bad_replies(make: Make, answer: Responder) -> None:
 def test_malformed_record_is_parsed_once(
     make: Make, monkeypatch: pytest.MonkeyPatch, body: Any, visibility: Visibility | None
 ) -> None:
-    """It is asked for again by its ETag, and tells who may know of the image."""
+    """It is requested again with its ETag, and its error says who may see the image."""
     statuses = []
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -204,12 +204,12 @@ def test_malformed_record_is_parsed_once(
     assert statuses == [200, 304, 304]
 
 
-# Whatever is late on a busy machine ends in the same way.
+# Seconds, for requests that must time out: a delay of a busy machine has the same result.
 SHORT = 0.3
 
 
 def times_out(registry: HTTPRegistry) -> None:
-    """Ask; the answer does not come in time, and its server does not end it."""
+    """Ask for a record: the answer does not arrive in time."""
     with pytest.raises(BackendUnavailable, match="timed out"):
         registry.get("i", ANONYMOUS)
 
@@ -272,7 +272,7 @@ def test_slow_head_and_slow_body_share_one_timeout(make: Make) -> None:
 
 
 def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
-    """Else Bob would get what was meant for Alice."""
+    """Otherwise Bob would get the answer for Alice."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
@@ -317,7 +317,7 @@ def test_connection_is_used_again_after_a_304_and_a_404(make: Make) -> None:
 
 
 class Revalidating:
-    """Answers with a record for each token, and 304 where its ETag is still the same."""
+    """Answers with a record for each token, and with 304 if the ETag is still the same."""
 
     def __init__(self, **headers: Any) -> None:
         self.names = {"alice": "for alice", "bob": "for bob"}
@@ -375,7 +375,7 @@ def test_decides_visibility_with_the_callers_token_only(make: Make) -> None:
 
 
 def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
-    """Two changes within a second may have one ETag."""
+    """Two versions within a second can have the same ETag."""
     answer = Revalidating(
         Last_Modified="Wed, 03 Feb 2010 09:34:00 GMT", Date="Wed, 03 Feb 2010 09:34:01 GMT"
     )
@@ -411,7 +411,7 @@ def test_check_is_not_content(make: Make, status: str) -> None:
 
 
 def test_check_without_a_token(make: Make) -> None:
-    """A Glance refuses who has none; that it answers is all that can be known."""
+    """Glance refuses requests without a token, so check can only tell that it answers."""
     registry, _ = make(always(b"", "401 Unauthorized"), auth="caller")
     registry.check()
 
@@ -443,7 +443,7 @@ def test_options_that_cannot_work(options: dict[str, Any], problem: str) -> None
 
 
 def test_proxy(make: Make, tmp_path: Path) -> None:
-    """A proxy is asked for the whole URL, with its own credentials."""
+    """The proxy gets the whole URL, and its own credentials."""
     proxy = RawServer(always(SEED))
     with proxy:
         url = proxy.url.replace("//", "//user:p%40ss@")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backends behind HTTP with a real nginx: TLS, redirects, many at a time, and gevent."""
+"""The HTTP backends with a real nginx: TLS, redirects, many threads, and gevent."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ location /away { return 302 https://localhost:1/images/i; }
 
 
 class Pki:
-    """A certificate authority of ours, a server's certificate and a client's."""
+    """A certificate authority of the test, and certificates of a server and a client."""
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()

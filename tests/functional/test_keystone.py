@@ -19,8 +19,8 @@ from tests.paths import EXAMPLES
 
 pytestmark = pytest.mark.timeout(300)
 
-# How long, in seconds, the tokens of the hasty Keystone are valid: the first that is enough
-# for a token to be used once, which on a busy machine takes longer.
+# For how many seconds the tokens of the hasty Keystone are valid. If that is too short to use
+# a token once on a busy machine, the test tries the next number.
 SECONDS = (4, 16, 48)
 
 POLICY = """"download_image": "not 'yes':%(guarded)s or role:image_reader"\n"""
@@ -38,7 +38,7 @@ FORGED = {
 
 
 class Fronts(NamedTuple):
-    """What runs, and who there is.
+    """The servers, and the users.
 
     :ivar delayed, strict: servers by keystone-paste.ini: as it stands, and without
         delay_auth_decision.
@@ -55,10 +55,10 @@ class Fronts(NamedTuple):
 
 
 @contextmanager
-def front(
+def served_by_paste(
     deployment: Deployment, identity: Keystone, *changes: tuple[str, str]
 ) -> Iterator[Running]:
-    """The example in a folder of its own, with some of its lines changed."""
+    """Run a copy of the example with some of its text replaced."""
     text = (EXAMPLES / "keystone-paste.ini").read_text()
     here = (
         ("https://keystone.example.com/v3", identity.url),
@@ -87,7 +87,7 @@ def by_one_file(
 
 
 def make_users(identity: Keystone) -> dict[str, str]:
-    """Make users, each in a project of its own, but for those who serve; their projects."""
+    """Make users, each in its own project; service users share one. Returns their projects."""
     identity.role("image_reader")
     roles = {
         "ann": "member",
@@ -121,8 +121,8 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
         deployment.add("guarded", b"data", properties={"guarded": "yes"})
         lax = ("delay_auth_decision = true", "service_token_roles_required = false")
         yield Fronts(
-            delayed=stack.enter_context(front(deployment, identity)),
-            strict=stack.enter_context(front(deployment, identity, NO_DELAY)),
+            delayed=stack.enter_context(served_by_paste(deployment, identity)),
+            strict=stack.enter_context(served_by_paste(deployment, identity, NO_DELAY)),
             lax=stack.enter_context(by_one_file(deployment, identity, lax)),
             keystone=identity,
             projects=projects,
@@ -133,8 +133,8 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def expired(cloud: Fronts) -> str:
-    """A token of ann's that was valid, and was accepted, and has expired."""
-    # The first request of all takes its time.
+    """A token of ann that was accepted once, and has expired."""
+    # The first request takes longer.
     assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
     for seconds in SECONDS:
         with hasty_keystone(cloud.keystone, seconds) as hasty:
@@ -149,7 +149,7 @@ def expired(cloud: Fronts) -> str:
 def status_of(
     server: Running, image_id: str, token: str = "", service: str = "", **more: str
 ) -> int:
-    """The status of an answer, whose body is the image's data where it is 200."""
+    """The status of an answer; if it is 200, the body must be the image's data."""
     headers = {"X-Auth-Token": token, "X-Service-Token": service, **more}
     with server.connection() as connection:
         sent = {name: text for name, text in headers.items() if text}
@@ -215,7 +215,7 @@ def test_one_file_for_both(cloud: Fronts) -> None:
 
 
 def test_token_that_was_revoked_after_it_was_seen(cloud: Fronts) -> None:
-    """It is remembered for token_cache_time, five minutes where nothing else is said."""
+    """It is cached for token_cache_time, which is five minutes by default."""
     token = cloud.keystone.token("ann", "project-of-ann")
     assert status_of(cloud.delayed, "of-ann", token) == 200
     cloud.keystone.revoke(token)
@@ -240,10 +240,10 @@ def test_nobody_is_anonymous_where_it_is_not(cloud: Fronts) -> None:
 def test_keystone_that_is_away(cloud: Fronts) -> None:
     away = (cloud.keystone.url, "http://127.0.0.1:1/v3")
     token = cloud.tokens["ann"]
-    with front(cloud.deployment, cloud.keystone, away) as delayed:
+    with served_by_paste(cloud.deployment, cloud.keystone, away) as delayed:
         assert status_of(delayed, "public", token) == 200
         assert status_of(delayed, "of-ann", token) == 404
-    with front(cloud.deployment, cloud.keystone, away, NO_DELAY) as strict:
+    with served_by_paste(cloud.deployment, cloud.keystone, away, NO_DELAY) as strict:
         assert status_of(strict, "public", token) == 503
 
 
@@ -269,7 +269,7 @@ class TestServiceToken:
             assert status_of(server, "of-ann", service=token) == 401
 
     def test_without_the_role_is_none(self, cloud: Fronts, expired: str) -> None:
-        """The user is then not believed either, as where the decision is not delayed."""
+        """Then the user's token does not count either."""
         token = cloud.tokens["ben"]
         assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], token) == 401
         assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"], token) == 404
@@ -277,7 +277,7 @@ class TestServiceToken:
         assert status_of(cloud.strict, "of-ann", expired, token) == 401
 
     def test_without_the_role_where_none_is_required(self, cloud: Fronts, expired: str) -> None:
-        """It is one, but does not let an expired token go on."""
+        """It counts, but does not make an expired token valid."""
         token = cloud.tokens["ben"]
         assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"], token) == 200
         assert status_of(cloud.lax, "of-ann", expired, token) == 401

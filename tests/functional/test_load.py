@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""2,000 slow clients beside 50 fast ones: nobody starves, and nothing is left behind."""
+"""2,000 slow clients beside 50 fast ones: none starves, and the server keeps nothing open."""
 
 from pathlib import Path
 
@@ -12,5 +12,5 @@ from tests.functional.load import LOADED, ROUNDS, burst, check, loaded_server
 @pytest.mark.parametrize("name", LOADED)
 def test_slow_and_fast_clients(name: str, tmp_path: Path) -> None:
     with loaded_server(name, tmp_path / "load", chunk_size=131072) as (port, worker):
-        # Long enough for more than the system holds ahead of a slow client.
+        # Long enough to send more than the system buffers for a slow client.
         check([burst(port, worker, 8 * ROUNDS) for _ in range(2)])

@@ -35,7 +35,7 @@ DASHBOARD = "https://dashboard.example.com"
 
 @dataclass(frozen=True)
 class Service:
-    """What clients see, and where the service logs."""
+    """The port for clients, and the log file of the service."""
 
     port: int
     log_file: Path
@@ -43,7 +43,7 @@ class Service:
     def ask(
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """An answer; of its body what came of it."""
+        """The answer, and as much of its body as was received."""
         with connection(self.port) as client:
             response = begin(client, path, method, **headers)
             try:
@@ -84,7 +84,7 @@ def id_of(response: http.client.HTTPResponse) -> str:
     [("malformed", 500, "min_ram"), ("corrupt", 200, "broken off at byte 3000000")],
 )
 def test_request_id_is_in_our_lines(service: Service, kind: str, status: int, told: str) -> None:
-    """Of each of several requests at once, before its answer and in the middle of its body."""
+    """Log lines of concurrent requests, before an answer and in the middle of its body."""
     paths = {number: f"/glance/v1/images/{kind}-{number}" for number in range(8)}
     with ThreadPoolExecutor(8) as pool:
         answers = dict(zip(paths, pool.map(service.ask, paths.values()), strict=True))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/plugins.md from an empty folder: a plugin in a fresh environment, beside our wheel."""
+"""docs/plugins.md, followed from an empty folder: a plugin in a new environment with our wheel."""
 
 import os
 import re
@@ -21,21 +21,21 @@ from tests.paths import BIN, ROOT
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 PLUGIN = ROOT / "tests" / "plugin_dist"
 
-# A file of the package, or commands, or what they say.
+# A block is a file of the package, or commands, or their output.
 BLOCK = re.compile(r"(?:^\*\*`([^`]+)`\*\*\n\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-# An installation takes a while.
+# The installation takes long.
 pytestmark = pytest.mark.timeout(400)
 
 
 class Tutorial(NamedTuple):
-    """The folder in which the page was followed, and what was printed by each block."""
+    """The folder in which the page was followed, and the output of each block."""
 
     folder: Path
     said: list[str]
 
     def run(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the environment there."""
+        """Run a command of the environment in the folder."""
         command = [str(self.folder / ".venv" / "bin" / str(words[0])), *map(str, words[1:])]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120)
 
@@ -46,7 +46,7 @@ def files_of_the_page() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
-    """Follow the page up to its end: write its files, run its commands, but for the server."""
+    """Follow the page: write its files, and run its commands except the server."""
     folder = tmp_path_factory.mktemp("tutorial")
     environ = {name: os.environ[name] for name in os.environ if name.lower().startswith("pip_")}
     environ |= {
@@ -115,7 +115,7 @@ def test_suites_pass_under_unittest(tutorial: Tutorial) -> None:
 
 
 def test_types_hold(tutorial: Tutorial) -> None:
-    """A plugin is checked against ours, under --strict, as it is installed."""
+    """mypy --strict accepts the plugin, with the types of the installed imageapi."""
     command = [str(BIN / "mypy"), "--strict", "--cache-dir", str(tutorial.folder / "cache")]
     command += ["--python-executable", str(tutorial.folder / ".venv" / "bin" / "python")]
     done = subprocess.run(

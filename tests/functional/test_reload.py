@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A new configuration is taken over under load, and breaks no download off."""
+"""A reload under load uses the new configuration, and breaks no download off."""
 
 import contextlib
 import http.client
@@ -22,7 +22,7 @@ from tests.functional.wsgi_servers import by_command, changed_gunicorn, uwsgi
 
 DATA = os.urandom(1_000_000) * 50
 
-# ``imageapi serve``, that waits a second only for what runs at SIGTERM.
+# ``imageapi serve`` that waits only one second for downloads at SIGTERM.
 SERVE = """\
 from imageapi.commands import main
 from imageapi.commands import server
@@ -33,7 +33,7 @@ raise SystemExit(main.main())
 """
 
 
-# ``imageapi serve``, whose workers take a second before they have handlers of their own.
+# ``imageapi serve`` whose workers install their signal handlers after a second.
 SLOW_START = """\
 import time
 from imageapi.commands import main
@@ -46,7 +46,7 @@ raise SystemExit(main.main())
 
 
 class Kind(NamedTuple):
-    """A server, how it is told, and whether it answers by what is new at once."""
+    """A server, how it is reloaded, and whether all answers change at once."""
 
     start: Callable[[Deployment], AbstractContextManager[Running]]
     reload: Callable[[Running, Deployment], None]
@@ -58,7 +58,7 @@ def by_signal(server: Running, deployment: Deployment) -> None:
 
 
 def by_file(server: Running, deployment: Deployment) -> None:
-    # uWSGI compares whole seconds: else it would miss one within that of its start.
+    # uWSGI compares whole seconds, and would miss a change in the second of its start.
     later = time.time() + 2
     os.utime(deployment.folder / "reload", (later, later))
 
@@ -82,7 +82,7 @@ KINDS = {
 
 
 class Load:
-    """A client that asks all the time; what it was told, and what went wrong."""
+    """A client that sends requests all the time. It keeps the URIs and errors that it got."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
@@ -107,7 +107,7 @@ class Load:
                 self.errors.append(error)
 
     def is_told(self, text: str, times: int = 20) -> bool:
-        """Whether its last answers have a text, or will soon."""
+        """Whether its last answers contain a text, or will soon."""
         return becomes_true(lambda: sum(text in uri for uri in self.uris[-times:]) == times)
 
 
@@ -120,7 +120,7 @@ def uri_of(server: Running) -> str:
 
 @contextlib.contextmanager
 def begun_download(server: Running) -> Iterator[Callable[[], bytes]]:
-    """A download that is in its middle; yields what reads it to its end."""
+    """A download in its middle; yields a function that reads the rest and returns all bytes."""
     with server.connection() as connection:
         connect_with_small_buffer(connection)
         response = begin(connection, "/v1/images/big")
@@ -151,7 +151,7 @@ def test_reload_under_load(name: str, loaded: Deployment) -> None:
         kind.reload(server, loaded)
         if kind.at_once:
             assert load.is_told("new.example")
-        time.sleep(3.5)  # longer than anything waits that is not told to
+        time.sleep(3.5)  # longer than all timeouts that the test shortened
         assert [finish() == DATA for finish in downloads] == [True] * 7
         assert load.is_told("new.example")
         assert becomes_true(lambda: not set(old) & set(worker_ids(server)))
@@ -191,10 +191,10 @@ def test_serve_that_is_stopped_waits_for_no_leaving_worker(loaded: Deployment) -
 
 
 def test_serve_that_is_stopped_while_a_worker_starts(deployment: Deployment) -> None:
-    """A worker that has not yet its own handlers of signals loses none."""
+    """A worker without its own signal handlers yet loses no signal."""
     command = [sys.executable, "-c", SLOW_START, "--config-file", "CONFIG", "serve"]
     with by_command(*command, "--port", "PORT")(deployment) as server:
         assert becomes_true(lambda: len(worker_ids(server)) == 1)
         os.kill(server.process.pid, signal.SIGTERM)
-        # Else it would wait for STOP_SECONDS, and kill the worker.
+        # Otherwise it would wait for STOP_SECONDS, and kill the worker.
         server.process.wait(20)

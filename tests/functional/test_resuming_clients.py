@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that resume by themselves: none ends with a complete file that is not the image.
+"""Clients that resume by themselves: none ends with a complete file of wrong bytes.
 
-They are real ones, against real stores and a real ``imageapi serve``.  What nothing here can
-protect: a client that keeps bytes of one version and fetches the rest of another one, after the
-data was replaced, without comparing the checksum itself.
+The clients, the stores and ``imageapi serve`` are real.  One case is not tested, because no
+server can prevent it: the data is replaced, and a client joins bytes of both versions without
+comparing the checksum.
 """
 
 import hashlib
@@ -42,10 +42,10 @@ from tests.functional.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-# Several of imageapi's chunks, four of aria2's parts, and a disk of whole sectors.
+# More than a chunk of imageapi, enough for four parts of aria2, and a multiple of 512 bytes.
 CHUNK = 256 * 1024
 SIZE = 4 * 1024 * 1024 + 77 * 512
-# nginx with SSI loses a "<" at the end of a file.
+# nginx with SSI drops a "<" at the end of a file.
 DATA = os.urandom(SIZE - 1) + b"."
 MIDDLE = SIZE // 2 + 1000
 
@@ -64,13 +64,13 @@ WRONG: Mapping[str, bytes] = {
     "too-long": DATA + b"more",
 }
 
-# As large as the image, with no byte in common but by chance.
+# As large as the image; no byte is equal.
 OTHER = bytes(255 - byte for byte in DATA)
 
 STORES = ("file", "http", "swift")
 
-# Each client has its records verified by a hash of its own: what the service
-# remembers of the data for one is nothing to the others.
+# The records of each client have another hash algorithm. So no client depends on data that
+# imageapi has verified for another client.
 ALGORITHMS: Mapping[str, str] = dict(
     zip(
         downloads_by_client(),
@@ -95,7 +95,7 @@ auth_section = cloud
 {cloud}
 """
 
-# So nginx does not know how long a file is when it begins to send it, and ignores Range.
+# With SSI nginx does not know the length when it begins to send a file, and ignores Range.
 NO_LENGTHS = "location /ssi/ {{ alias {folder}/web/; ssi on; ssi_types *; }}"
 
 
@@ -113,7 +113,7 @@ MODES = (Mode("once", 1), Mode("always", 2), Mode("once", 2), Mode("always", 1))
 class World:
     """Stores with data, and services in front of them with the same records.
 
-    :ivar ports: of the services, by how each was started.
+    :ivar ports: the ports of the services, by their mode.
     """
 
     deployment: Deployment
@@ -187,13 +187,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def settle(path: Path) -> None:
-    """Wait until a file's times, and all older ones, are old enough to tell it from others."""
+    """Wait until a file, and all older files, are so old that their times identify them."""
     changed = path.stat().st_ctime
     wait_until(lambda: time.time() > changed + 2.5, "the clock stands still")
 
 
 def fault_of(left: Left) -> str | None:
-    """What is wrong with what a client left behind; None where it is no wrong image."""
+    """The fault in the file that a client left; None if it is no wrong image."""
     if left.data == DATA:
         return None
     if left.succeeded:
@@ -204,9 +204,9 @@ def fault_of(left: Left) -> str | None:
 
 
 class Case(NamedTuple):
-    """What one client is to download, and by which service.
+    """A download: the client, the image and the service.
 
-    :ivar breaks: what happens to its first connections.
+    :ivar breaks: how the relay breaks its first connections.
     """
 
     image_id: str
@@ -216,10 +216,10 @@ class Case(NamedTuple):
 
 
 def all_done(cases: Sequence[Case], folder: Path) -> Mapping[str, Left]:
-    """Download several images at once, since clients mostly wait; by image's id."""
+    """Run several downloads at once, because clients mostly wait; the results by image id."""
 
     def one(case: Case) -> tuple[str, Left]:
-        # Without an option wget names the file after the URL.
+        # Without an option, wget takes the name of the file from the URL.
         place = folder / case.image_id
         place.mkdir()
         target = place / case.image_id
@@ -240,12 +240,12 @@ def url(port: int, image_id: str) -> str:
 
 
 def named(*words: object) -> str:
-    """An image's id of some words."""
+    """An image id made of some words."""
     return "-".join(str(word).replace(" ", "") for word in words)
 
 
 def refuse_wrong(left: Mapping[str, Left]) -> None:
-    """Fail where a client left a wrong image behind; say all that it said."""
+    """Fail if a client left a wrong image; the message has its output."""
     judged = [(image_id, fault_of(one), one.output) for image_id, one in left.items()]
     faults = [f"{image_id}: {fault}\n{said}" for image_id, fault, said in judged if fault]
     if faults:
@@ -253,7 +253,7 @@ def refuse_wrong(left: Mapping[str, Left]) -> None:
 
 
 def demand_right(left: Mapping[str, Left]) -> None:
-    """Fail where a client did not get the image."""
+    """Fail if a client did not get the image."""
     refuse_wrong(left)
     failed = [f"{image_id}: failed\n{one.output}" for image_id, one in left.items() if not one[0]]
     if failed:
@@ -283,12 +283,12 @@ def test_right_data(world: World, tmp_path: Path, client: str) -> None:
     demand_right(all_done(cases, tmp_path))
 
 
-# Where the first connections break: in the first chunk, in a later one, in the last one.
+# The bytes at which connections break: in the first chunk, a later one and the last one.
 BREAKS = (Break(100_000), Break(SIZE // 3), Break(SIZE - 10_000))
 
 
 def breaks_of(client: str, broken: Break) -> Sequence[Break]:
-    """The breaks that a client meets: aria2 asks for a quarter over each connection."""
+    """The breaks for a client. aria2 asks for a quarter over each connection."""
     if client == "aria2c":
         return [broken._replace(after_bytes=broken.after_bytes // 5)] * 2
     return [broken]
@@ -322,20 +322,20 @@ def test_killed_and_started_again(world: World, tmp_path: Path, client: str, dat
 
 
 def kill_in_the_middle(port: int, commands: Commands, image_id: str, target: Path) -> None:
-    """Start a client, and end it once it has stored a part of what it asked for."""
+    """Start a client, and stop it after it has stored a part of the image."""
     held = threading.Event()
     with Relay(port, [Break(SIZE // 5, held.set, holds=True)]) as relay:
         (first, *_) = commands.lines(url(relay.port, image_id), target.name)
         with started(first, target.parent) as process:
             assert held.wait(60)
             wait_until(lambda: target.exists() and target.stat().st_size > 0, "nothing is stored")
-            # aria2 notes then what it has; the others have it in the file.
+            # aria2 then saves a list of its parts; the others only have the file.
             process.terminate()
             process.communicate(timeout=60)
 
 
 class Replaced(NamedTuple):
-    """How the data of an image becomes other data while a client downloads it."""
+    """How the data of an image is replaced while a client downloads it."""
 
     store: str
     way: str
@@ -361,12 +361,12 @@ REPLACEMENTS = (
 )
 
 
-# aria2 may have the end of the old data, which was verified, before it asks for other parts.
+# aria2 may have the end of the old, verified data before it asks for other parts.
 SEQUENTIAL = [client for client in COMMANDS if client != "aria2c"]
 
 
 def test_replaced_while_it_is_downloaded(world: World, tmp_path: Path) -> None:
-    """The first connection breaks once the data is other data; the record stays as it is."""
+    """The first connection breaks after the data was replaced. The record does not change."""
     modes = itertools.cycle(MODES)
     cases = []
     for client, replaced in itertools.product(SEQUENTIAL, REPLACEMENTS):
@@ -382,7 +382,7 @@ def test_replaced_while_it_is_downloaded(world: World, tmp_path: Path) -> None:
 class Copies(NamedTuple):
     """An image in two places, the first of which has wrong data.
 
-    :ivar broken: what happens to the client's first connection.
+    :ivar broken: how the relay breaks the client's first connection.
     """
 
     name: str
@@ -396,19 +396,19 @@ COPIES = (
     Copies("files", ("file", "middle-byte"), ("file", "right")),
     Copies("web", ("http", "last-byte"), ("http", "right")),
     Copies("web-then-file", ("http", "first-byte"), ("file", "right")),
-    # These answer a range with everything.
+    # These stores answer a range with the whole data.
     Copies("no-ranges", ("ssi", "middle-byte"), ("ssi", "right")),
     Copies("no-ranges-no-size", ("ssi", "middle-byte"), ("ssi", "right"), size=None),
     Copies("long-without-length", ("ssi", "too-long"), ("file", "right")),
     Copies("short-without-length", ("ssi", "truncated"), ("file", "right")),
-    # What the client has by then is longer than the first copy.
+    # By then the client has more bytes than the first copy.
     Copies("short", ("file", "short"), ("file", "right"), Break(SIZE // 2), size=None),
 )
 
 
 @pytest.mark.parametrize("client", COMMANDS)
 def test_first_location_is_wrong(world: World, tmp_path: Path, client: str) -> None:
-    """What is begun with wrong data is not completed with right data from elsewhere."""
+    """A file that begins with wrong data is not completed with right data of another location."""
     cases = []
     for copies, mode in itertools.product(COPIES, MODES):
         image_id = named(client, "copies", copies.name, *mode)
@@ -444,7 +444,7 @@ def test_qemu_img_info(world: World, tmp_path: Path) -> None:
 
 
 def test_service_restarts_in_between(world: World, tmp_path: Path) -> None:
-    """What a client has from a service before its restart is not completed after it."""
+    """A wrong file from before the restart of a service is not completed after it."""
     target = tmp_path / "restarted"
     curl = COMMANDS["curl -C -"]
     world.record("restarted", "curl -C -", world.location("file", "last-byte"))

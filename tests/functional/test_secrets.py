@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A secret that is planted wherever it can be comes out nowhere."""
+"""A secret in every possible place does not appear in any output."""
 
 import base64
 import gc
@@ -94,7 +94,7 @@ def test_locations(
     shown = capsys.readouterr()
     assert SECRET not in everything_logged.text
     assert SECRET not in shown.err
-    # A path is what an operator must see; a location without a scheme has no more than that.
+    # Operators must see paths, and a location without a scheme is only a path.
     if location != SECRET:
         assert SECRET not in shown.out
 
@@ -127,7 +127,7 @@ def test_foreign_exceptions(
     everything_logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its text reaches no client, and not what the server logs of a broken body."""
+    """Its text reaches neither a client nor the server's log of a broken body."""
     deployment.add("i", b"x" * 3_000_000)
     api = deployment.api()
     response = webob.Request.blank("/v1/images/i").send(api)
@@ -163,7 +163,7 @@ read_timeout = 0.3
 
 RECORD = b'{"status": "active", "size": 4, "locations": ["URL/images/i?signature=c4nary"]}'
 
-# What the server for the data says.
+# The answers of the server for the data.
 ANSWERS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndata",
     b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nda",
@@ -191,7 +191,7 @@ def test_http(
     answer: bytes,
     from_template: bool,
 ) -> None:
-    """Nor in what urllib3 logs, but for its DEBUG, as the pages say."""
+    """Also not in urllib3's log, except at level DEBUG, as the documentation says."""
 
     def serve(request: Request, connection: socket.socket) -> bool:
         if request.target.startswith("/records/"):
@@ -227,7 +227,7 @@ def test_http(
 
 
 def swift_at(server: RawServer) -> str:
-    """A configuration of a Swift that a server of ours plays."""
+    """A configuration for a raw server that plays Swift."""
     return swift_configuration(
         {
             "auth_type": "v1password",
@@ -250,7 +250,7 @@ def test_swift(
     answer: bytes,
     path: str,
 ) -> None:
-    """Password and token, a location's credentials, and what each server says."""
+    """Password and token, the credentials in a location, and the servers' texts."""
     url = f"swift+https://user:{SECRET}@127.0.0.1:1/v1/images/i"
     record = json.dumps({"status": "active", "is_public": True, "size": 4, "locations": [url]})
 
@@ -290,7 +290,7 @@ def test_swift(
     assert SECRET not in shown.err + shown.out
 
 
-# As a proxy is told it.
+# The credentials as a proxy gets them.
 ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
 EVERYWHERE = f"""\
 [imageapi]
@@ -329,7 +329,7 @@ def hides(text: str) -> bool:
 
 
 def test_reprs(everywhere: Path) -> None:
-    """Of all of our objects that hang together: what a report of a crash would print."""
+    """The reprs of all connected objects, which a crash report could print."""
     api = ImageAPI(load_config([everywhere]))
     image = Image(
         id="i", status="active", locations=(Location(f"http://user:{SECRET}@host/?{SECRET}"),)
@@ -349,7 +349,7 @@ def is_ours(one: object) -> bool:
 
 
 def reachable(roots: Iterable[object]) -> Iterator[object]:
-    """Objects, and what they hold."""
+    """The objects, and all objects that they refer to."""
     seen: dict[int, object] = {}
     waiting = list(roots)
     while waiting:
@@ -361,7 +361,7 @@ def reachable(roots: Iterable[object]) -> Iterator[object]:
 
 
 def test_options_that_oslo_config_logs(everywhere: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Services of OpenStack have it log all values when they start."""
+    """OpenStack services let oslo.config log all values at their start."""
     conf = load_config([everywhere])
     ImageAPI(conf).close()
     conf.log_opt_values(logging.getLogger("imageapi.host"), logging.WARNING)
@@ -398,7 +398,7 @@ def test_line_that_cannot_be_parsed(tmp_path: Path, line: str) -> None:
 def test_dollar_in_a_secret(
     everywhere: Path, everything_logged: pytest.LogCaptureFixture, old: str, new: str
 ) -> None:
-    """oslo.config takes what follows it for the name of an option, and says that there is none."""
+    """oslo.config takes the text after it for the name of an option, and its error shows it."""
     everywhere.write_text(EVERYWHERE.replace(old, new, 1))
     with pytest.raises(ConfigurationError, match=r"write \$\$ for a \$") as caught:
         ImageAPI(load_config([everywhere]))
@@ -407,7 +407,7 @@ def test_dollar_in_a_secret(
 
 @pytest.mark.parametrize("name", ["registry", "store 'http'", "store 'swift'"])
 def test_exceptions(everywhere: Path, name: str) -> None:
-    """With all that a traceback of them tells."""
+    """With the whole text of their tracebacks."""
     api = ImageAPI(load_config([everywhere]))
     caller = Caller(user_id="u", token=SECRET)
     (loaded,) = [one for one in api.backends if str(one).startswith(name)]
@@ -431,7 +431,7 @@ def test_exceptions(everywhere: Path, name: str) -> None:
 @pytest.mark.parametrize("arguments", [["check"], ["show", "i"], ["add", os.devnull]])
 @pytest.mark.parametrize("kind", ["http", "swift"])
 def test_command(tmp_path: Path, arguments: list[str], kind: str) -> None:
-    """As a process of its own, with the logging that it sets up itself."""
+    """In a process of its own, with its own logging."""
 
     def serve(request: Request, connection: socket.socket) -> bool:
         headers = f"X-Auth-Token: {SECRET}\r\nX-Storage-Url: {server.url}/v1/AUTH_acme\r\n"
@@ -468,7 +468,7 @@ def test_memory(tmp_path: Path, everything_logged: pytest.LogCaptureFixture) -> 
 
 
 def test_policy(tmp_path: Path, everything_logged: pytest.LogCaptureFixture) -> None:
-    """A rule that asks another server is told neither token nor location."""
+    """A rule that asks another server sends it neither token nor location."""
     asked: list[bytes] = []
 
     class Judge(BaseHTTPRequestHandler):

@@ -34,7 +34,7 @@ def test_a_client_downloads_an_image(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize("size", [40_000_000, 40_000_000 - 17])
 def test_a_fast_client_keeps_its_connection(deployment: Deployment, size: int) -> None:
-    """Its data is written past gunicorn, which does not count it."""
+    """imageapi writes its data without gunicorn, which then does not count the bytes."""
     data = os.urandom(1_000_000) * 40
     deployment.add("large", data[:size])
     deployment.add("small", b"data")
@@ -57,7 +57,7 @@ def test_a_fast_client_is_closed_where_it_asks_for_that(deployment: Deployment) 
 
 
 def test_nothing_follows_wrong_data_that_was_broken_off(deployment: Deployment) -> None:
-    """A fast client that has asked for another image already would take it for the rest."""
+    """A client that has already sent the next request would take its answer for the rest."""
     deployment.add("large", bytes(40_000_000), checksum="0" * 32)
     deployment.add("small", b"data")
     asked = "".join(f"GET /v1/images/{i} HTTP/1.1\r\nHost: h\r\n\r\n" for i in ("large", "small"))
@@ -74,7 +74,7 @@ def test_nothing_follows_wrong_data_that_was_broken_off(deployment: Deployment) 
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "PATH_INFO", "X_Image", "Remote-User"])
 def test_a_client_does_not_choose_where_it_is_mounted(deployment: Deployment, name: str) -> None:
-    """gunicorn lets its neighbours do so, which is what a proxy on this machine looks like."""
+    """gunicorn would accept these headers from local addresses, such as a proxy on this machine."""
     deployment.add("i", b"data")
     with serving(deployment.config_file) as port:
         head = f"GET /v1/images/i HTTP/1.1\r\nHost: h\r\n{name}: /v2\r\nConnection: close\r\n\r\n"
@@ -94,7 +94,7 @@ sys.exit(main.main(sys.argv[1:]))
 
 @contextlib.contextmanager
 def impatient(deployment: Deployment, clients: int) -> Iterator[tuple[int, list[socket.socket]]]:
-    """A server with an image that waits half a second for heads, and connections to it."""
+    """A server that waits half a second for a head, and connections to it."""
     deployment.add("i", b"data")
     program = [sys.executable, "-c", IMPATIENT]
     with (
@@ -113,7 +113,7 @@ def impatient(deployment: Deployment, clients: int) -> Iterator[tuple[int, list[
 
 @pytest.mark.parametrize("drips", [False, True])
 def test_half_a_request_is_closed(deployment: Deployment, drips: bool) -> None:
-    """Such as that of a scanner, which speaks TLS to every port and waits."""
+    """For example of a scanner that sends TLS to each port and waits."""
     with impatient(deployment, clients=4) as (port, halves):
         for half in halves:
             half.sendall(b"\x16\x03\x01\x02\x00" if not drips else b"GET /")
@@ -153,7 +153,7 @@ def test_a_silent_client_keeps_no_worker_from_leaving(deployment: Deployment) ->
 
 
 def test_more_clients_than_open_files(deployment: Deployment) -> None:
-    """By default, where the limit may be raised."""
+    """The server raises the soft limit, if the hard limit allows it."""
     deployment.add("i", b"data")
     with limited(deployment, "ulimit -Sn 100") as port, contextlib.ExitStack() as open_sockets:
         for _ in range(200):
@@ -163,7 +163,7 @@ def test_more_clients_than_open_files(deployment: Deployment) -> None:
 
 @contextlib.contextmanager
 def limited(deployment: Deployment, limit: str) -> Iterator[int]:
-    """A server with a limit of open files, which it must not meet; yields its port."""
+    """A server with a limit of open files, which it must not exceed; yields its port."""
     port = free_port()
     serve = f"{BIN}/imageapi --config-file {deployment.config_file} serve --port {port}"
     log = deployment.folder / "server.log"
@@ -174,7 +174,7 @@ def limited(deployment: Deployment, limit: str) -> Iterator[int]:
 
 
 def test_silent_clients_make_room_where_the_limit_is_low(deployment: Deployment) -> None:
-    """It may not be raised: those that wait longest are closed."""
+    """The limit cannot be raised, so the connections that wait longest are closed."""
     deployment.add("i", b"data")
     with limited(deployment, "ulimit -n 128") as port, contextlib.ExitStack() as open_sockets:
         silent = [
@@ -205,7 +205,7 @@ def test_too_many_downloads_are_answered_with_503(deployment: Deployment) -> Non
         assert len(begun) >= 10
         assert refused.status == 503
         assert refused.getheader("Retry-After") == "30"
-        # Those that run are not touched, and one that ends makes room.
+        # Running downloads go on, and one that ends makes room.
         assert begun[0].read() == DATA * 10
         assert ask(port, "/v1/images/i").body == b"data"
         assert begun[1].read() == DATA * 10
@@ -218,9 +218,9 @@ def test_too_few_open_files(deployment: Deployment) -> None:
 
 
 def test_answers_that_nobody_reads_are_not_piled_up(deployment: Deployment) -> None:
-    """Requests are read no faster than their answers, also where those have no body."""
+    """A server reads requests no faster than the client reads answers, also without bodies."""
     deployment.add("i", b"data", properties={"long": "x" * 4000})
-    # The answers to all of them would be 200 MiB and more.
+    # The answers would be more than 200 MiB.
     heads = b"HEAD /v1/images/i HTTP/1.1\r\nHost: h\r\n\r\n" * 50_000
     with running_imageapi(deployment.config_file) as server:
         assert ask(server.port, "/v1/images/i").body == b"data"
@@ -269,6 +269,6 @@ def test_worker_hears_that_it_is_to_end_while_its_loop_is_woken_all_the_time(
     log = deployment.folder / "server.log"
     program = [sys.executable, "-c", DEAF]
     with running_imageapi(deployment.config_file, program=program) as server:
-        # `running` has connected once, and so told one worker to end.
+        # `running` has connected once, and so caused SIGTERM for one worker.
         wait_until(lambda: "Worker exiting" in log.read_text(), "the worker goes on")
         assert server.process.poll() is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every download on every server, and the page that tells how they went."""
+"""Every download on every server, and the table of docs/production.md."""
 
 from collections.abc import Iterator
 
@@ -11,8 +11,8 @@ from tests.functional.downloads import ACCEPTED, DOWNLOADS, large_images
 from tests.functional.servers import Running
 from tests.functional.wsgi_servers import SERVERS
 
-#: Those that end a body that raises as if it were whole. No WSGI application can
-#: make them break it off; they do where the client counts the bytes.
+#: Servers that end a body normally although its iterator raised. No WSGI application can
+#: prevent this. A client that counts bytes still notices it.
 CANNOT_BREAK_OFF = {"uwsgi", "uwsgi-http", "nginx-uwsgi", "granian", "wsgiref"}
 
 

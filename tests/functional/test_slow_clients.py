@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client that takes nothing loses its download in time; one that is slow does not.
+"""The download of a client that reads nothing is broken off; that of a slow client is not.
 
-Nor does it make the system hold much of the image for it.
+The system buffers only little of the image for a slow client.
 """
 
 import http.client
@@ -27,8 +27,8 @@ from tests.functional.wsgi_servers import (
 
 DATA = os.urandom(1_000_000) * 50
 
-# How many seconds a client may take nothing.  On a busy machine a slow client may have to wait
-# that long for its turn: the test then repeats the download with the next number.
+# For how many seconds a client may read nothing.  On a busy machine the slow client itself may
+# pause that long: the test then repeats the download with the next number.
 SECONDS = (2, 8, 32)
 
 SERVE = """\
@@ -59,7 +59,7 @@ def impatient_nginx(seconds: int) -> Start:
     return behind_nginx(gunicorn(), ("send_timeout 300s", f"send_timeout {seconds}s"))
 
 
-# The examples, but for that time.
+# The examples with another timeout.
 SERVERS: dict[str, Callable[[int], Start]] = {
     "serve": impatient_serve,
     "gunicorn": impatient_gunicorn,
@@ -70,7 +70,7 @@ SERVERS: dict[str, Callable[[int], Start]] = {
 
 @contextmanager
 def little_read(server: Running) -> Iterator[http.client.HTTPResponse]:
-    """A download of which a little was read, by a client that is sent little ahead."""
+    """A download of which a little was read, by a client with a small buffer."""
     with server.connection() as connection:
         # A server listens before it sets the options that its connections inherit.
         assert begin(connection, "/v1/images/image", "HEAD").read() == b""
@@ -116,7 +116,7 @@ def test_slow_client(name: str, deployment: Deployment) -> None:
 
 
 def download_slowly(server: Running, path: Path, pause: float, pace: LongestPause) -> None:
-    """Read a whole image slowly, beside a client that takes nothing, and that is broken off."""
+    """Read an image slowly, while the download of a client that reads nothing is broken off."""
     with little_read(server) as stalled, little_read(server) as slow:
         assert server.open_on(path) == 2
         read = [DATA[:100_000]]
@@ -140,12 +140,12 @@ def test_little_is_held_for_a_slow_client(name: str, deployment: Deployment) -> 
         while read != before:
             time.sleep(0.5)
             before, read = read, reached(server, deployment.data_path("image"))
-        # 128 KiB that it has not sent, what the client's system takes, and a chunk.
+        # 128 KiB of unsent data, the client's buffer, and a chunk.
         assert 100_000 < read < 1_000_000
 
 
 def reached(server: Running, path: Path) -> int:
-    """The byte up to which the server has read a file that it has open once."""
+    """The position up to which the server has read a file."""
     for process in server.children():
         for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
             if os.readlink(descriptor) == str(path):

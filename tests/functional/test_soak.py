@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever happens at once, no client has a complete wrong body."""
+"""Faults of all kinds happen at once, and no client gets a complete wrong body."""
 
 import secrets
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.functional.soak.storm import FAULTS, soak
 def test_no_complete_wrong_body(tmp_path: Path) -> None:
     report = Report()
     soak(tmp_path, secrets.randbelow(10**6), 20, 2, report)
-    # It was a storm, and not a calm.
+    # Clients and faults were active.
     assert set(report.faults) == FAULTS
     complete = {kind.split(",")[0] for kind, outcome in report.answers if outcome == "complete"}
     assert complete == {"file", "http", "swift"}

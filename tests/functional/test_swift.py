@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Swift, and what goes wrong in it."""
+"""The Swift backends with a real Swift, and with its faults."""
 
 import hashlib
 import json
@@ -83,7 +83,7 @@ class Images:
         self.client.put_object("records", f"{image_id}.json", json.dumps(document))
 
     def add(self, kind: str, image_id: str, **fields: Any) -> list[str]:
-        """An image of DATA; the names of its segments."""
+        """Add an image of DATA; returns the names of its segments."""
         self.record(image_id, DATA, **fields)
         if kind == "slo":
             return upload_slo(self.client, "images", image_id, SEGMENTS)
@@ -100,7 +100,7 @@ def images(swift: Swift, client: swiftclient.Connection, tmp_path: Path) -> Imag
 
 @pytest.fixture
 def serve(images: Images) -> Iterator[Callable[..., imageapi.ImageAPI]]:
-    """Makes imageapi, in this process."""
+    """Makes an ImageAPI in this process."""
     made: list[imageapi.ImageAPI] = []
 
     def make(store: str = "", **cloud: Any) -> imageapi.ImageAPI:
@@ -117,17 +117,17 @@ def request(image_id: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def download(config: Path, image_id: str, pause: Pause | None = None) -> RawAnswer:
+def download_raw(config: Path, image_id: str, pause: Pause | None = None) -> RawAnswer:
     with serving(config) as port:
         return exchange(port, request(image_id), pause)
 
 
 def requests_in_log(swift: Swift, words: str) -> int:
-    """How many requests the proxy has logged that begin so."""
+    """The number of requests in the log of the proxy that begin with a text."""
     return (swift.folder / "proxy.log").read_text().count(f" {words} HTTP")
 
 
-# What works.
+# Without faults.
 
 
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
@@ -307,13 +307,13 @@ def test_wrong_credentials(serve: Any, caplog: pytest.LogCaptureFixture) -> None
     assert "wr0ng-secret" not in caplog.text
 
 
-# What breaks.
+# Faults.
 
 
 @pytest.mark.parametrize("fault", ["truncated", "emptied", "removed", "damaged"])
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
 def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None:
-    """Of the object, or of the last segment of three.  Swift sends a damaged one whole, once."""
+    """The file of the object, or of the last segment of three.  Swift sends it once."""
     image_id = f"{kind}-{fault}"
     segments = images.add(kind, image_id)
     container, name = ("images_segments", segments[-1]) if segments else ("images", image_id)
@@ -330,7 +330,7 @@ def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None
     with serving(images.configure()) as port:
         answers = [exchange(port, request(image_id)) for _ in range(2)]
     for answer in answers:
-        # 500 is the second answer where the first one showed that the hash is wrong.
+        # The second answer is 500 if the first one showed that the hash is wrong.
         assert answer.status in (200, 404, 500)
         assert len(answer.body) < len(DATA)
         assert answer.status != 200 or answer.connection == "closed"
@@ -341,13 +341,13 @@ def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None
 @pytest.mark.parametrize("lost", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["slo", "dlo"])
 def test_lost_segment(images: Images, kind: str, lost: int) -> None:
-    """Removed as a user of Swift would."""
+    """A user of Swift has removed it."""
     image_id = f"lost-{kind}-{lost}"
     segments = images.add(kind, image_id)
     images.client.delete_object("images_segments", segments[lost])
-    answer = download(images.configure(), image_id)
+    answer = download_raw(images.configure(), image_id)
     if kind == "dlo":
-        # Swift answers 200 with less: the size tells before the first byte.
+        # Swift answers 200 with a smaller size, which is noticed before the first byte.
         assert answer.status == 500
     elif lost == 0:
         assert answer.status == 502
@@ -359,7 +359,7 @@ def test_lost_segment(images: Images, kind: str, lost: int) -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
 def test_proxy_that_is_killed_and_comes_back(images: Images, kind: str) -> None:
-    """Its tokens are gone with it, too; the client notices nothing."""
+    """Its tokens are lost too. The client notices nothing."""
     images.add(kind, f"killed-{kind}")
     swift = images.swift
 
@@ -369,7 +369,7 @@ def test_proxy_that_is_killed_and_comes_back(images: Images, kind: str) -> None:
         swift.stop("proxy")
         starter.start()
 
-    answer = download(images.configure(), f"killed-{kind}", Pause(2 * MIB, kill))
+    answer = download_raw(images.configure(), f"killed-{kind}", Pause(2 * MIB, kill))
     starter.join()
     assert (answer.status, answer.body, answer.connection) == (200, DATA, "open")
     log = (images.folder / "server.log").read_text()
@@ -377,7 +377,7 @@ def test_proxy_that_is_killed_and_comes_back(images: Images, kind: str) -> None:
 
 
 def read_to_error(chunks: Iterable[bytes]) -> bytes:
-    """What comes before it."""
+    """The data before an error."""
     received = b""
     try:
         for chunk in chunks:
@@ -391,7 +391,7 @@ def read_to_error(chunks: Iterable[bytes]) -> bytes:
 def test_segment_that_is_replaced_while_another_is_sent(
     images: Images, serve: Any, kind: str
 ) -> None:
-    """Swift sends that of a dynamic object as it is then, by the old ETag."""
+    """Swift sends the new segment of a dynamic object, with the old ETag."""
     names = images.add(kind, f"segment-{kind}")
     api = serve()
     assert get(api, f"/v1/images/segment-{kind}").body == DATA
@@ -404,7 +404,7 @@ def test_segment_that_is_replaced_while_another_is_sent(
 
 
 def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> None:
-    """Never a mixture of the two."""
+    """The data is never a mixture of both."""
     images.add("plain", "replaced")
     swift = images.swift
 
@@ -413,7 +413,7 @@ def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> N
         swift.stop("proxy")
         swift.start("proxy")
 
-    answer = download(images.configure(), "replaced", Pause(2 * MIB, replace))
+    answer = download_raw(images.configure(), "replaced", Pause(2 * MIB, replace))
     assert (answer.status, answer.connection) == (200, "closed")
     assert answer.body == DATA[: len(answer.body)]
     assert len(answer.body) < len(DATA)
@@ -423,7 +423,7 @@ def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> N
     ("kind", "statuses"), [("account", {200}), ("container", {200}), ("object", {503})]
 )
 def test_server_that_is_down(images: Images, serve: Any, kind: str, statuses: set[int]) -> None:
-    """Behind the proxy, which knows the account and the container; then before it does."""
+    """A server behind the proxy; with and without account and container in its cache."""
     images.record("down", SMALL)
     images.client.put_object("images", "down", SMALL)
     api = serve(status_code_retries=1, status_code_retry_delay=0.1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``imageapi add`` with a real Swift: what it puts there, and what it takes away again."""
+"""``imageapi add`` with a real Swift: the objects that it puts, and those that it removes."""
 
 import hashlib
 import io
@@ -38,7 +38,7 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
 
 @pytest.fixture
 def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a configuration, and empties Swift before."""
+    """Empties Swift, and writes a configuration."""
     with closing(swift.client()) as client:
         for container in ("records", "images", "images_segments"):
             client.put_container(container)
@@ -57,7 +57,7 @@ def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
 
 
 def objects(swift: Swift) -> list[str]:
-    """The paths of all there are."""
+    """The paths of all objects."""
     with closing(swift.client()) as client:
         return [
             f"{container}/{entry['name']}"
@@ -71,14 +71,14 @@ def command(config: Path, *words: str, **how: Any) -> "subprocess.Popen[bytes]":
         [str(BIN / "imageapi"), "--config-file", str(config), "add", *words, "--id", "i"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Whatever runs the tests may ignore it, as nohup's children do.
+        # The parent process may ignore SIGINT, as with nohup.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **how,
     )
 
 
 def finish(process: "subprocess.Popen[bytes]", data: bytes | None = None) -> tuple[int, str]:
-    """The exit status, and what was said on standard error."""
+    """Wait for the end; returns the exit status and standard error."""
     said = process.communicate(data, timeout=60)
     return process.returncode, said[1].decode()
 
@@ -144,7 +144,7 @@ def test_id_that_exists(swift: Swift, configured: Any, tmp_path: Path) -> None:
 
 
 def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any) -> None:
-    """Nothing of the other's is overwritten, or taken away."""
+    """The objects of the other image are neither overwritten nor removed."""
     process = begun_upload(configured(), 3 * MIB)
     wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
     with closing(swift.client()) as client:
@@ -159,9 +159,9 @@ def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any) -> None
 def test_the_same_id_twice_at_once(
     swift: Swift, configured: Any, tmp_path: Path, segment_size: int
 ) -> None:
-    """One of the two is there, whole, whichever begins and whichever ends first.
+    """One of the two images is complete, whichever begins or ends first.
 
-    Both may be told that theirs is, when they put their records within milliseconds.
+    Both commands may report success if they put their records within milliseconds.
     """
     config = configured(segment_size)
     (tmp_path / "one").write_bytes(DATA)
@@ -181,7 +181,7 @@ def test_the_same_id_twice_at_once(
 def test_an_answer_to_the_record_that_does_not_come(
     swift: Swift, configured: Any, monkeypatch: pytest.MonkeyPatch, others: bytes, left: list[str]
 ) -> None:
-    """It may be there all the same, and is ours; or somebody else's is there."""
+    """The record may have been put, by this command or by another one."""
     api, registry, store = backends(configured())
     with closing(swift.client()) as client:
         real = registry.account.request
@@ -204,7 +204,7 @@ def test_an_answer_to_the_record_that_does_not_come(
 
 
 def begun_upload(config: Path, size: int) -> "subprocess.Popen[bytes]":
-    """``imageapi add -`` that has been given so many bytes, and waits for more."""
+    """``imageapi add -`` that has been given this number of bytes, and waits for more."""
     process = command(config, "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(b"x" * size)
@@ -223,7 +223,7 @@ def test_interrupted(swift: Swift, configured: Any, number: signal.Signals) -> N
 
 
 def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
-    """What cannot be taken away is told, by its name."""
+    """The error names the objects that cannot be removed."""
     process = begun_upload(configured(connect_retries=0, status_code_retries=0), 3 * MIB)
     wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
     swift.stop("proxy")
@@ -255,7 +255,7 @@ def test_data_that_changes_on_its_way(
     tmp_path: Path,
     segment_size: int,
 ) -> None:
-    """What Swift says that it got is compared with what was read."""
+    """The ETag that Swift returns is compared with the data that was read."""
     api, registry, store = backends(configured(segment_size))
     real = store.account.request
 
@@ -343,7 +343,7 @@ def test_clean_up_that_is_interrupted_again_says_what_is_left(
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_signal_that_is_ignored(swift: Swift, configured: Any, number: signal.Signals) -> None:
-    """As nohup starts it."""
+    """nohup starts it in this way."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
         process = begun_upload(configured(), 2 * MIB)

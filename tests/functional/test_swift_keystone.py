@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class SwiftCloud(NamedTuple):
-    """What runs, and the project of the user ``demo``."""
+    """The servers, and the project of the user ``demo``."""
 
     keystone: Keystone
     swift: Swift
@@ -95,7 +95,7 @@ class ConfiguredAPI(NamedTuple):
     conf: cfg.ConfigOpts
 
     def token(self) -> str:
-        """The token that registry and store have now."""
+        """The current token of registry and store."""
         return session_of(self.conf, "imageapi_store_swift").login().headers["X-Auth-Token"]
 
 
@@ -178,7 +178,7 @@ def test_a_revoked_token_is_renewed_once(cloud: SwiftCloud, serve: Any) -> None:
 
 
 def test_a_token_that_is_revoked_in_the_middle_of_a_download(cloud: SwiftCloud, serve: Any) -> None:
-    """The connection goes too, or else Swift would never look at the token again."""
+    """The connection is broken too, because Swift checks the token only for a new request."""
     served = serve(cloud.password())
     response = get(served.api, "/v1/images/i")
     chunks = iter(response.app_iter)

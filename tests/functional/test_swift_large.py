@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A GiB that ``imageapi add`` puts into a real Swift, and glanceclient v1 downloads."""
+"""``imageapi add`` puts 1 GiB into a real Swift, and glanceclient v1 downloads it."""
 
 import hashlib
 import subprocess
@@ -24,7 +24,7 @@ pytestmark = [
 
 
 def data() -> Iterator[bytes]:
-    """A GiB of which no MiB is like another."""
+    """1 GiB of data in which each MiB is different."""
     block = bytearray(hashlib.shake_256(b"large").digest(MIB))
     for number in range(SIZE // MIB):
         block[:8] = number.to_bytes(8)
@@ -47,12 +47,12 @@ def test_large_image(tmp_path: Path) -> None:
         with serving(config) as port:
             image = Client(f"http://127.0.0.1:{port}", token="t").images.get("large")
             assert (image.size, image.checksum) == (SIZE, md5)
-            # It compares the MD5 itself; here it is computed once more.
+            # glanceclient compares the MD5 itself; the test computes it again.
             assert hashed(image.data()) == (SIZE, md5)
 
 
 def add(config: Path) -> str:
-    """Pipe the data into ``imageapi add``; its MD5."""
+    """Pipe the data into ``imageapi add``; returns its MD5."""
     command = [str(BIN / "imageapi"), "--config-file", str(config), "add", "-", "--id", "large"]
     md5 = hashlib.md5()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

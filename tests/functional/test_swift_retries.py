@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a real Swift cannot be made to answer: who is asked again, when, and how often."""
+"""Which requests to Swift are retried, when, and how often, with answers of a raw server."""
 
 import contextlib
 import itertools
@@ -27,12 +27,12 @@ from tests.functional.raw_server import RawServer, Request, Responder
 
 DATA = bytes(range(256)) * 40
 ETAG = "d5816f35916d1d9482fb0f1ec201101d"
-# Longer than any machine needs for what is not to time out.
+# Seconds, for requests that must not time out.
 TIMEOUT = 60
 
 
 class FakeSwift:
-    """Logs in as tempauth does, and gives each object request the next of the answers."""
+    """Logs users in like tempauth, and sends each object request the next of the answers."""
 
     server: RawServer
 
@@ -60,7 +60,7 @@ class FakeSwift:
 
 
 def as_swift_does(request: Request, connection: socket.socket) -> bool:
-    """As a real one answers for a plain object."""
+    """The answer of a real Swift for a plain object."""
     start = request.start
     status = b"206 Partial Content" if "range" in request.headers else b"200 OK"
     lines = [
@@ -117,7 +117,7 @@ def make_store() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would be waited before each further request."""
+    """The seconds of the pause before each retry."""
     waited: list[float] = []
     monkeypatch.setattr(account, "time", SimpleNamespace(sleep=waited.append))
     return waited
@@ -134,7 +134,7 @@ def read(store: SwiftStore, **how: Any) -> bytes:
 def test_asks_again(make_store: Any, answers: list[Responder]) -> None:
     store, fake = make_store(*answers)
     assert read(store) == DATA
-    # A connection that was kept, and closed just then, is replaced at once.
+    # A kept connection that the server has closed is replaced at once.
     assert len(fake.asked) == len(answers) + 1
 
 
@@ -155,7 +155,7 @@ def test_connections_are_retried_a_bounded_number_of_times(make_store: Any) -> N
     store, fake = make_store(*[hang_up] * 20)
     with pytest.raises(BackendUnavailable, match="closed the connection early"):
         read(store)
-    # Each may be one that was kept, which is replaced once.
+    # Each may use a kept connection, which is replaced once.
     assert 4 <= len(fake.asked) <= 8
 
 
@@ -204,7 +204,7 @@ def test_a_token_is_renewed_once(make_store: Any) -> None:
 
 
 def test_a_token_is_renewed_again_after_a_failed_connection(make_store: Any) -> None:
-    """A proxy that was restarted meanwhile has forgotten the new token too."""
+    """A proxy that was restarted meanwhile does not know the new token."""
     # A kept connection that is closed is replaced at once; twice in a row is a failure.
     store, fake = make_store(DENIED, hang_up, hang_up, DENIED)
     assert read(store) == DATA
@@ -227,7 +227,7 @@ def test_a_token_is_renewed_where_the_rest_is_asked_for(make_store: Any) -> None
 
 
 def test_threads_renew_a_refused_token_once(make_store: Any) -> None:
-    """One renews it, and the others use what it got."""
+    """One thread renews it, and the others use the new token."""
     everybody = threading.Barrier(4, timeout=TIMEOUT)
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -253,7 +253,7 @@ def test_a_child_logs_in_on_a_connection_of_its_own(make_store: Any) -> None:
         os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert fake.logins == 2
-    # The parent's connections are left alone, and so is what comes over them.
+    # The child process does not use the parent's connections.
     accepted = fake.server.accepted
     assert read(store) == DATA
     assert fake.server.accepted == accepted
@@ -345,7 +345,7 @@ def taking_a_body(end: bytes, answer: bytes, after: Callable[[], object] = int) 
     """A server for one request with a body.
 
     :param end: how the body ends.
-    :param after: what it waits for before it begins to read.
+    :param after: a function that it calls before it begins to read.
     """
 
     def serve() -> None:
@@ -353,7 +353,7 @@ def taking_a_body(end: bytes, answer: bytes, after: Callable[[], object] = int) 
         after()
         received = b""
         with connection, contextlib.suppress(OSError):
-            # Nothing comes any more where the client has given up.
+            # No data arrives after the client has given up.
             while not received.endswith(end) and (data := connection.recv(1_000_000)):
                 received = (received + data)[-1000:]
             connection.sendall(answer)
@@ -407,7 +407,7 @@ def drips(connection: socket.socket) -> bool:
 
 
 def test_logging_in_has_one_timeout_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for another's login waits no longer than that one."""
+    """A thread that waits for another thread's login waits no longer than the timeout."""
     received = clock_of(connections, monkeypatch)
     asked = clock_of(session, monkeypatch)
     asked.step = 1
@@ -435,7 +435,7 @@ def test_logging_in_has_one_timeout_for_the_whole(monkeypatch: pytest.MonkeyPatc
 
 
 def in_threads(count: int, do: Callable[[], object]) -> list[BackendError]:
-    """The errors of so many threads that all do the same at once."""
+    """Runs a function in several threads at once; returns their errors."""
     failed: list[BackendError] = []
 
     def run() -> None:
@@ -453,7 +453,7 @@ def in_threads(count: int, do: Callable[[], object]) -> list[BackendError]:
 
 
 def test_record_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record must come in time as a whole."""
+    """The whole record must arrive within the timeout."""
     clock = clock_of(connections, monkeypatch)
 
     def drip(_request: Request, connection: socket.socket) -> bool:
@@ -476,7 +476,7 @@ def test_record_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_records_are_asked_for_on_one_connection() -> None:
-    """Whatever comes of it; a new one for each would cost more than the record."""
+    """Also after errors. A new connection for each record would take longer than the record."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
         if request.target.endswith("/absent.json"):
@@ -536,7 +536,7 @@ def test_answers_that_have_no_record(answer: Responder, error: type[BackendError
 
 
 def test_a_body_has_the_timeout_of_data_and_not_that_of_connecting() -> None:
-    """An object server that writes to its disk takes nothing meanwhile."""
+    """An object server reads nothing while it writes to its disk."""
     created = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
     with taking_a_body(b"0\r\n\r\n", created, after=lambda: time.sleep(1)) as port:
         assert put_status(port, timeout=TIMEOUT) == 201
@@ -548,7 +548,7 @@ def test_a_body_has_the_timeout_of_data_and_not_that_of_connecting() -> None:
 
 
 def put_status(port: int, timeout: float) -> int:
-    """Send more than the system takes before the server reads; the status of the answer."""
+    """Send more than the system buffers before the server reads; returns the status."""
     store = build(
         SwiftStore,
         container="images",

@@ -30,7 +30,7 @@ location / {{
 
 
 class Tls(NamedTuple):
-    """A Swift's URL, how it is logged in to, and who signed its certificate."""
+    """The URL of a Swift, the options to log in, and the authority of its certificate."""
 
     url: str
     authority: Path
@@ -77,8 +77,8 @@ def test_authority_that_is_trusted(tls: Tls) -> None:
 
 @pytest.mark.parametrize("path", ["auth_url", "endpoint_override"])
 def test_authority_that_is_not_trusted(tls: Tls, path: str, monkeypatch: Any) -> None:
-    """Of the server that logs us in, and of the one that has the data."""
-    # What requests would take from the environment.
+    """The authority of the server for logins, and of the server for data."""
+    # Variables of the environment that requests would use.
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls.authority))
     options = {} if path == "auth_url" else {"auth_type": "none"}
     with pytest.raises(

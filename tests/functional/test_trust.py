@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other bytes under the name of the version that was verified: who notices, and when."""
+"""Data is replaced, but keeps the validator of the verified version: when this is noticed."""
 
 import mmap
 import os
@@ -18,8 +18,8 @@ OTHER = bytes(reversed(DATA))
 CHUNK = 65536
 
 
-def download(api: imageapi.ImageAPI) -> bytes:
-    """What arrives of image ``i`` before it ends or breaks off."""
+def received(api: imageapi.ImageAPI) -> bytes:
+    """The bytes of image ``i`` that arrive until the body ends or is broken off."""
     response = get(api, "/v1/images/i")
     assert response.status_code == 200
     data = b""
@@ -42,7 +42,7 @@ def web_server(tmp_path: Path) -> Path:
 
 
 def replace(folder: Path, data: bytes) -> None:
-    """Put data there under the time, and so the ETag, of what lies there."""
+    """Replace the data, but keep its time, and so its ETag."""
     (folder / "i").write_bytes(data)
     os.utime(folder / "i", (1, 1))
 
@@ -69,9 +69,9 @@ def test_web_server_with_other_bytes_under_one_etag(
     deployment.add("i", DATA)
     with nginx(web_server, state) as port:
         api = over_http(deployment, port, more)
-        assert download(api) == DATA
+        assert received(api) == DATA
         replace(web_server, OTHER)
-        second = download(api)
+        second = received(api)
         assert OTHER.startswith(second)
         assert (second == OTHER) is is_trusted
         api.close()
@@ -96,10 +96,10 @@ def test_file_that_is_written_through_mmap(
         # The first write to a page changes the times; the next ones do not.
         memory[0] = DATA[0]
         before = path.stat()
-        assert download(api) == DATA
+        assert received(api) == DATA
         memory[0] = ord("!")
         assert path.stat().st_mtime_ns == before.st_mtime_ns
-        assert download(api) == second
+        assert received(api) == second
     api.close()
 
 

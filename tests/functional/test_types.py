@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's program is checked against what we install: what is right passes, and nothing else."""
+"""mypy checks a user's program with the installed imageapi: right calls pass, wrong ones fail."""
 
 import re
 import subprocess
@@ -120,7 +120,7 @@ imageapi.NoSuchName  # [attr-defined]
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment in which our wheel is, before what the tests have."""
+    """The interpreter of an environment with imageapi's wheel, before the packages of the tests."""
     environment = tmp_path_factory.mktemp("user") / "env"
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True, timeout=60
@@ -142,7 +142,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_users_program(python: Path, tmp_path: Path) -> None:
-    """Both at once, since it takes most of the time to read what they import."""
+    """One run checks both programs, because mypy needs most time for their imports."""
     (tmp_path / "right.py").write_text(RIGHT)
     (tmp_path / "wrong.py").write_text(WRONG)
     command = [str(BIN / "mypy"), "--strict", "--python-executable", str(python)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""examples/imageapi.service does what it says, as far as that shows without systemd."""
+"""The commands of examples/imageapi.service work, as far as a test without systemd can show."""
 
 import configparser
 import signal
@@ -18,7 +18,7 @@ from tests.paths import BIN, EXAMPLES
 def test_service(deployment: Deployment, tmp_path: Path) -> None:
     deployment.add("small", b"data")
     unit = configparser.RawConfigParser()
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's page says
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's documentation says
     unit.read(EXAMPLES / "imageapi.service")
     service = unit["Service"]
     assert service["Type"] == "notify"

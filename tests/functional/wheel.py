@@ -10,7 +10,7 @@ from tests.paths import ROOT
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build ours from a copy, in which no earlier build has left anything.
+    """Build imageapi's wheel from a copy of the source, without files of earlier builds.
 
     :param folder: an empty one.
     """

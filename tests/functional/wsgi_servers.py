@@ -28,7 +28,7 @@ make_server("127.0.0.1", int(sys.argv[1]), application).serve_forever()
 """
 
 
-# As a system's nginx has it around the files of its conf.d.
+# What a distribution's nginx.conf has around the files of conf.d.
 NGINX = """
 daemon off;
 pid nginx.pid;
@@ -37,7 +37,7 @@ events {}
 http { access_log access.log; include imageapi.conf; }
 """
 
-# As nginx ships it.
+# The file that nginx ships.
 UWSGI_PARAMS = """
 uwsgi_param QUERY_STRING $query_string;
 uwsgi_param REQUEST_METHOD $request_method;
@@ -57,14 +57,14 @@ uwsgi_param SERVER_NAME $server_name;
 
 
 class Server(NamedTuple):
-    """What the table calls it, and how it is started over a deployment."""
+    """A server of the table: its title, and the function that starts it over a deployment."""
 
     title: str
     start: Callable[[Deployment], AbstractContextManager[Running]]
 
 
 def by_command(*words: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
-    """Started by a command, in which PORT stands for the port and CONFIG for the file."""
+    """Start it by a command. PORT stands for the port, CONFIG for the configuration file."""
 
     @contextmanager
     def start(deployment: Deployment) -> Iterator[Running]:
@@ -81,7 +81,7 @@ def by_command(*words: str) -> Callable[[Deployment], AbstractContextManager[Run
 
 
 def gunicorn(*words: str) -> Callable[[Deployment], AbstractContextManager[Running]]:
-    """By examples/gunicorn.conf.py, of which the words change something."""
+    """Start gunicorn by examples/gunicorn.conf.py, with more arguments."""
     config = str(EXAMPLES / "gunicorn.conf.py")
     return by_command("gunicorn", "--config", config, "--bind", "127.0.0.1:PORT", *words)
 
@@ -89,7 +89,7 @@ def gunicorn(*words: str) -> Callable[[Deployment], AbstractContextManager[Runni
 def changed_gunicorn(
     *changes: tuple[str, str],
 ) -> Callable[[Deployment], AbstractContextManager[Running]]:
-    """By examples/gunicorn.conf.py, with some of its text replaced."""
+    """Start gunicorn by examples/gunicorn.conf.py, with some of its text replaced."""
 
     def start(deployment: Deployment) -> AbstractContextManager[Running]:
         config = deployment.folder / "changed.conf.py"
@@ -100,7 +100,7 @@ def changed_gunicorn(
 
 
 def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextManager[Running]]:
-    """By examples/uwsgi.ini, with some of its lines changed."""
+    """Start uWSGI by examples/uwsgi.ini, with some of its text replaced."""
 
     @contextmanager
     def start(deployment: Deployment) -> Iterator[Running]:
@@ -123,7 +123,7 @@ def behind_nginx(
     start_server: Callable[[Deployment], AbstractContextManager[Running]],
     *changes: tuple[str, str],
 ) -> Callable[[Deployment], AbstractContextManager[Running]]:
-    """By examples/nginx.conf, with some of its lines changed, before a server."""
+    """Start nginx by examples/nginx.conf, with some of its text replaced, before a server."""
 
     @contextmanager
     def start(deployment: Deployment) -> Iterator[Running]:
@@ -167,15 +167,15 @@ def _nginx_config(port: int, server: int, changes: Sequence[tuple[str, str]]) ->
 
 
 def replaced(text: str, *changes: tuple[str, str]) -> str:
-    """A text with other texts in it, each of which must have been there."""
+    """Replace parts of a text. Each of them must be in the text."""
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
     return text
 
 
-# Connections are kept open for longer than a test waits, where there is a setting:
-# else one that hangs would look like one that is broken off, some seconds late.
+# Connections stay open for longer than a test waits, if the server has such a setting.
+# Otherwise the server would close a hanging connection, and it would look broken off.
 _KEEP = "--keep-alive=60"
 
 _GUNICORN = f"gunicorn {version('gunicorn')}"

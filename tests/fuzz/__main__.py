@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tests.fuzz TARGET [ARGUMENT]...``: atheris looks for what is not true.
+"""``python -m tests.fuzz TARGET [ARGUMENT]...``: atheris looks for inputs that break a property.
 
 The arguments are libFuzzer's, such as ``-max_total_time=300`` and the folder of
 a corpus.  It ends with status 0 when the time is up and nothing was found.
@@ -33,7 +33,7 @@ _TEXTS = {
 }
 
 
-# Where to begin: what is right, for atheris to spoil.
+# Valid inputs, which atheris changes.
 _SEEDS: Mapping[str, Sequence[str]] = {
     "record": [
         (
@@ -71,7 +71,7 @@ _SEEDS: Mapping[str, Sequence[str]] = {
         '"get_image": "role:a and (not is_admin:True or project_id:%(owner)s)"\n"x": "rule:x"',
         '{"download_image": "\'yes\':%(p)s or @ or !"}',
     ],
-    # Choices are taken from the end.
+    # atheris takes the choices from the end of the input.
     "upstream": [
         'HTTP/1.1 206 Part\r\nContent-Range: bytes 0-3/4\r\nETag: "e"\r\n\r\ndata\x00',
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\ndata\r\n0\r\n\r\n\x00",
@@ -139,11 +139,11 @@ def _targets(folder: Path) -> Mapping[str, Target]:
 
 def main() -> None:
     """Fuzz the target that the command line names."""
-    # Not to standard error; what is a bug, the properties notice.
+    # Nothing goes to standard error. The properties find logged bugs themselves.
     logging.getLogger().addHandler(logging.NullHandler())
-    # Else the certificates of the system are read each time.
+    # Otherwise the system's certificates are read each time.
     os.environ["SSL_CERT_FILE"] = os.devnull
-    # What is installed does not change meanwhile, and to look takes most of the time.
+    # The installed plugins do not change meanwhile, and looking for them takes most of the time.
     importlib.metadata.entry_points = functools.cache(  # type: ignore[assignment]  # a stand-in
         importlib.metadata.entry_points
     )
@@ -158,7 +158,7 @@ def main() -> None:
         for number, seed in enumerate(_SEEDS.get(name, ())):
             (seeds / str(number)).write_bytes(seed.encode("latin-1"))
         # New inputs go into the first folder of a corpus; this one is read only once.
-        # With files as arguments these are all that is run.
+        # If the arguments are files, only these are run.
         is_replay = any(Path(argument).is_file() for argument in sys.argv[1:])
         arguments = sys.argv if is_replay else [*sys.argv, str(seeds)]
         atheris.Setup(arguments, lambda data: target(atheris.FuzzedDataProvider(data)))

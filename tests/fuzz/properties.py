@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must be true whatever comes in: asked by hypothesis in the tests, and by atheris."""
+"""Properties that hold for every input. hypothesis checks them in the tests, and atheris too."""
 
 import contextlib
 import json
@@ -29,17 +29,17 @@ from tests.functional.raw_server import RawServer, Request
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
 
-# What no header line may hold.
+# Characters that no header line may have.
 _NO_TEXT = re.compile(r"[^\x20-\x7e\xa0-\xff]|[\r\n]")
 
-# C1 controls are bytes of UTF-8 too; as such they are all right within a value.
+# C1 control characters are allowed in a value: they can be bytes of UTF-8.
 _NO_VALUE = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
 
 
 def conditions(
     if_match: str | None, if_none_match: str | None, if_range: str | None, asked: str | None
 ) -> None:
-    """Conditions and ranges are decided, within the image."""
+    """Conditions and ranges are evaluated, and each range lies within the image."""
     evaluate(if_match, if_none_match, MD5)
     evaluate(if_match, if_none_match, None)
     allows_range(if_range, MD5)
@@ -53,7 +53,7 @@ def conditions(
 
 
 def record(data: bytes) -> None:
-    """A document is an image that can be sent and written, or is malformed."""
+    """A document is malformed, or it is an image that can be sent and written."""
     try:
         image = document.parse(data, "i")
     except MalformedImage:
@@ -69,14 +69,14 @@ def record(data: bytes) -> None:
 
 
 def _same(again: Image, image: Image) -> None:
-    """Written and read again it is the same to whoever decides who gets what of it."""
+    """After writing and reading, the fields that decide on access are the same."""
     names = ("status", "is_public", "deleted", "members", "size", "os_hash_value", "locations")
     for name in names:
         assert getattr(again, name) == getattr(image, name), name
 
 
 def location(text: str, files: FileStore) -> None:
-    """A location is opened below the folder, or refused, and its URL reads in one way."""
+    """A location is opened below the folder or refused, and its URL has only one meaning."""
     with contextlib.suppress(LocationRefused):
         SwiftLocation.parse(text)
     for read in (Url.parse, prefix):
@@ -94,7 +94,7 @@ def location(text: str, files: FileStore) -> None:
 def configuration(folder: Path, text: str) -> None:
     """A configuration is accepted or refused, with no traceback in the log.
 
-    ``{folder}`` stands in it for a folder with records, data and rules.
+    ``{folder}`` in it stands for a folder with records, data and rules.
     """
     path = folder / "any.conf"
     path.write_text(text.replace("{folder}", str(folder)), encoding="utf-8", errors="replace")
@@ -103,7 +103,7 @@ def configuration(folder: Path, text: str) -> None:
 
 
 def rules(folder: Path, text: str) -> None:
-    """A policy file is accepted or refused, in the same way."""
+    """A policy file is accepted or refused, with no traceback in the log."""
     path = folder / "any.yaml"
     path.write_text(text, encoding="utf-8", errors="replace")
     with _no_bug_is_logged(), contextlib.suppress(ConfigurationError):
@@ -164,7 +164,7 @@ class Site:
         self.files.record_path("malformed").write_text("{")
 
     def ask(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> None:
-        """A request is answered with what the image and the request justify.
+        """The answer is one that this request for this image may have.
 
         :param path: percent-decoded, its bytes decoded as latin-1.
         :param headers: their names as in an environ.
@@ -176,7 +176,7 @@ class Site:
             try:
                 body = b"".join(response.app_iter)
             except imageapi.errors.BackendError:
-                # Broken off, as a server would do.
+                # A server would break the connection off here.
                 body = None
             finally:
                 getattr(response.app_iter, "close", lambda: None)()
@@ -215,7 +215,7 @@ class Site:
 
 
 class Upstreams:
-    """An application whose registry and store are over HTTP, at a server that says anything."""
+    """An application with an HTTP registry and an HTTP store, whose server sends any bytes."""
 
     def __init__(self, folder: Path) -> None:
         self._says = {"/records": b"", "/data": b""}
@@ -247,7 +247,7 @@ read_timeout = 0.5
         return False
 
     def say(self, registry: bytes, store: bytes) -> None:
-        """Whatever the two answer, it is no bug of ours, and a client gets what it may."""
+        """Whatever the two answers are, no bug is logged, and the response is valid."""
         self._says.update({"/records": registry, "/data": store})
         with _no_bug_is_logged():
             response = webob.Request.blank("/v1/images/i").send(self._api)
@@ -257,7 +257,7 @@ read_timeout = 0.5
             finally:
                 getattr(response.app_iter, "close", lambda: None)()
         assert response.status_code in (200, 403, 404, 500, 502, 503)
-        # A record can be wrong about its data; http.client takes other versions of HTTP too.
+        # A record can contradict its data. http.client accepts other versions of HTTP too.
         assert response.status_code != 500 or re.match(rb"HTTP/\S* 200", registry)
         for name, value in response.headerlist:
             assert not _NO_TEXT.search(name)
@@ -265,7 +265,7 @@ read_timeout = 0.5
 
 
 class _Bugs(logging.Handler):
-    """Remembers the traceback that is logged, which a bug's is."""
+    """Keeps the log records with a traceback: only bugs have one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ IDENTITY = {
 
 
 def test_headers_alone_give_nothing() -> None:
-    """But a token, which proves nothing until an upstream has judged it."""
+    """They give only a token, which is no identity until an upstream has checked it."""
     assert from_environ(IDENTITY, ["admin"]) == Caller(token="t0ken")
     without = {name: text for name, text in IDENTITY.items() if name != "HTTP_X_AUTH_TOKEN"}
     assert from_environ(without, ["admin"]) is ANONYMOUS

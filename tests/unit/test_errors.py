@@ -16,7 +16,7 @@ def test_one_problem_is_no_list_of_characters() -> None:
 
 
 def test_texts_are_short_lines() -> None:
-    """A record's author chooses parts of them, and any client can have them logged again."""
+    """Parts of them come from a record's author, and any client can cause them to be logged."""
     text = str(MalformedImage("size\n" * 1_000_000))
     assert text == "size " * 200 + "..."
     assert str(MalformedImage("x" * 1000)) == "x" * 1000

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/generate makes is what the repository has, pre-commit runs the checks, and
-bounds have reasons.
+"""Generated files are up to date, pre-commit runs the steps of scripts/check, and lower bounds
+have reasons.
 """
 
 import configparser
@@ -36,7 +36,7 @@ def test_pre_commit_runs_what_check_runs() -> None:
 
 
 def test_each_lower_bound_has_a_reason() -> None:
-    """In CONTRIBUTING.md, Pins: by name and number, so that a raised one is explained anew."""
+    """CONTRIBUTING.md, Pins, has the name and the number, so a new bound needs a new reason."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]

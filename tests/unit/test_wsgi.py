@@ -78,7 +78,7 @@ def test_keeps_to_the_wsgi_protocol(
     request = webob.Request.blank(path, method=method)
     if range_header:
         request.headers["Range"] = range_header
-    # What breaks the protocol raises.
+    # It raises an error if the application breaks the protocol.
     iterator: Any = validated(request.environ, lambda *args: lambda data: None)
     for _ in iterator:
         pass

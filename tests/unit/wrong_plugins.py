@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What entry points must not name, and one that they may, for `test_loading`."""
+"""Classes that an entry point must not name, and one that it may, for `test_plugins`."""
 
 from collections.abc import Sequence
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All faults together, and no complete wrong body: see `storm`."""
+"""Faults of all kinds at once, while clients download: see `storm`."""

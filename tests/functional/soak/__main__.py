@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=6, help="how many turns of a minute each")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     given = parser.parse_args()
-    # So that its servers are stopped with it.
+    # So that SIGTERM stops the servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report()
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def told(report: Report) -> str:
-    """The figures, as tables."""
+    """The counts, as tables."""
     outcomes = sorted(report.outcomes())
     kinds = sorted({kind for kind, _ in report.answers})
     lines = [_row("images", *outcomes), _row(*["---"] * (len(outcomes) + 1))]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that ask for anything in any way, and have each answer judged."""
+"""Clients that send all kinds of requests, and judge each answer."""
 
 import hashlib
 import http.client
@@ -16,7 +16,7 @@ from tests.functional.soak.history import Fact, History
 from tests.functional.soak.images import SIZES, Changing
 from tests.functional.soak.judge import Asked, Received, Wrong, judge, judge_file, version_of
 
-# No answer takes that long, whatever is tried again meanwhile.
+# Seconds; no answer takes longer, with all retries.
 _TIMEOUT = 60
 _PIECE = 64 * 1024
 
@@ -24,8 +24,8 @@ _PIECE = 64 * 1024
 class Pace(NamedTuple):
     """How a client reads.
 
-    :ivar leaves_after: how many bytes; None for a client that stays.
-    :ivar pause: seconds between two pieces.
+    :ivar leaves_after: after how many bytes it closes the connection; None if it reads all.
+    :ivar pause: seconds between two reads.
     """
 
     leaves_after: int | None = None
@@ -36,7 +36,7 @@ _NOTHING = hashlib.md5()
 
 
 class Begun(NamedTuple):
-    """The beginning of a download: its Etag, how long it is, and its hash so far."""
+    """The beginning of a download: its ETag, its length and the hash of its bytes."""
 
     tag: str
     length: int
@@ -55,8 +55,8 @@ class Begun(NamedTuple):
 class Pieces:
     """A file that a client appends to, as wget does.
 
-    :ivar answers: of which it has bytes, or the one that says that it has all.
-    :ivar is_complete: whether the client takes it for the image.
+    :ivar answers: the answers with its bytes, and the 416 that says that it is complete.
+    :ivar is_complete: whether the client takes the file for the complete image.
     """
 
     def __init__(self) -> None:
@@ -65,11 +65,11 @@ class Pieces:
         self.is_complete = False
 
     def take(self, asked: Asked, answer: Received) -> None:
-        """Append what is new in an answer."""
+        """Append the bytes of an answer that the file does not have yet."""
         if answer.status == 416:
             self.is_complete = True
         elif answer.status in (200, 206):
-            # Where the range was ignored, wget passes over what it has.
+            # If the server ignores the range, wget skips the bytes that it has.
             known = 0 if answer.status == 206 else len(self.body)
             self.body += answer.body[known:]
             self.is_complete = answer.is_complete
@@ -79,11 +79,11 @@ class Pieces:
 
 
 class Report:
-    """What came of it all; safe in threads."""
+    """Counts of answers and faults; safe in threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: By image's kind and by outcome.
+        #: How many answers, by the kind of the image and the outcome.
         self.answers: Counter[tuple[str, str]] = Counter()
         self.statuses: Counter[int | None] = Counter()
         self.faults: Counter[str] = Counter()
@@ -106,12 +106,12 @@ class Report:
         return total
 
 
-#: Does something with an answer, as the facts are.
+#: Uses an answer that was judged by these facts.
 Keep = Callable[[Changing, Asked, Received, frozenset[Fact]], None]
 
 
 class SoakClient:
-    """One client, which remembers what it has begun and lost."""
+    """One client, which remembers its incomplete downloads."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class SoakClient:
         random: Random,
         report: Report,
     ) -> None:
-        """:param servers: those on whom images depend, by name; ``imageapi`` is one."""
+        """:param servers: the facts about each server that images depend on, by its name."""
         self._port = port
         self._images = images
         self._servers = servers
@@ -130,7 +130,7 @@ class SoakClient:
         self._begun: dict[str, Begun] = {}
 
     def run(self, stopping: threading.Event) -> None:
-        """Ask, until the storm is over or an answer is wrong."""
+        """Send requests until the storm is over or an answer is wrong."""
         while not stopping.is_set():
             (image,) = self._random.choices(self._images, [one.demand for one in self._images])
             (way,) = self._random.choices(_WAYS, _WEIGHTS)
@@ -140,7 +140,7 @@ class SoakClient:
                 self._report.wrong.append(str(error))
                 stopping.set()
 
-    # The ways.
+    # The kinds of requests.
 
     def all_of_it(self, image: Changing) -> None:
         self._ask(image, Asked(), Pace(pause=self._pause()))
@@ -152,7 +152,7 @@ class SoakClient:
             self._go_on(image)
 
     def the_rest(self, image: Changing) -> None:
-        """Go on with what was begun of any image, where something was."""
+        """Continue an incomplete download of any image, if there is one."""
         begun = [one for one in self._images if one.id in self._begun]
         if begun:
             self._go_on(self._random.choice(begun))
@@ -169,7 +169,7 @@ class SoakClient:
         self._ask(image, Asked(start=start, stop=stop), Pace(pause=self._pause()))
 
     def as_wget_does(self, image: Changing) -> None:
-        """Download, and ask for the rest, without If-Range, as often as that ends early."""
+        """Download, and ask for the rest without If-Range each time the answer ends early."""
         file = Pieces()
         for _ in range(self._random.randrange(2, 7)):
             leaves = self._random.choice([None, None, self._random.randrange(SIZES[-1])])
@@ -180,7 +180,7 @@ class SoakClient:
                 return
 
     def as_aria2_does(self, image: Changing) -> None:
-        """Ask for several parts at once, again for those that fail, and put them together."""
+        """Ask for several parts at once, repeat those that fail, and join them."""
         size = image.version.size
         count = self._random.randrange(2, 6)
         step = size // count + 1
@@ -221,19 +221,19 @@ class SoakClient:
         self._ask(image, Asked(tag=image.version.checksum), Pace())
 
     def _pause(self) -> float:
-        """Mostly none; else so long that a large image takes a second or two."""
+        """Mostly 0; otherwise so long that a large image takes a second or two."""
         return self._random.choice([0, 0, 0, 0.01, 0.03])
 
     # One request.
 
     def _ask(self, image: Changing, asked: Asked, pace: Pace) -> None:
-        """Ask, and keep what came, to go on with it."""
+        """Send a request, and keep the bytes, to continue the download later."""
         self._answer(image, asked, pace, self._keep)
 
     def _answer(
         self, image: Changing, asked: Asked, pace: Pace, keep: Keep | None = None
     ) -> Received:
-        """Ask, and judge the answer."""
+        """Send a request, and judge the answer."""
         with image.being_read():
             answer = fetch(self._port, image.id, asked, pace)
         facts = self._facts(image, answer)
@@ -255,7 +255,7 @@ class SoakClient:
     def _keep(
         self, image: Changing, asked: Asked, answer: Received, facts: frozenset[Fact]
     ) -> None:
-        """Put what came together with what there is; what may be of other bytes is not kept."""
+        """Join the bytes with those of the earlier answer. Bytes that may be wrong are not kept."""
         version = version_of(answer, facts)
         known = self._begun.pop(image.id, None)
         is_rest = answer.status == 206 and asked.tag is not None
@@ -286,7 +286,7 @@ _WEIGHTS = (6, 2, 3, 3, 1, 1, 4, 2)
 
 
 def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Received:
-    """Ask over a connection of its own, and read as much as the pace says."""
+    """Send a request on a new connection, and read the answer at this pace."""
     since = time.monotonic()
     status, headers, body = None, {}, bytearray()
     is_complete = has_left = False
@@ -304,7 +304,7 @@ def fetch(port: int, image_id: str, asked: Asked, pace: Pace) -> Received:
     except TimeoutError:
         raise Wrong(f"{image_id}: {asked}: hangs, after {len(body)} bytes") from None
     except (http.client.HTTPException, OSError):
-        pass  # It is broken off.
+        pass  # The answer is broken off.
     finally:
         connection.close()
     return Received(status, headers, bytes(body), is_complete, has_left, since, time.monotonic())
@@ -314,8 +314,8 @@ def _socket(port: int, *, is_slow: bool) -> socket.socket:
     made = socket.socket()
     made.settimeout(_TIMEOUT)
     if is_slow:
-        # Else the kernel takes so much off the server that no middle is left: loopback's
-        # segments are of 64 KiB, and servers may send ten of them ahead.
+        # Otherwise the kernel accepts all that the server sends before the client reads:
+        # a server may send ten of loopback's segments of 64 KiB at once.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
     try:
@@ -327,7 +327,7 @@ def _socket(port: int, *, is_slow: bool) -> socket.socket:
 
 
 def _read(response: http.client.HTTPResponse, body: bytearray, pace: Pace) -> bool:
-    """Read; whether it was to the end."""
+    """Read the body; returns whether it was read to its end."""
     while piece := response.read(_PIECE):
         body += piece
         if pace.leaves_after is not None and len(body) >= pace.leaves_after:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was so, and from when to when: by this an answer is judged afterwards."""
+"""Records which facts were true at which time. An answer is judged by them afterwards."""
 
 import hashlib
 import threading
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-# What ended longer ago no request that runs can have seen.
+# Seconds; no running request began before a fact that ended longer ago.
 _KEPT_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Version:
-    """Data that an image had once, made from these alone."""
+    """One version of the data of an image. Its bytes depend only on these fields."""
 
     image_id: str
     number: int
@@ -36,7 +36,7 @@ class Version:
 
 @lru_cache(maxsize=24)
 def _data(version: Version) -> bytes:
-    # nginx with SSI loses a "<" at the end of a file.
+    # nginx with SSI drops a "<" at the end of a file.
     return hashlib.shake_128(repr(version).encode()).digest(version.size - 1) + b"."
 
 
@@ -45,18 +45,19 @@ def _digest(version: Version, algorithm: str) -> str:
     return hashlib.new(algorithm, _data(version)).hexdigest()
 
 
-#: A version that could be had; or what else an answer was allowed to be: a
-#: status, ``broken``, or ``blurred``, where parts may be of other bytes.
+#: A version that could be downloaded, or something else that an answer was allowed to be:
+#: a status, ``broken`` for an answer that is broken off, or ``blurred``. Under ``blurred``
+#: a part may have bytes of other data.
 Fact = Version | str
 
-#: That data becomes other data at the same name: a client that asks before and after it
-#: may hold bytes of both.
+#: Data is replaced under the same name. A client that asks before and after it can hold
+#: bytes of both.
 CHANGED = "changed"
 
 
 @dataclass(eq=False)
 class Span:
-    """A time in which facts were so; open until it is ended."""
+    """A time during which facts were true; it lasts until `History.end`."""
 
     facts: tuple[Fact, ...]
     since: float
@@ -64,21 +65,21 @@ class Span:
 
 
 class History:
-    """The facts of one image, or of one server; safe in threads."""
+    """The facts about one image or one server; safe in threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spans: list[Span] = []
 
     def begin(self, *facts: Fact) -> Span:
-        """From now on these are so."""
+        """From now on these facts are true."""
         span = Span(facts, time.monotonic())
         with self._lock:
             self._spans.append(span)
         return span
 
     def end(self, span: Span) -> None:
-        """From now on they are no longer, where they still were."""
+        """From now on the facts of this span are no longer true."""
         now = time.monotonic()
         span.until = min(span.until, now)
         with self._lock:
@@ -86,7 +87,7 @@ class History:
 
     @contextmanager
     def during(self, *facts: Fact) -> Iterator[None]:
-        """They are so until the block ends."""
+        """These facts are true until the block ends."""
         span = self.begin(*facts)
         try:
             yield
@@ -94,7 +95,7 @@ class History:
             self.end(span)
 
     def between(self, since: float, until: float) -> frozenset[Fact]:
-        """What was so at any time of these."""
+        """The facts that were true at any time from ``since`` to ``until``."""
         with self._lock:
             seen = [one for one in self._spans if one.since <= until and one.until >= since]
         return frozenset(fact for one in seen for fact in one.facts)

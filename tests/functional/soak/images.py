@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that are changed over and over, as they should be and as they should not."""
+"""Images that change again and again, in the documented way or in wrong ways."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from random import Random
 from tests.functional.soak.history import CHANGED, Fact, History, Span, Version
 from tests.functional.soak.keepers import Container, Folder, Keeper
 
-# The largest is larger than all that lies between a server's disk and its client.
+# The largest does not fit into all buffers between the server's disk and its client.
 SIZES = (30_000, 2_000_000, 8_000_000)
 
-#: What an image may be answered with whose data is not as its record says.
+#: The facts about an image whose data does not match its record.
 DAMAGED: tuple[Fact, ...] = ("404", "500", "503", "broken", "blurred")
 
-# Shorter and longer than it takes for a file's times to settle; and long enough
-# for its data to be verified then, and sent unverified.
+# Seconds: shorter than a file needs until its times are trusted, longer than that, and
+# long enough that its data is also verified, and then sent without being verified again.
 _SHORT, _LONG, _LONGEST = (0.05, 0.5), (2.2, 3.0), (3.5, 5.5)
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all images of a turn share.
+    """The objects that all images of a turn share.
 
     :ivar stopping: set when the storm is over.
     """
@@ -40,11 +40,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class About:
-    """What is so of an image from the first.
+    """The properties of an image that never change.
 
-    :ivar kind: by which answers are counted.
-    :ivar servers: on whom it depends.
-    :ivar is_sized: whether its records may say how large it is.
+    :ivar kind: the class in which answers are counted.
+    :ivar servers: the names of the servers that it depends on.
+    :ivar is_sized: whether its records may have a size.
     """
 
     id: str
@@ -55,11 +55,11 @@ class About:
 
 
 class Changing:
-    """An image; one thread changes it, and many ask for it.
+    """An image. One thread changes it, and many clients ask for it.
 
     :ivar kind, servers: as for `About`.
-    :ivar changes: by their names, what may be done to it.
-    :cvar demand: how often it is asked for, compared with others.
+    :ivar changes: the functions that change it, by the name of the change.
+    :cvar demand: how often clients ask for it, relative to other images.
     """
 
     changes: Mapping[str, Callable[[], None]]
@@ -72,7 +72,7 @@ class Changing:
         self.history = History()
         self._is_sized = about.is_sized
         self._around = about.surroundings
-        # Of its own, since one that threads share does not repeat.
+        # A generator for each image: one that threads share would not repeat its sequence.
         self._random = Random(about.surroundings.random.random())
         self._number = 0
         self._size = SIZES[-1]
@@ -80,24 +80,24 @@ class Changing:
         self._readers: set[object] = set()
 
     def create(self) -> None:
-        """Make its first version."""
+        """Put its first version and record."""
         version = self._new_version()
         self._put(version)
         self._show(version)
 
     def remove(self) -> None:
-        """Take it away."""
+        """Remove its record and data."""
         raise NotImplementedError
 
     @property
     def version(self) -> Version:
-        """The one that its record is of."""
+        """The version that its record describes."""
         assert self._shown is not None
         return self._shown[0]
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
-        """Somebody asks for it until the block ends."""
+        """Count a client as a reader until the block ends."""
         reader = object()
         self._readers.add(reader)
         try:
@@ -106,31 +106,31 @@ class Changing:
             self._readers.remove(reader)
 
     def wait_for_readers(self) -> None:
-        """Wait until all are done who read it now."""
+        """Wait until all current readers are done."""
         readers = set(self._readers)
         while readers & set(self._readers):
             time.sleep(0.05)
 
     def _dwell(self) -> None:
-        """Leave things as they are for a while."""
+        """Change nothing for a while."""
         self._wait(*self._random.choice([_SHORT, _SHORT, _LONG]))
 
     def _settle(self) -> None:
-        """Leave things as they are until they are known as verified."""
+        """Change nothing until imageapi has verified the data."""
         self._wait(*_LONGEST)
 
     def _wait(self, shortest: float, longest: float) -> None:
         self._around.stopping.wait(self._random.uniform(shortest, longest))
 
     def _new_version(self) -> Version:
-        """Mostly as large as the last one, so that the size gives nothing away."""
+        """A version, mostly of the size of the last one, so that the size reveals no change."""
         self._number += 1
         if self._random.random() < 0.2:
             (self._size,) = self._random.choices(SIZES, (1, 2, 2))
         return Version(self.id, self._number, self._size)
 
     def _show(self, version: Version) -> None:
-        """Replace the record by that of a version."""
+        """Put the record of a version."""
         span = self.history.begin(version)
         self._put_record(version, "active")
         self._hide()
@@ -150,7 +150,7 @@ class Changing:
         self._around.records.put(f"{self.id}.json", json.dumps(record).encode())
 
     def _put(self, version: Version) -> None:
-        """Put a version's data where its record says."""
+        """Put the data of a version at the locations of its record."""
         raise NotImplementedError
 
     def _locations(self, version: Version) -> list[str]:
@@ -174,13 +174,13 @@ class Changing:
 
 
 class Tidy(Changing):
-    """Changed as docs/records.md says: new data under a new name, and then the record.
+    """Changes as docs/records.md requires: new data under a new name, then the record.
 
-    Its parts, and what is put together of them, are right whatever happens.
+    Its parts, and files made of them, are right whatever happens.
     """
 
     def __init__(self, about: About, *data: Keeper) -> None:
-        """:param data: where its data is, in the order in which it is looked for."""
+        """:param data: the places of its data, in the order of its locations."""
         super().__init__(about)
         self._data = data
         self._former: Version | None = None
@@ -225,7 +225,7 @@ class Tidy(Changing):
 
 
 class Untidy(Changing):
-    """Its data always has the same name: data and record change one after the other."""
+    """An image whose data keeps its name, while data and record change one after the other."""
 
     def __init__(self, about: About, data: Keeper) -> None:
         super().__init__(about)
@@ -242,7 +242,7 @@ class Untidy(Changing):
 
     @contextmanager
     def _changing_data(self) -> Iterator[None]:
-        """The bytes at its name become others until the block ends."""
+        """The bytes under its name may change until the block ends."""
         with self.history.during(CHANGED):
             yield
 
@@ -276,9 +276,9 @@ class Untidy(Changing):
 
 
 class Rewriting(Enum):
-    """What is noticed of a file that is written over, and given its old times.
+    """Which changes imageapi notices in a file that is overwritten and gets its old times back.
 
-    :cvar NEVER: nothing.
+    :cvar NEVER: none.
     :cvar KEEPS_NAME: all, as long as the file is not removed or replaced.
     :cvar ALWAYS: all.
     """
@@ -289,13 +289,13 @@ class Rewriting(Enum):
 
 
 class UntidyFile(Untidy):
-    """Its file is written to in place, too."""
+    """An untidy image whose file is also written to in place."""
 
-    # Since one that reads it while it is written to sees the most.
+    # A client that reads during a write notices most faults.
     demand = 4
 
     def __init__(self, about: About, data: Folder, rewrite: Rewriting) -> None:
-        """:param rewrite: whether other bytes of the same length and time are written there."""
+        """:param rewrite: which rewrites with the same size and time imageapi notices."""
         super().__init__(about, data)
         self._rewriting = rewrite
         self._path: Path = data.path(about.id)
@@ -325,7 +325,7 @@ class UntidyFile(Untidy):
             os.truncate(self._path, self._random.randrange(self.version.size))
 
     def _truncate_and_replace(self) -> None:
-        """Put other data of the same size there, while the truncated file is still read."""
+        """Replace the truncated file by other data of the old size, while clients still read it."""
         self._settle()
         self._number += 1
         version = Version(self.id, self._number, self.version.size)
@@ -343,7 +343,7 @@ class UntidyFile(Untidy):
             self._put(self.version)
 
     def _touch(self) -> None:
-        # It is the same data, and is sent on in parts.
+        # The data is the same, and parts of it may still be sent.
         with self.history.during("503", "broken"):
             os.utime(self._path)
 
@@ -363,23 +363,23 @@ class UntidyFile(Untidy):
             self._write_over(self.version)
             self._dwell()
             self._outlast_readers()
-            # Where a version is made of that time alone, it is still known as a wrong one.
+            # If the version depends only on that time, imageapi still refuses it as wrong data.
             self._put(self.version)
 
     def _outlast_readers(self) -> None:
-        """Leave the name to a file whose time was set back, as long as it is being read.
+        """Keep the name of a file whose time was set back, as long as a client reads it.
 
-        With it goes the only trace of that: the loss of a name changes the ctime, too.
+        The ctime is the only trace of the rewriting, and removing the name changes it again.
         """
         if self._rewriting is Rewriting.KEEPS_NAME:
             self.wait_for_readers()
 
     def _other(self) -> Version:
-        """As large as what is there."""
+        """Other data, of the current size."""
         return Version(f"other-{self.id}", self._number, self.version.size)
 
     def _write_over(self, version: Version) -> None:
-        """In some pieces, so that readers see some of them."""
+        """Overwrite the file in several pieces, so that readers see some of them."""
         before = self._path.stat()
         piece = version.size // 8 + 1
         with self._changing_data(), self._path.open("r+b", buffering=0) as file:
@@ -405,7 +405,7 @@ class UntidyDynamic(Untidy):
 
     def _segments_first(self) -> None:
         self._settle()
-        # Swift may take a while to list new segments.
+        # Swift may list new segments late.
         with self._changing_data():
             self._data_first()
 
@@ -424,7 +424,7 @@ class UntidyDynamic(Untidy):
             self._container.remove(f"{self.id}/{number}")
 
     def _new_version(self) -> Version:
-        # Of one size, since Swift is late to know another of a segment.
+        # Always of one size, because Swift may learn the new size of a segment late.
         self._number += 1
         return Version(self.id, self._number, self._size)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an answer is one that there may be, by what was so while it was asked for."""
+"""Decides whether an answer is allowed, by the facts that were true during the request."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +11,15 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class Wrong(AssertionError):
-    """There may be no such answer."""
+    """The answer or file is not allowed."""
 
 
 @dataclass(frozen=True)
 class Asked:
     """A request.
 
-    :ivar start, stop: the part that it is for; no start for the whole.
-    :ivar tag: that of its If-Range, or else of its If-None-Match.
+    :ivar start, stop: the requested range; no start for the whole image.
+    :ivar tag: the ETag in If-Range, or in If-None-Match if there is no range.
     """
 
     method: str = "GET"
@@ -41,13 +41,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Received:
-    """What a client has of it.
+    """The answer, as far as a client received it.
 
-    :ivar status: None where the connection ended before one.
-    :ivar headers: their names in lower case.
-    :ivar is_complete: by HTTP: as long as its Content-Length, or with its last chunk.
-    :ivar has_left: it was the client who ended it.
-    :ivar since, until: when it was asked for, and when it ended.
+    :ivar status: None if the connection ended before a status line.
+    :ivar headers: names in lower case.
+    :ivar is_complete: whether HTTP calls it complete: by its Content-Length, or by its last chunk.
+    :ivar has_left: whether the client closed the connection.
+    :ivar since, until: the times when the request began, and when the answer ended.
     """
 
     status: int | None
@@ -60,7 +60,7 @@ class Received:
 
     @property
     def size_of_all(self) -> int | None:
-        """How long the image is of which this is a part; None where it is no part."""
+        """The size of the whole image, if this is a part of it; otherwise None."""
         match = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
         return int(match[3]) if self.status == 206 and match else None
 
@@ -69,10 +69,11 @@ Facts = frozenset[Fact]
 
 
 def judge(asked: Asked, answer: Received, facts: Facts) -> str:
-    """Call an answer by a word.
+    """Classify an answer.
 
-    :param facts: all that was so at any time while it was asked for.
-    :raises Wrong: there may be no such answer.
+    :param facts: all facts that were true at any time during the request.
+    :returns: the class, such as ``complete``, for the report.
+    :raises Wrong: the answer is not allowed.
     """
     if answer.status is None:
         return _ended(answer, facts)
@@ -80,9 +81,9 @@ def judge(asked: Asked, answer: Received, facts: Facts) -> str:
 
 
 def version_of(answer: Received, facts: Facts) -> Version:
-    """The version that an answer says it is of.
+    """The version that the headers of an answer name.
 
-    :raises Wrong: it could not be had, or the headers contradict each other.
+    :raises Wrong: that version did not exist then, or the headers contradict each other.
     """
     tag = answer.headers.get("etag", "")
     versions = {fact.checksum: fact for fact in facts if isinstance(fact, Version)}
@@ -95,21 +96,21 @@ def version_of(answer: Received, facts: Facts) -> Version:
 
 
 def judge_file(file: bytes, answers: Sequence[Received], facts: Facts) -> str:
-    """Call a file by a word that a client has put together and takes for complete.
+    """Classify a file that a client made from several answers and takes for complete.
 
-    Where neither record nor data changed meanwhile it must be a version that was right.  Where
-    one did, the file may begin with bytes of one version and end with those of another: the
-    client sends no If-Range and compares no checksum, so no server can prevent that.
+    If neither record nor data changed meanwhile, the file must be a right version.  If one
+    changed, the file may begin with bytes of one version and end with bytes of another.  The
+    client sends no If-Range and compares no checksum, so no server can prevent this.
 
-    :param answers: all whose bytes it has, and a 416 that said that it has all.
-    :param facts: all that was so from the first request to the end of the last answer.
-    :raises Wrong: there may be no such file.
+    :param answers: the answers with its bytes, and the 416 that told the client its end.
+    :param facts: all facts that were true between the first request and the end of the last answer.
+    :raises Wrong: the file is not allowed.
     """
     versions = {fact for fact in facts if isinstance(fact, Version)}
     if any(file == version.data for version in versions):
         return "put together"
     tags = {answer.headers["etag"] for answer in answers if answer.status != 416}
-    # A 416 has no Etag: it can be of any record that there was.
+    # A 416 has no ETag, so it can belong to any version.
     says_only_416 = any(answer.status == 416 for answer in answers) and len(versions) > 1
     is_changed = len(tags) > 1 or says_only_416 or CHANGED in facts
     _demand(is_changed, "A WRONG FILE of several answers, though neither record nor data changed")
@@ -183,7 +184,7 @@ _JUDGES: Mapping[int, Callable[[Asked, Received, Facts], str]] = {
 
 
 def _demand_bytes(answer: Received, version: Version, start: int, facts: Facts) -> None:
-    """What is not verified is right where the data was let alone."""
+    """Bytes that are sent unverified must be right, if nothing changed the data."""
     if "blurred" not in facts:
         rest = version.data[start : start + len(answer.body)]
         _demand(answer.body == rest, "bytes of another version")

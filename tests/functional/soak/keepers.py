@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where records and data are put, and from where they are taken away again."""
+"""Places where the soak puts and removes records and data."""
 
 import os
 import time
@@ -13,12 +13,12 @@ import swiftclient
 
 from tests.functional.swift import Swift
 
-# Longer than any server is away.
+# Seconds; longer than any server is stopped.
 _PATIENCE = 60
 
 
 class Keeper(Protocol):
-    """Has bytes under names."""
+    """A place that keeps bytes under names."""
 
     def put(self, name: str, data: bytes) -> None: ...
     def remove(self, name: str) -> None: ...
@@ -26,7 +26,7 @@ class Keeper(Protocol):
 
 
 class Folder:
-    """A folder whose files are replaced by a rename, as docs/records.md says."""
+    """A folder whose files are replaced by a rename, as docs/records.md requires."""
 
     def __init__(self, path: Path, url: str = "") -> None:
         """:param url: of the folder; without one it is a ``file:`` URL."""
@@ -49,14 +49,14 @@ class Folder:
         return self._path / name
 
     def _date(self, new: Path, old: Path) -> None:
-        """Give a new file another time than the old one's, where its reader needs that."""
+        """Set the new file's time, if the reader must see another time than the old file's."""
 
 
 class WebFolder(Folder):
-    """A folder of a web server, whose ETags are of seconds and sizes.
+    """A folder of a web server that makes ETags of seconds and sizes.
 
-    Each file is of another second than the one that it replaces: that two
-    different ones have the same ETag is no fault of who believes it.
+    Each file gets a later second than the file that it replaces. Otherwise two different
+    files could have the same ETag, which no client can notice.
     """
 
     def __init__(self, path: Path, url: str) -> None:
@@ -69,7 +69,7 @@ class WebFolder(Folder):
 
 
 class Container:
-    """A container of Swift; what Swift does not take now it is given again later."""
+    """A container of Swift. A request that fails is repeated."""
 
     def __init__(self, swift: Swift, name: str) -> None:
         self._swift = swift
@@ -79,7 +79,7 @@ class Container:
         self._insist(lambda client: client.put_object(self._name, name, data))
 
     def put_dynamic(self, name: str, segments: str) -> None:
-        """Put an object that is all objects of this container that begin so."""
+        """Put a dynamic large object of all objects whose names begin with ``segments``."""
         headers = {"X-Object-Manifest": f"{self._name}/{segments}"}
         self._insist(lambda client: client.put_object(self._name, name, b"", headers=headers))
 
@@ -106,7 +106,7 @@ def _delete(client: swiftclient.Connection, container: str, name: str) -> None:
     try:
         client.delete_object(container, name)
     except swiftclient.ClientException as error:
-        # Swift says so too where it cannot ask for the container.
+        # Swift also answers 404 if its container server does not answer.
         if error.http_status != 404 or _is_there(client, container, name):
             raise
 

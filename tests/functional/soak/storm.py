@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All faults together against one running ``imageapi serve``.
+"""Faults of all kinds at once, against a running ``imageapi serve``.
 
-Its images are files, behind a real nginx, and in a real Swift.  While clients
-ask for them in every way, upstreams and workers are killed, the configuration
-is read again, records rotate, and data is replaced, truncated, written over and
-removed.  Every answer is judged by what was so while it was asked for, every
-body byte for byte.  Then the storm ends, and all must be as before.
+Its images are files, behind a real nginx, and in a real Swift.  Clients send all kinds of
+requests.  Meanwhile upstreams and workers are killed, the configuration is read again, and
+records change.  Data is replaced, truncated, overwritten and removed.  Each answer is judged by
+the facts that were true during its request, and each body byte for byte.  After the storm all
+images must be served, and nothing may be left open.
 
-Some clients go on by themselves, as wget and aria2 do, with neither If-Range nor a checksum.
-What they put together must be a version that was right, unless data or record changed between
-their requests: a mixture of two versions is the price of not comparing.
+Some clients resume without If-Range and without comparing a checksum, as wget and aria2 do.
+Their files must be a right version, unless data or record changed between their requests.
+Then a mixture of two versions is allowed.
 
-What docs say is not noticed is not done.  Parts are judged by their bytes only
-where the data was let alone.  Where ``verify_checksum = once``, no web server's
-file is written over while it is sent, and a file that was written over and given
-its old time keeps its name until nobody reads it (docs/operations.md).
+The storm makes no change that imageapi does not notice by its documentation.  The bytes of
+parts are judged only if nothing changed the data.  With ``verify_checksum = once`` no file of
+the web server is overwritten while it is sent.  A file that was overwritten and got its old
+time back keeps its name until no client reads it (docs/operations.md).
 """
 
 import re
@@ -55,18 +55,18 @@ from tests.functional.waiting import wait_until
 WORKERS = 2
 THREADS = 12
 CLIENTS = 18
-# So few that connections which are not given back show; and how many kinds there are:
-# of records, of data from each of two upstreams, and of logins.
+# The pools are small, so that a connection that is not given back is noticed. There are
+# POOLS kinds: for records, for the data of two upstreams, and for logins.
 POOL_SIZE, POOLS = 4, 4
 MOST_CONNECTIONS = WORKERS * POOLS * POOL_SIZE
 
-# Generous: others use the machine too.
+# Seconds; long, because the machine may be busy.
 _PATIENCE = 90
 
-# What clients may see of the fall of a server.
+# What clients may get while a server is down.
 _FALL = ("503", "broken")
 
-# Without its account server Swift has no list of a dynamic large object's segments.
+# Without its account server Swift cannot list the segments of a dynamic large object.
 _FALL_OF_SWIFT = {"account": (*_FALL, "404")}
 
 CONFIG = """\
@@ -102,12 +102,12 @@ REGISTRIES = {
     "swift": "[imageapi_registry_swift]\ncontainer = records\nauth_section = cloud",
 }
 
-# So nginx does not know how long a file is when it begins to send it.
+# With SSI nginx does not know the length when it begins to send a file.
 NO_LENGTHS = "location /ssi/ { alias FOLDER/images/; ssi on; ssi_types *; }"
 
 
 class Turn(NamedTuple):
-    """What a storm is about: how data is verified, and where the records are."""
+    """The settings of one storm: how data is verified, and where the records are."""
 
     verify: str
     registry: str
@@ -161,7 +161,7 @@ class StormWorld:
         for name in ("images", "records", "web/images", "web/records", "nginx", "swift"):
             (folder / name).mkdir(parents=True)
         server = NO_LENGTHS.replace("FOLDER", str(self.web))
-        # Else the kernel has all of an image at once, and a server that is killed breaks nothing.
+        # Otherwise the kernel holds a whole image, and killing the server breaks no download.
         listen = " sndbuf=65536"
         self.nginx = Nginx(self.web, folder / "nginx", server=server, listen=listen)
         self.url = f"http://127.0.0.1:{self.nginx.port}"
@@ -203,7 +203,7 @@ class StormWorld:
 
 @contextmanager
 def running_world(folder: Path) -> Iterator[StormWorld]:
-    """Upstreams that run, in an empty folder."""
+    """Run the upstreams in an empty folder."""
     made = StormWorld(folder)
     try:
         made.start()
@@ -215,7 +215,7 @@ def running_world(folder: Path) -> Iterator[StormWorld]:
 def images_of(world: StormWorld, turn: Turn, name: str, around: Surroundings) -> list[Changing]:
     """An image of each kind.
 
-    :param name: what their ids begin with.
+    :param name: the beginning of their ids.
     """
     files = Folder(world.folder / "images")
     web = WebFolder(world.web / "images", f"{world.url}/images")
@@ -244,13 +244,13 @@ def images_of(world: StormWorld, turn: Turn, name: str, around: Surroundings) ->
     ]
 
 
-#: What may be done, by its name.
+#: Functions that cause faults, by the name of the fault.
 Ways = Mapping[str, Callable[[], None]]
 
 
 @dataclass(frozen=True)
 class Storm:
-    """One turn: a server, its images, and all who harm them and ask for them."""
+    """One turn: a server, its images, the clients, and the threads that cause faults."""
 
     world: StormWorld
     turn: Turn
@@ -272,10 +272,11 @@ class Storm:
         return self.world.folder / self.name / "imageapi.conf"
 
     def run(self, seconds: float, until: Set[str]) -> None:
-        """Let it rage, and see that all is well then.
+        """Run the storm, and check the server afterwards.
 
-        :param seconds, until: for so long, and until all of these faults have happened.
-        :raises AssertionError: it is not.
+        :param seconds: the shortest time.
+        :param until: the storm goes on until all of these faults have happened.
+        :raises AssertionError: an answer was wrong, or something is left open.
         """
         around = Surroundings(self.world.records(self.turn.registry), self._chance(), self.stopping)
         images = images_of(self.world, self.turn, self.name, around)
@@ -333,13 +334,13 @@ class Storm:
             assert time.monotonic() < deadline + _PATIENCE, "not all faults happen"
 
     def _chance(self) -> Random:
-        """A generator for each thread, since one that they share does not repeat."""
+        """A generator for one thread: one that threads share would not repeat its sequence."""
         return Random(self.random.random())
 
-    # Who does harm.
+    # The faults.
 
     def _harm(self, ways: Ways, random: Random, pause: float) -> None:
-        """Do all of it, in an order by chance, and again, until the storm is over."""
+        """Cause all faults in random order, again and again, until the storm is over."""
         left: list[str] = []
         while not self.stopping.wait(random.uniform(0, pause)):
             left = left or random.sample(sorted(ways), len(ways))
@@ -400,7 +401,7 @@ def _upstream(worker: psutil.Process, world: StormWorld) -> list[object]:
 
 
 def all_served(port: int, images: Sequence[Changing]) -> None:
-    """Wait until each image is served, whole and right."""
+    """Wait until each image is served with the right data."""
     for image in images:
         wait_until(partial(_is_served, port, image), f"{image.id} is not served", _PATIENCE)
 
@@ -411,13 +412,13 @@ def _is_served(port: int, image: Changing) -> bool:
 
 
 def leave_all(port: int, images: Sequence[Changing]) -> None:
-    """Leave more downloads than there may be connections, now that no fall closes any."""
+    """Leave more downloads than there may be connections, while no server is killed."""
     large = [one for one in images if len(one.servers) > 1 and one.version.size > SIZES[0]]
     for number in range(2 * MOST_CONNECTIONS):
         fetch(port, large[number % len(large)].id, Asked(), Pace(leaves_after=1))
 
 
-# gunicorn's word for a body that raised, and the last line of what it then prints.
+# A traceback in the log: the line before it, and its last line.
 _TRACEBACK = re.compile(
     r"^(?P<before>.*)\nTraceback \(most recent call last\):\n(?:[ \t].*\n)*(?P<error>.*)$", re.M
 )
@@ -425,7 +426,7 @@ _BROKEN_OFF = re.compile(r"imageapi\.(errors|backends\.http_client\.client)\.(?!
 
 
 def refuse_log(text: str) -> None:
-    """Refuse any traceback but gunicorn's, of the error by which a body was broken off."""
+    """Refuse any traceback, except the one that gunicorn logs for a body that is broken off."""
     matches = list(_TRACEBACK.finditer(text))
     assert len(matches) == text.count("Traceback"), "tracebacks of another look"
     for match in matches:
@@ -435,11 +436,11 @@ def refuse_log(text: str) -> None:
 
 
 def soak(folder: Path, seed: int, seconds: float, turns: int, report: Report) -> None:
-    """Let storms rage, one after the other.
+    """Run storms, one after another.
 
     :param folder: empty.
-    :param seconds: of each turn; the last one goes on until all of `FAULTS` have happened.
-    :raises AssertionError: what went wrong, and the seed.
+    :param seconds: the shortest time of each turn; the last one ends after all of `FAULTS`.
+    :raises AssertionError: a storm found a fault; its notes have the seed.
     """
     random = Random(seed)
     first = random.randrange(len(TURNS))

@@ -7,12 +7,12 @@ Swift's own environment loads it by path: it imports nothing of ours.
 import os
 from typing import Any
 
-# A file of the test's: as long as it is there, the tokens of tempauth are not known.
+# While this file of the test exists, the tokens of tempauth are unknown.
 _REVOKED = "SWIFT_TEST_TOKENS_REVOKED"
 
 
 class Cache:
-    """What of Swift's MemcacheRing is used, in a dictionary."""
+    """The methods of Swift's MemcacheRing that are used, with a dictionary."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
@@ -27,7 +27,7 @@ class Cache:
         return self._values.get(key)
 
     def set(self, key: str, value: Any, *_: Any, time: int = 0, **__: Any) -> None:
-        # As memcached does: what has expired already is not kept.
+        # Like memcached: a value that has already expired is not kept.
         if time >= 0:
             self._values[key] = value
 

@@ -126,7 +126,7 @@ def test_lifespan_closes_the_application(
 
 
 class Host:
-    """An application that is wrapped; it knows what it was asked."""
+    """An application behind the middleware. It remembers the requests."""
 
     def __init__(self) -> None:
         self.asked: list[Scope] = []
@@ -245,6 +245,6 @@ def test_application_tells_what_is_wrong_to_the_log_only(
 
 
 def test_nothing_is_built_for_the_lifespan(lazy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration that is refused would else keep a server from starting, or not."""
+    """Otherwise it depends on the server whether a refused configuration prevents its start."""
     monkeypatch.setenv("IMAGEAPI_CONFIG_FILE", "/absent/imageapi.conf")
     assert asyncio.run(lifespan(lazy)) == LIVED

@@ -32,7 +32,7 @@ def test_environ_is_what_a_wsgi_server_makes() -> None:
 
 
 def test_server_and_client_may_be_unknown() -> None:
-    """As they are on a Unix socket."""
+    """On a Unix socket they are."""
     scope = scope_of(server=None, client=None, scheme="https")
     scope["headers"] = []
     environ = environ_of(scope)
@@ -62,7 +62,7 @@ def test_header_is_read_as_latin_1() -> None:
 
 
 def test_body_is_not_there() -> None:
-    """Else WebOb would wait for it."""
+    """Otherwise WebOb would wait for the body."""
     headers = [("content-length", "100000"), ("content-type", "text/plain")]
     environ = environ_of(scope_of(headers=headers))
     assert not [name for name in environ if "CONTENT" in name]
@@ -82,7 +82,7 @@ UMLAUT = "\u00fc".encode().decode("latin-1")
         # Not UTF-8: only the raw path has the bytes.
         ({"path": "/v1/images/\ufffd", "raw_path": b"/v1/images/%ff"}, "", "/v1/images/\xff"),
         ({"path": "/v1/images/\u00fc", "raw_path": None}, "", f"/v1/images/{UMLAUT}"),
-        # A router that changes the path alone.
+        # A router that changes only the path.
         ({"path": "/v1/images/i", "raw_path": b"/site/v1/images/i"}, "", "/v1/images/i"),
         ({"path": "/v1/images/\ud800", "raw_path": None}, "", "/v1/images/?"),
         ({"path": "/a/v1/images/i", "root_path": "/a"}, "/a", "/v1/images/i"),

@@ -127,7 +127,7 @@ def test_the_system_holds_more_ahead_of_a_client_only_meanwhile() -> None:
         assert sock.getsockopt(*option) == 4321
         with writing.ahead():
             writing.close()
-        # It may be another client's from here on.
+        # From here on the number may belong to another client's socket.
         assert sock.getsockopt(*option) > 2**20
         with writing.ahead():
             pass

@@ -91,7 +91,7 @@ def test_each_chunk_is_a_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class Watched(Chunks):
-    """Notes the size of chunk that is asked for at each read."""
+    """Records the chunk size of each read."""
 
     def __init__(self, *gives: bytes | Exception) -> None:
         super().__init__(*gives)
@@ -160,7 +160,7 @@ def test_fast_download_is_written_by_the_thread_that_reads_it(
     assert writer.is_complete
     assert threading.get_ident() not in writer.threads
     assert b"" not in bodies
-    # In the right order, each once, and the end by the server itself.
+    # Each chunk once and in order. The server itself sends the end.
     assert sorted(b"".join(bodies) + writer.taken) == sorted(b"".join(chunks))
     assert bodies[-1] == b"LL"
     assert sent[-1]["more_body"] is False
@@ -231,7 +231,7 @@ def test_client_that_stalls_after_a_turn_is_slow_again(
         assert len(client.sent) == 12
 
     asyncio.run(asyncio.wait_for(exchange(), 60))
-    # After three quick chunks at least, each time.
+    # After at least three quick chunks each time.
     assert 1 <= len(stalled) <= 2
     assert set(stalled) == {1}
     assert writer.turns.stalled == 0
@@ -294,7 +294,7 @@ def test_data_is_closed_when_a_client_leaves_while_it_is_written(
 
 @pytest.mark.parametrize("length", [4, None])
 def test_data_that_cannot_be_completed_raises(pool: Pool, length: int | None) -> None:
-    """The server then breaks the connection off; what was read before is sent."""
+    """The server then breaks the connection off. The data before the error is sent."""
     blob = Chunks(b"a", b"b", b"c", BackendError("torn"))
 
     async def exchange() -> list[Message]:
@@ -363,7 +363,7 @@ def test_data_is_closed_when_a_client_leaves_that_takes_nothing(
         )
         await asyncio.wait_for(client.is_stalled.wait(), 60)
         assert blob.closed == 0
-        if cancelled:  # as servers do that are told to end
+        if cancelled:  # as a server does that is stopped
             sending.cancel()
         else:
             client.leave()
@@ -376,7 +376,7 @@ def test_data_is_closed_when_a_client_leaves_that_takes_nothing(
 
 
 class Waiting(Chunks):
-    """Whose second chunk comes when a test lets it come."""
+    """Its second chunk comes when the test allows it."""
 
     def __init__(self, *gives: bytes) -> None:
         super().__init__(*gives)
@@ -398,7 +398,7 @@ class Waiting(Chunks):
 def test_step_that_runs_ends_before_the_data_is_closed(
     pool: Pool, cancelled: bool, in_respond: bool
 ) -> None:
-    # Of unknown length: the response is there when its second chunk is.
+    # If the length is unknown, the response begins when the second chunk is there.
     blob = Waiting(b"a", b"b", b"c")
 
     async def exchange() -> None:
@@ -424,7 +424,7 @@ def test_step_that_runs_ends_before_the_data_is_closed(
 
 
 def test_step_that_has_not_begun_is_not_run(pool: Pool) -> None:
-    """The pool is busy; the client leaves before it has a thread."""
+    """The pool is busy, and the client leaves before a thread runs the step."""
     release = threading.Event()
     calls: list[str] = []
 
@@ -488,7 +488,7 @@ def test_data_is_closed_though_the_pool_is(pool: Pool) -> None:
 
 
 def test_slow_clients_hold_no_thread(pool: Pool) -> None:
-    """Of which there are two, for ten clients that take nothing, and one that does."""
+    """Two threads serve ten clients that read nothing, and one that reads."""
     blobs = [Chunks(b"a", b"b", b"c", b"d") for _ in range(10)]
 
     async def exchange() -> list[Message]:

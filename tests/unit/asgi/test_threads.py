@@ -82,7 +82,7 @@ def test_work_of_a_loop_that_has_ended_goes_on(pool: Pool) -> None:
     asyncio.run(ask())
     release.set()
     assert done.wait(60)
-    # And another loop is served.
+    # The pool also serves another event loop.
     assert asyncio.run(_seven(pool)) == 7
 
 

@@ -24,14 +24,14 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | str 
         path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="the configuration cannot be read") as caught:
         load_config([path])
-    # What is not UTF-8 is told without its file.
+    # The error for text that is not UTF-8 does not name the file.
     assert str(path) in str(caught.value) or content == b"\xff"
 
 
 def test_no_option_comes_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """oslo.config would have it override the files, without a word."""
+    """oslo.config would let environment variables override the files, without a message."""
     monkeypatch.setenv("OS_IMAGEAPI__VERIFY_CHECKSUM", "never")
     path = tmp_path / "imageapi.conf"
     path.write_text("[imageapi]\nverify_checksum = always\n")

@@ -151,7 +151,7 @@ NO_SCHEMES = "must define schemes: a frozenset of the URL schemes that it opens,
 
 NOT_MADE = "NAME cannot be created: ZeroDivisionError; see the traceback in the log"
 
-# What an entry point's name is, what it names, and why the loader refuses it.
+# The name of an entry point, its target, and the reason for which the loader refuses it.
 REFUSED = [
     (
         "absent",
@@ -215,7 +215,7 @@ REFUSED = [
     ("none", f"{WRONG}:NoSchemes", NO_SCHEMES),
 ]
 
-# The same, where it is the section of the backend that is refused.
+# The same for reasons that concern the backend's section.
 REFUSED_SECTIONS = [
     ("demanding", f"{WRONG}:Demanding", "endpoint: must be set"),
     (
@@ -254,7 +254,7 @@ OTHERS = {
 
 
 def install(site: Path, distribution: str, entry_points: Mapping[str, str]) -> None:
-    """Leave what an installer leaves of a distribution that brings these stores."""
+    """Write the files by which an installed distribution with these stores is found."""
     info = site / f"{distribution.replace('-', '_')}-1.5.dist-info"
     info.mkdir(exist_ok=True)
     lines = ["Metadata-Version: 2.1", f"Name: {distribution}", "Version: 1.5"]
@@ -268,7 +268,7 @@ def install(site: Path, distribution: str, entry_points: Mapping[str, str]) -> N
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the distributions acme-images and other-images, with plugins, are installed."""
+    """A folder where the distributions acme-images and other-images are installed."""
     site = tmp_path / "site-packages"
     site.mkdir()
     for module, text in MODULES.items():
@@ -395,7 +395,7 @@ def test_plugin_of_which_there_are_two_instances(tmp_path: Path) -> None:
 
 
 def test_plugin_that_was_changed_just_now(tmp_path: Path, site: Path) -> None:
-    """stevedore's own search remembers, by coarse times, what was installed."""
+    """stevedore has a cache of installed plugins, which uses coarse file times."""
     load(tmp_path, "[imageapi]\nstores = good\n").close()
     install(site, "acme-images", {"new": f"{WRONG}:Good"})
     (store,) = load(tmp_path, "[imageapi]\nstores = new\n").stores
@@ -431,7 +431,7 @@ def test_loading_twice_from_one_conf() -> None:
 
 
 def test_options_that_are_set_in_code(tmp_path: Path) -> None:
-    """Registered from the public list, and then once more by the loader."""
+    """They are registered twice: from the public list, and by the loader."""
     (tmp_path / "policy.yaml").write_text('"download_image": "!"')
     conf = imageapi.load_config([])
     for section, options in list_opts():
@@ -464,7 +464,7 @@ def test_what_is_wrong_in_code_is_told_at_once() -> None:
 
 
 def test_host_goes_on_with_its_own_options(tmp_path: Path) -> None:
-    """Its arguments, its sections and its changes of files are none of ours."""
+    """imageapi ignores the host's arguments, sections and changed files."""
     path = tmp_path / "host.conf"
     path.write_text("[DEFAULT]\ndebug = true\n[host]\nname = a\n[imageapi]\npolicy = visible\n")
     conf = cfg.ConfigOpts()
@@ -548,7 +548,7 @@ directory = {store}
 def test_records_that_a_store_could_read_are_refused(
     tmp_path: Path, registry: str, store: str, is_refused: bool
 ) -> None:
-    """They hold the locations, and these may hold passwords."""
+    """Records contain locations, and locations can contain passwords."""
     (tmp_path / "images" / "real").mkdir(parents=True)
     (tmp_path / "registry").mkdir()
     (tmp_path / "link").symlink_to("images/real")

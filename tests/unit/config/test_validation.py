@@ -59,7 +59,7 @@ def test_secret_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_part_of_a_secret_is_not_repeated_either(tmp_path: Path) -> None:
-    """oslo.config takes what follows a dollar sign for the name of an option."""
+    """oslo.config takes the text after a dollar sign for the name of an option."""
     lines = "[imageapi_store_acme]\nendpoint = x\npin = 12$s3cret\n"
     (told,) = sections_of(tmp_path, lines).problems
     assert "pin: has a $ reference" in told

@@ -133,7 +133,7 @@ def test_unreadable_file_refuses_to_start(tmp_path: Path) -> None:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A changed file is looked for at every question."""
+    """The policy looks for a changed file at each call."""
     monkeypatch.setattr(rules, "RELOAD_SECONDS", -1.0)
 
 
@@ -142,7 +142,7 @@ def test_changed_file_is_seen(tmp_path: Path) -> None:
     one = policy(tmp_path, '"get_image": "@"')
     assert one.allows("get_image", CALLER, {})
     (tmp_path / "rules.yaml").write_text('"get_image": "!"')
-    # Once it is seen to be written no longer.
+    # It waits until the file is no longer being written.
     assert [one.allows("get_image", CALLER, {}) for _ in range(2)] == [True, False]
 
 
@@ -248,7 +248,7 @@ def test_exception_in_a_rule_refuses(
 
 
 def test_host_configuration_is_not_used_for_rules(tmp_path: Path) -> None:
-    """The embedding application's own [oslo_policy] is about its own rules."""
+    """The section [oslo_policy] of the host application is only for the host's rules."""
     folder = tmp_path / "policy.d"
     folder.mkdir()
     (folder / "host.yaml").write_text('"get_image": "!"')

@@ -18,7 +18,7 @@ DATA = bytes(range(250)) * 40
 
 @pytest.fixture
 def store() -> Iterator[FailingStore]:
-    """It has DATA, of three chunks, under the id ``i``."""
+    """A store with DATA, of three chunks, under the id ``i``."""
     store = build(FailingStore)
     store.put("i", DATA)
     yield store
@@ -29,7 +29,9 @@ def opened(store: FailingStore, start: int = 0, stop: int | None = None) -> Blob
     return store.open(store.locate("i"), start=start, stop=stop, caller=ANONYMOUS)
 
 
-def read(store: FailingStore, start: int = 0, stop: int | None = None) -> tuple[bytes, str]:
+def read_until_error(
+    store: FailingStore, start: int = 0, stop: int | None = None
+) -> tuple[bytes, str]:
     """What is read, and the text of the error that ends it."""
     blob = opened(store, start, stop)
     data = b""
@@ -46,8 +48,8 @@ def read(store: FailingStore, start: int = 0, stop: int | None = None) -> tuple[
 @pytest.mark.parametrize("at", [0, 1, 4095, 4096, 4097, len(DATA) - 1, len(DATA)])
 def test_fails_at_a_byte(store: FailingStore, at: int) -> None:
     store.fail(BackendUnavailable("reset"), at=at)
-    assert read(store) == (DATA[:at], "reset")
-    assert read(store) == (DATA, "")
+    assert read_until_error(store) == (DATA[:at], "reset")
+    assert read_until_error(store) == (DATA, "")
 
 
 @pytest.mark.parametrize("at", [0, 1, 4096, 5000])
@@ -55,29 +57,29 @@ def test_fails_at_a_byte(store: FailingStore, at: int) -> None:
 def test_gives_other_bytes(store: FailingStore, at: int, data: bytes) -> None:
     store.give(data, at=at)
     rest = DATA[at + len(data) :] if data else b""
-    assert read(store) == (DATA[:at] + data + rest, "")
-    assert read(store) == (DATA, "")
+    assert read_until_error(store) == (DATA[:at] + data + rest, "")
+    assert read_until_error(store) == (DATA, "")
 
 
 def test_gives_too_many_bytes(store: FailingStore) -> None:
     store.give(b"more", at=len(DATA))
-    assert read(store) == (DATA + b"more", "")
+    assert read_until_error(store) == (DATA + b"more", "")
 
 
 def test_fault_within_a_part(store: FailingStore) -> None:
     store.fail(BackendUnavailable("reset"), at=5000)
-    assert read(store, 10, 5000) == (DATA[10:5000], "reset")
+    assert read_until_error(store, 10, 5000) == (DATA[10:5000], "reset")
 
 
 def test_fails_so_many_times(store: FailingStore) -> None:
     store.fail(BackendUnavailable("reset"), at=10, times=2)
-    assert [read(store)[0] for _ in range(3)] == [DATA[:10], DATA[:10], DATA]
+    assert [read_until_error(store)[0] for _ in range(3)] == [DATA[:10], DATA[:10], DATA]
 
 
 def test_two_faults(store: FailingStore) -> None:
     store.fail(BackendUnavailable("second"), at=20)
     store.fail(BackendUnavailable("first"), at=10)
-    assert [read(store)[1] for _ in range(3)] == ["first", "second", ""]
+    assert [read_until_error(store)[1] for _ in range(3)] == ["first", "second", ""]
 
 
 def test_fails_to_open(store: FailingStore) -> None:
@@ -85,14 +87,14 @@ def test_fails_to_open(store: FailingStore) -> None:
     for _ in range(2):
         with pytest.raises(DataNotFound, match="gone"):
             opened(store)
-    assert read(store) == (DATA, "")
+    assert read_until_error(store) == (DATA, "")
 
 
 def test_healed(store: FailingStore) -> None:
     store.fail(BackendUnavailable("reset"), times=99)
     store.fail(BackendUnavailable("reset"), at=0, times=99)
     store.heal()
-    assert read(store) == (DATA, "")
+    assert read_until_error(store) == (DATA, "")
 
 
 def test_named_in_a_configuration(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_identity_is_settled_when_its_times_are_past(
     path.write_bytes(b"x")
     identity = StatSignature.of(os.stat(path))
     assert not identity.shows_next_change()
-    # An old time of change is no proof, since anybody may set it.
+    # An old mtime proves nothing, because anybody may set it.
     os.utime(path, (1, 1))
     assert not StatSignature.of(os.stat(path)).shows_next_change()
     later = max(identity.changed_ns, identity.modified_ns) + folder.SETTLED_NS

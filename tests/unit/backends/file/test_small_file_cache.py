@@ -134,7 +134,7 @@ def test_is_not_kept_where_it_lost_a_name_meanwhile(
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("name", ["inner/i", "link"])
 def test_is_not_kept_further_down(deployment: Deployment, store: FileStore, name: str) -> None:
-    """The inner folder is moved away and comes back as a link: no file's time tells."""
+    """The inner folder is replaced by a link. The times of the file do not show it."""
     inner = deployment.images / "inner"
     inner.mkdir()
     (inner / "i").write_bytes(b"data")
