@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder with a configuration, records and data, as an operator would have it."""
+"""A folder with a configuration, records and data, and requests to its application in process."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import webob
 
 import imageapi
+from imageapi import Caller
 from imageapi.backends.file.folder import file_name
+from imageapi.errors import BackendError
 
 CONFIG = """\
 [imageapi]
@@ -64,9 +67,36 @@ class Deployment:
         return self.images / file_name(image_id)
 
 
-def get(api: Any, path: str, method: str = "GET", **headers: str) -> webob.Response:
+def send(
+    api: Any, path: str, method: str, headers: Mapping[str, str], caller: Caller | None = None
+) -> webob.Response:
     """Send a request in process.  Header names are written with underscores."""
     request = webob.Request.blank(path, method=method)
-    for name, value in headers.items():
-        request.headers[name.replace("_", "-")] = value
+    request.headers.update({name.replace("_", "-"): text for name, text in headers.items()})
+    if caller is not None:
+        request.environ["imageapi.caller"] = caller
     return request.send(api)
+
+
+def get(api: Any, path: str, method: str = "GET", **headers: str) -> webob.Response:
+    """Send a request of an anonymous caller in process."""
+    return send(api, path, method, headers)
+
+
+def close(response: webob.Response) -> None:
+    """Close a body, as a server does."""
+    if hasattr(response.app_iter, "close"):
+        response.app_iter.close()
+
+
+def received_of(response: webob.Response) -> tuple[bytes, bool]:
+    """The bytes that a client receives, and whether the body ends without an error."""
+    received = b""
+    try:
+        for chunk in response.app_iter:
+            received += chunk
+    except BackendError:
+        return received, False
+    finally:
+        close(response)
+    return received, True

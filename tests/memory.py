@@ -15,10 +15,19 @@ from imageapi import Caller
 from imageapi.errors import RangeNotSupported
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import FailingStore, MemoryRegistry
+from tests.deployment import close, send
 
 MEMBER = Caller(user_id="u1", project_id="p1", roles=("member",))
 OTHER = Caller(user_id="u2", project_id="p2", roles=("member",))
 ADMIN = Caller(user_id="root", project_id="p0", roles=("admin",), is_admin=True)
+
+
+def image_of(data: bytes | None, **fields: Any) -> Image:
+    """An active public image with the size and MD5 of data; its id is ``i`` unless given."""
+    size = None if data is None else len(data)
+    checksum = None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
+    given = {"id": "i", "status": "active", "is_public": True, "size": size, "checksum": checksum}
+    return Image(**{**given, **fields})
 
 
 class Memory:
@@ -54,17 +63,7 @@ class Memory:
 
     def put(self, data: bytes | None = b"data", **fields: Any) -> Image:
         """Add an active public image with data; its id is ``i`` unless given."""
-        size = None if data is None else len(data)
-        checksum = None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
-        given = {
-            "id": "i",
-            "status": "active",
-            "is_public": True,
-            "size": size,
-            "checksum": checksum,
-            **fields,
-        }
-        image = Image(**given)
+        image = image_of(data, **fields)
         self.registry.put(image)
         if data is not None:
             self.store.put(image.id, data)
@@ -78,12 +77,7 @@ class Memory:
         **headers: Any,
     ) -> webob.Response:
         """The answer, its body unread.  Header names are written with underscores."""
-        request = webob.Request.blank(path, method=method)
-        request.headers.update({name.replace("_", "-"): text for name, text in headers.items()})
-        if caller is not None:
-            request.environ["imageapi.caller"] = caller
-        response: webob.Response = request.send(self.api)
-        return response
+        return send(self.api, path, method, headers, caller)
 
     def get(self, path: str = "/v1/images/i", **given: Any) -> webob.Response:
         """A GET's answer, its body read to the end and closed."""
@@ -102,11 +96,6 @@ class Memory:
         assert b"".join(response.app_iter) == b""
         close(response)
         return response
-
-
-def close(response: webob.Response) -> None:
-    if hasattr(response.app_iter, "close"):
-        response.app_iter.close()
 
 
 def blobs_without(monkeypatch: pytest.MonkeyPatch, memory: Memory, attribute: str) -> None:

@@ -32,9 +32,9 @@ from imageapi.errors import (
 from imageapi.image import Image, Location
 from imageapi.protocol import error_responses
 from imageapi.visibility import Visibility
-from tests.deployment import Deployment
+from tests.deployment import Deployment, close, received_of
 from tests.deployment import get as get_file
-from tests.memory import ADMIN, MEMBER, OTHER, Memory, blobs_without, close
+from tests.memory import ADMIN, MEMBER, OTHER, Memory, blobs_without
 
 BIG = bytes(range(256)) * 40
 CHUNK = 1000
@@ -643,19 +643,6 @@ def test_log_has_one_line_for_what_is_no_bug(
 FAULTS = st.lists(
     st.tuples(st.integers(0, 60), st.sampled_from(["drop", "end", "more", "other"])), max_size=6
 )
-
-
-def received_of(response: webob.Response) -> tuple[bytes, bool]:
-    """The bytes that a client received, and whether the body ended without an error."""
-    received = b""
-    try:
-        for chunk in response.app_iter:
-            received += chunk
-    except BackendError:
-        return received, False
-    finally:
-        close(response)
-    return received, True
 
 
 @pytest.mark.wire("data-checksum")

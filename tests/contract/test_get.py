@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from imageapi.image import Image, Location
 from imageapi.protocol.image_headers import meta_headers
-from tests.deployment import Deployment, get
-from tests.memory import ADMIN, Memory, blobs_without, close
+from tests.deployment import Deployment, close, get
+from tests.memory import ADMIN, Memory, blobs_without
 
 FULL: dict[str, Any] = {
     "name": "Ubuntu",

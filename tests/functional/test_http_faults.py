@@ -5,7 +5,6 @@ Whatever it does, a client gets the right bytes, a broken connection or an error
 within the timeouts, and no connection stays open.
 """
 
-import hashlib
 import os
 import socket
 import sys
@@ -33,10 +32,12 @@ from imageapi.errors import (
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry
 from imageapi.testing.suite import build
+from tests.deployment import received_of, send
 from tests.functional.clock import clock_of
 from tests.functional.raw_server import RawServer, Request, Responder, closed_by_client
 from tests.functional.servers import free_port, serving
 from tests.functional.waiting import wait_until
+from tests.memory import image_of
 
 DATA = os.urandom(300_000)
 CHUNK = 65536
@@ -98,22 +99,10 @@ class Front:
         self.api = imageapi.ImageAPI(imageapi.load_config([self.config]))
         registry = self.api.backends.registry.backend
         assert isinstance(registry, MemoryRegistry)
-        given = {
-            "id": "i",
-            "status": "active",
-            "is_public": True,
-            "size": len(DATA),
-            "checksum": hashlib.md5(DATA).hexdigest(),
-            **fields,
-        }
-        registry.put(Image(**given))
+        registry.put(image_of(DATA, **fields))
 
     def request(self, **headers: str) -> webob.Response:
-        request = webob.Request.blank("/v1/images/i")
-        request.headers.update(headers)
-        request.environ["imageapi.caller"] = WITH_TOKEN
-        response: webob.Response = request.send(self.api)
-        return response
+        return send(self.api, "/v1/images/i", "GET", headers, WITH_TOKEN)
 
     def get(self, **headers: str) -> tuple[int, bytes | None]:
         """The status, and the bytes of a complete body; None if the body was broken off."""
@@ -122,18 +111,11 @@ class Front:
 
     def read(self, response: webob.Response) -> bytes | None:
         """The bytes of a complete body; None if it was broken off."""
-        received = b""
-        try:
-            for chunk in response.app_iter:
-                received += chunk
-        except BackendError:
-            length = int(response.headers.get("Content-Length", len(received) + 1))
-            assert len(received) < length
-            return None
-        finally:
-            if hasattr(response.app_iter, "close"):
-                response.app_iter.close()
-        return received
+        received, is_complete = received_of(response)
+        if is_complete:
+            return received
+        assert len(received) < int(response.headers.get("Content-Length", len(received) + 1))
+        return None
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import BackendError, ImageNotFound, MalformedImage
 from imageapi.image import Location
 from imageapi.testing.suite import build
-from tests.deployment import get
+from tests.deployment import close, get
 from tests.functional.raw_client import Pause, RawAnswer, exchange
 from tests.functional.servers import serving
 from tests.functional.swift import (
@@ -35,7 +35,6 @@ from tests.functional.swift import (
     upload_slo,
     v1_options,
 )
-from tests.memory import close
 from tests.paths import BIN
 
 MIB = 1024 * 1024

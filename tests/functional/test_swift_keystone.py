@@ -16,10 +16,9 @@ from oslo_config import cfg
 
 import imageapi
 from imageapi.backends.swift.session import session_of
-from tests.deployment import get
+from tests.deployment import close, get
 from tests.functional.openstack import Keystone, call
 from tests.functional.swift import Swift, running_swift, swift_configuration
-from tests.memory import close
 
 DATA = os.urandom(1_000_000)
 

@@ -8,28 +8,19 @@ from pathlib import Path
 import pytest
 
 import imageapi
-from imageapi.errors import BackendError
-from tests.deployment import Deployment, get
+from tests.deployment import Deployment, get, received_of
 from tests.functional.nginx import nginx
-from tests.memory import close
 
 DATA = b"x" + os.urandom(299_999)
 OTHER = bytes(reversed(DATA))
 CHUNK = 65536
 
 
-def received(api: imageapi.ImageAPI) -> bytes:
+def data_from(api: imageapi.ImageAPI) -> bytes:
     """The bytes of image ``i`` that arrive until the body ends or is broken off."""
     response = get(api, "/v1/images/i")
     assert response.status_code == 200
-    data = b""
-    try:
-        for chunk in response.app_iter:
-            data += chunk
-    except BackendError:
-        pass
-    close(response)
-    return data
+    return received_of(response)[0]
 
 
 @pytest.fixture
@@ -69,9 +60,9 @@ def test_web_server_with_other_bytes_under_one_etag(
     deployment.add("i", DATA)
     with nginx(web_server, state) as port:
         api = over_http(deployment, port, more)
-        assert received(api) == DATA
+        assert data_from(api) == DATA
         replace(web_server, OTHER)
-        second = received(api)
+        second = data_from(api)
         assert OTHER.startswith(second)
         assert (second == OTHER) is is_trusted
         api.close()
@@ -96,10 +87,10 @@ def test_file_that_is_written_through_mmap(
         # The first write to a page changes the times; the next ones do not.
         memory[0] = DATA[0]
         before = path.stat()
-        assert received(api) == DATA
+        assert data_from(api) == DATA
         memory[0] = ord("!")
         assert path.stat().st_mtime_ns == before.st_mtime_ns
-        assert received(api) == second
+        assert data_from(api) == second
     api.close()
 
 

