@@ -81,12 +81,12 @@ class EventsBackend(Backend):
     response.
     """
 
-    def request_began(self) -> None:  # noqa: B027 - few backends count running requests
+    def request_began(self) -> None:
         """A request began; `request_ended` follows, whatever happens."""
 
     @abstractmethod
     def request_ended(self, event: RequestEnded) -> None:
         """A response ended."""
 
-    def loaded(self, load: Load) -> None:  # noqa: B027 - few backends show it
+    def loaded(self, load: Load) -> None:
         """Get the load of this process; `imageapi serve` calls it once a second."""
