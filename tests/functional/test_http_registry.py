@@ -192,7 +192,7 @@ def test_malformed_record_is_parsed_once(
         parsed.append(image_id)
         return parse(data, image_id)
 
-    monkeypatch.setattr(document, "parse", counted)
+    monkeypatch.setattr(document.parsing, "parse", counted)
     registry, _ = make(answer)
     errors = []
     for _ in range(3):

@@ -106,7 +106,7 @@ class TestRegistry:
             reads.append(image_id)
             return parse(data, image_id)
 
-        monkeypatch.setattr(document, "parse", counted)
+        monkeypatch.setattr(document.parsing, "parse", counted)
         ids = [f"i{number}" for number in range(20)]
         for image_id in ids:
             deployment.record(image_id, properties={"filler": "x" * 1_000_000})

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON image documents -> Image, and Image -> the v1 document.
+"""Reads image documents in JSON, in two shapes.
 
-Two shapes are read.  The shape of the seed, Image API v1, has the fields, a
-``properties`` object and times such as ``2010-02-03 09:34:01``.  It may be inside
-``{"images": [...]}``.  Glance's flat v2 shape is recognized by its ``visibility``;
-its custom properties are at the top level.  docs/records.md describes both for
-authors of records.
+The shape of the seed, Image API v1, has the fields, a ``properties`` object and times
+such as ``2010-02-03 09:34:01``.  It may be inside ``{"images": [...]}``.  Glance's flat
+v2 shape is recognized by its ``visibility``; its custom properties are at the top level.
+docs/records.md describes both for authors of records.
 """
 
 import json
@@ -18,47 +17,22 @@ from typing import Any, NoReturn
 
 from imageapi.errors import MalformedImage
 from imageapi.image import DELETED, STATUSES, Image, Location
-from imageapi.protocol.value_text import in_utc, text_of, without_surrogates
+from imageapi.protocol.value_text import in_utc
 from imageapi.visibility import Visibility
 
 _VISIBILITIES = ("community", "private", "public", "shared")
 
 # Top-level names of the v2 shape that are not custom properties.
 _V2_NAMES = frozenset(
-    {
-        "checksum",
-        "container_format",
-        "created_at",
-        "deleted",
-        "deleted_at",
-        "direct_url",
-        "disk_format",
-        "file",
-        "id",
-        "location",
-        "locations",
-        "min_disk",
-        "min_ram",
-        "name",
-        "os_hash_algo",
-        "os_hash_value",
-        "os_hidden",
-        "owner",
-        "protected",
-        "schema",
-        "self",
-        "size",
-        "status",
-        "stores",
-        "tags",
-        "updated_at",
-        "virtual_size",
-        "visibility",
-    }
+    """
+    checksum container_format created_at deleted deleted_at direct_url disk_format file id
+    location locations min_disk min_ram name os_hash_algo os_hash_value os_hidden owner
+    protected schema self size status stores tags updated_at virtual_size visibility
+    """.split()
 )
 
-# Far below Python's own limit, which depends on the depth of the calls.  A record
-# that can be read must be possible to write too.
+# Python's own limit is far higher, but it depends on the depth of the calls.  imageapi
+# must be able to write each record that it can read.
 _DEEPEST = 100
 
 # Limits the members of objects and the items of lists together.  By default, Glance
@@ -72,9 +46,9 @@ _MOST_LOCATIONS = 32
 # with the square of its digits.
 _MOST_DIGITS = 309
 
-# A JSON text, up to its end or the end of the data.  The possessive quantifiers never
-# backtrack.
-_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+# A JSON string, up to its closing quote or the end of the data.  The possessive
+# quantifiers never backtrack.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 
@@ -112,71 +86,7 @@ def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:
         return MalformedImage(f"{where}: {error}", error.visibility)
 
 
-def details(image: Image, uri: str) -> dict[str, Any]:
-    """Return the v1 document of an image, with the seed's types, in ``{"images": [...]}``.
-
-    :param uri: the image's own URL.
-    """
-    return {"images": [{"uri": uri, **_v1_fields(image), "id": image.id}]}
-
-
-def record(image: Image) -> dict[str, Any]:
-    """Return the v1 document of an image, with all values that `parse` reads.
-
-    `parse` turns it into the same image, with two exceptions: parts of seconds are
-    dropped, and U+FFFD replaces lone surrogates in fields.  Properties are unchanged.
-    """
-    locations = [
-        {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
-        for location in image.locations
-    ]
-    return {
-        "id": image.id,
-        **_v1_fields(image),
-        "properties": dict(image.properties),
-        "virtual_size": image.virtual_size,
-        "protected": image.protected,
-        "deleted": image.deleted,
-        "os_hash_algo": image.os_hash_algo,
-        "os_hash_value": image.os_hash_value,
-        **({"locations": locations} if locations else {}),
-        **({"members": sorted(image.members)} if image.members else {}),
-    }
-
-
-def _v1_fields(image: Image) -> dict[str, Any]:
-    def text(value: Any) -> str | None:
-        as_text = text_of(value)
-        return None if as_text is None else without_surrogates(as_text)
-
-    def time(value: datetime | None) -> str | None:
-        return None if value is None else in_utc(value).isoformat(" ", "seconds")
-
-    properties = {
-        without_surrogates(key): text(value)
-        for key, value in image.properties.items()
-        if value is not None
-    }
-    return {
-        "name": text(image.name),
-        "disk_format": text(image.disk_format),
-        "container_format": text(image.container_format),
-        "size": text(image.size),
-        "checksum": text(image.checksum),
-        "created_at": time(image.created_at),
-        "updated_at": time(image.updated_at),
-        "deleted_at": time(image.deleted_at) or "",
-        "status": image.status,
-        "is_public": image.is_public,
-        "min_ram": image.min_ram,
-        "min_disk": image.min_disk,
-        "owner": text(image.owner),
-        "properties": properties,
-    }
-
-
 def _image(fields: Mapping[str, Any], image_id: str) -> Image:
-    is_v2 = "visibility" in fields
     algorithm, digest = _os_hash(fields)
     return Image(
         id=image_id,
@@ -190,15 +100,15 @@ def _image(fields: Mapping[str, Any], image_id: str) -> Image:
         created_at=_time(fields, "created_at"),
         updated_at=_time(fields, "updated_at"),
         deleted_at=_time(fields, "deleted_at"),
-        is_public=_is_public(fields, is_v2),
+        is_public=_is_public(fields),
         protected=_flag(fields, "protected"),
         deleted=_flag(fields, "deleted"),
         min_ram=_count(fields, "min_ram") or 0,
         min_disk=_count(fields, "min_disk") or 0,
         owner=_text(fields, "owner") or None,
-        properties=MappingProxyType(_properties(fields, is_v2)),
+        properties=MappingProxyType(_properties(fields)),
         locations=tuple(_locations(fields)),
-        members=_members(fields, is_v2),
+        members=_members(fields),
         os_hash_algo=algorithm,
         os_hash_value=digest,
     )
@@ -222,16 +132,16 @@ def _unwrapped(document: Any) -> Mapping[str, Any]:
 
 
 def _check_value_count(data: bytes) -> None:
-    """Count the values before decoding, which costs much more than the bytes suggest.
-
-    :raises MalformedImage: there are too many.
-    """
+    """Refuse a document with too many values before decoding, which takes time for each."""
     if _structure(data) <= _MOST_VALUES:
-        return  # most records end here, although commas and brackets in texts are counted
-    # Each value is at most two texts: itself and its name.
-    most_texts = 2 * _MOST_VALUES
-    around_texts = _TEXT.split(data, maxsplit=most_texts + 1)
-    if len(around_texts) > most_texts + 1 or _structure(b"".join(around_texts)) > _MOST_VALUES:
+        return  # most records end here, although commas and brackets in strings are counted
+    # Each value has at most two strings: itself and its name.
+    most_strings = 2 * _MOST_VALUES
+    around_strings = _STRING.split(data, maxsplit=most_strings + 1)
+    if (
+        len(around_strings) > most_strings + 1
+        or _structure(b"".join(around_strings)) > _MOST_VALUES
+    ):
         raise MalformedImage(f"the record has more than {_MOST_VALUES} values")
 
 
@@ -241,14 +151,13 @@ def _structure(data: bytes) -> int:
 
 
 def _visibility(fields: Mapping[str, Any]) -> Visibility:
-    """Return who may know of an image with a malformed record; only admins if that is malformed."""
-    is_v2 = "visibility" in fields
+    """Return who may know of an image with a malformed record; by default, only admins."""
     try:
         return Visibility(
-            is_public=_is_public(fields, is_v2),
+            is_public=_is_public(fields),
             is_deleted=_flag(fields, "deleted") or _status(fields) in DELETED,
             owner=_text(fields, "owner") or None,
-            members=_members(fields, is_v2),
+            members=_members(fields),
         )
     except MalformedImage:
         return Visibility()
@@ -297,8 +206,12 @@ def _status(fields: Mapping[str, Any]) -> str:
     raise _wrong("status", f"must be one of {', '.join(sorted(STATUSES))}", value)
 
 
-def _is_public(fields: Mapping[str, Any], is_v2: bool) -> bool:
-    if not is_v2:
+def _is_v2(fields: Mapping[str, Any]) -> bool:
+    return "visibility" in fields
+
+
+def _is_public(fields: Mapping[str, Any]) -> bool:
+    if not _is_v2(fields):
         return _flag(fields, "is_public")
     value = fields["visibility"]
     if value in _VISIBILITIES:
@@ -313,33 +226,28 @@ def _checksum(fields: Mapping[str, Any]) -> str | None:
     raise _wrong("checksum", "must be an MD5, 32 hexadecimal digits", value)
 
 
-def _os_hash(fields: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
+def _os_hash(fields: Mapping[str, Any]) -> tuple[str | None, str | None]:
     algorithm, digest = _text(fields, "os_hash_algo"), _text(fields, "os_hash_value")
-    if algorithm and digest:
-        if not _HEX.issuperset(digest):
-            raise _wrong("os_hash_value", "must consist of hexadecimal digits", digest)
-        return algorithm, digest
-    if algorithm or digest:
+    if bool(algorithm) != bool(digest):
         raise MalformedImage("os_hash_algo and os_hash_value must both be set, or neither")
-    return None, None
+    if digest and not _HEX.issuperset(digest):
+        raise _wrong("os_hash_value", "must consist of hexadecimal digits", digest)
+    return algorithm or None, digest or None
 
 
-def _properties(fields: Mapping[str, Any], is_v2: bool) -> dict[str, Any]:
-    properties = _v2_properties(fields) if is_v2 else _v1_properties(fields)
-    level: list[Any] = [value for value in properties.values() if isinstance(value, list | dict)]
-    for _ in range(_DEEPEST):
+def _properties(fields: Mapping[str, Any]) -> dict[str, Any]:
+    properties = _v2_properties(fields) if _is_v2(fields) else _v1_properties(fields)
+    level: list[Any] = [properties]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, list | dict)
+        ]
         if not level:
             return properties
-        level = [inner for value in level for inner in _inner(value)]
-    if level:
-        raise MalformedImage(f"properties are nested more than {_DEEPEST} levels deep")
-    return properties
-
-
-def _inner(value: Any) -> Iterable[Any]:
-    """Return the lists and objects that a list or an object contains directly."""
-    values = value.values() if isinstance(value, dict) else value
-    return [one for one in values if isinstance(one, list | dict)]
+    raise MalformedImage(f"properties are nested more than {_DEEPEST} levels deep")
 
 
 def _v1_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -361,9 +269,9 @@ def _v2_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _members(fields: Mapping[str, Any], is_v2: bool) -> frozenset[str]:
+def _members(fields: Mapping[str, Any]) -> frozenset[str]:
     value = fields.get("members")
-    if value is None or (is_v2 and isinstance(value, str)):
+    if value is None or (_is_v2(fields) and isinstance(value, str)):
         return frozenset()
     if isinstance(value, list) and all(isinstance(member, str) for member in value):
         return frozenset(value)

@@ -265,31 +265,3 @@ def test_any_json_is_an_image_or_malformed(value: Any) -> None:
 def test_any_bytes_are_an_image_or_malformed(data: bytes) -> None:
     with pytest.raises(MalformedImage):
         document.parse(data, "i")
-
-
-@given(
-    st.builds(
-        Image,
-        id=st.just("i"),
-        status=st.sampled_from(sorted(STATUSES)),
-        name=st.none() | st.text(st.characters(codec="utf-8")),
-        size=st.none() | st.integers(0, 10**18),
-        virtual_size=st.none() | st.integers(0, 10**18),
-        is_public=st.booleans(),
-        protected=st.booleans(),
-        deleted=st.booleans(),
-        created_at=st.none()
-        | st.datetimes(min_value=datetime(1, 1, 2)).map(lambda t: t.replace(microsecond=0)),
-        min_ram=st.integers(0, 10**6),
-        owner=st.none() | st.text(st.characters(codec="utf-8"), min_size=1),
-        properties=st.dictionaries(
-            st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))
-        ),
-        locations=st.lists(
-            st.builds(Location, st.just("file:///x"), st.none() | st.just("second")), max_size=32
-        ).map(tuple),
-        members=st.frozensets(st.text(st.characters(codec="utf-8"))),
-    )
-)
-def test_a_written_record_is_read_back(image: Image) -> None:
-    assert document.parse(json.dumps(document.record(image)).encode(), "i") == image
