@@ -1,31 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in the configuration -> backends.  No other module imports stevedore."""
+"""Creates the backends that a configuration names."""
 
 import contextlib
-import importlib.metadata
 import itertools
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from oslo_config import cfg
-from stevedore.extension import ExtensionManager
 
-from imageapi.backends.base import API_VERSION, Backend, RegistryBackend, StoreBackend
+from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
 from imageapi.backends.http_client.urls import prefix
-from imageapi.config import options
-from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections, nearest_of
+from imageapi.config import entry_points, options
+from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections
 from imageapi.errors import ConfigurationError
 from imageapi.policy.base import PolicyBackend
-
-if TYPE_CHECKING:
-    _ExtensionManager = ExtensionManager[Any]
-else:
-    # Generic only in later versions.
-    _ExtensionManager = ExtensionManager
 
 LOG = logging.getLogger(__name__)
 
@@ -40,26 +32,19 @@ class Loaded(Generic[B]):
 
     :ivar kind: registry, store or policy.
     :ivar driver: the name of the entry point.
+    :ivar section: the section of its options.
     :ivar distribution: name and version of the entry point's distribution.
     """
 
     kind: str
     name: str
     driver: str
+    section: str
     distribution: str
     backend: B
 
-    @property
-    def section(self) -> str:
-        """The section of its options."""
-        return _section(self.kind, self.name)
-
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
-
-
-def _section(kind: str, name: str) -> str:
-    return f"{options.GROUP}_{kind}_{name}"
 
 
 @dataclass(frozen=True)
@@ -84,25 +69,6 @@ def _close(backends: Iterable[Loaded[Any]]) -> None:
             loaded.backend.close()
         except Exception:
             LOG.exception("%s: close() failed", loaded)
-
-
-@dataclass(frozen=True)
-class _Kind(Generic[B]):
-    """The differences between the three kinds of backends."""
-
-    name: str
-    option: str
-    base: type[B]
-
-
-_REGISTRY = _Kind("registry", "registry", RegistryBackend)
-_STORE = _Kind("store", "stores", StoreBackend)
-_POLICY = _Kind("policy", "policy", PolicyBackend)
-
-
-class _Spec(NamedTuple):
-    name: str
-    driver: str
 
 
 def load(conf: cfg.ConfigOpts) -> Backends:
@@ -160,10 +126,22 @@ def _check_that_records_stay_hidden(
     for registry, store in itertools.product(registries, stores):
         cause = store.backend.exposes(registry.backend)
         if cause:
-            message = (
-                f"clients could download the records of [{registry.section}]; separate the two"
-            )
-            sections.add_problem(store.section, f"{cause}, so {message}")
+            result = f"clients could download the records of [{registry.section}]"
+            sections.add_problem(store.section, f"{cause}, so {result}; separate the two")
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[B]):
+    """A kind of backends: its name, the option that names the backends, and their base."""
+
+    name: str
+    option: str
+    base: type[B]
+
+
+_REGISTRY = _Kind("registry", "registry", RegistryBackend)
+_STORE = _Kind("store", "stores", StoreBackend)
+_POLICY = _Kind("policy", "policy", PolicyBackend)
 
 
 class _Loader:
@@ -173,189 +151,72 @@ class _Loader:
         self._conf = conf
         self._sections = sections
 
-    def load_all(self, kind: _Kind[B], specs: Sequence[str]) -> list[Loaded[B]]:
+    def load_all(self, kind: _Kind[B], values: Sequence[str]) -> list[Loaded[B]]:
         """Load the backends that the option of a kind names."""
-        if not any(specs):
+        if not any(values):
             self._add_problem(kind, f"must name a {kind.name}")
             return []
-        parsed = [spec for text in specs if (spec := self._parse(kind, text))]
-        names = [spec.name for spec in parsed]
+        parsed = [pair for value in values if (pair := self._parse(kind, value))]
+        names = [name for name, _ in parsed]
         for name in sorted({name for name in names if names.count(name) > 1}):
             self._add_problem(kind, f"names {name!r} twice: give each its own NAME, as NAME:DRIVER")
-        loaded = [self._load(kind, spec) for spec in parsed]
+        loaded = [self._load(kind, name, driver) for name, driver in parsed]
         return [one for one in loaded if one is not None]
 
     def _add_problem(self, kind: _Kind[Any], cause: str, about: str = "") -> None:
         self._sections.add_problem(options.GROUP, f"{kind.option}: {cause}", about)
 
-    def _parse(self, kind: _Kind[Any], text: str) -> _Spec | None:
-        name, colon, driver = text.partition(":")
+    def _parse(self, kind: _Kind[Any], value: str) -> tuple[str, str] | None:
+        """Return the name and the driver; if the text is invalid, add a problem."""
+        name, colon, driver = value.partition(":")
         if _NAME.fullmatch(name) and (bool(driver) == bool(colon)):
-            return _Spec(name, driver or name)
-        self._add_problem(
-            kind,
-            f"{text!r} must be NAME or NAME:DRIVER, with only letters, digits, - and _ in NAME",
-        )
+            return name, driver or name
+        rule = "must be NAME or NAME:DRIVER, with only letters, digits, - and _ in NAME"
+        self._add_problem(kind, f"{value!r} {rule}")
         return None
 
-    def _load(self, kind: _Kind[B], spec: _Spec) -> Loaded[B] | None:
-        group = _section(kind.name, spec.name)
-        self._sections.expect(group)
-        found = self._find(kind, spec.driver)
-        if found is None:
+    def _load(self, kind: _Kind[B], name: str, driver: str) -> Loaded[B] | None:
+        section = f"{options.GROUP}_{kind.name}_{name}"
+        self._sections.expect(section)
+        origin = ""
+        try:
+            found = entry_points.find(kind.name, driver)
+            origin = entry_points.origin_of(found)
+            plugin = entry_points.import_backend(found, kind.base)
+        except ConfigurationError as error:
+            self._add_problem(kind, str(error), origin)
             return None
-        plugin = self._import(kind, found)
-        if plugin is None:
-            return None
-        cause = _unfit(plugin, kind.base)
-        if cause:
-            self._add_problem(kind, f"{spec.driver!r} {cause}", _origin(found))
-            return None
-        backend = self._construct(group, plugin, found)
+        backend = self._construct(section, plugin, found)
         if backend is None:
             return None
-        return Loaded(kind.name, spec.name, spec.driver, _distribution(found), backend)
+        distribution = entry_points.distribution_of(found)
+        return Loaded(kind.name, name, driver, section, distribution, backend)
 
-    def _find(self, kind: _Kind[Any], driver: str) -> EntryPoint | None:
-        entry_points = importlib.metadata.entry_points(group=f"imageapi.{kind.name}")
-        found = [entry_point for entry_point in entry_points if entry_point.name == driver]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = " and ".join(_origin(entry_point) for entry_point in found)
-            self._add_problem(
-                kind,
-                f"several distributions provide a {kind.name} named {driver!r}: {several};"
-                " uninstall all but one, or rename its entry point",
-            )
-            return None
-        names = sorted(entry_point.name for entry_point in entry_points)
-        hint = nearest_of(driver, names) or _other_kind(driver)
-        self._add_problem(
-            kind,
-            f"no installed distribution provides a {kind.name} named {driver!r}{hint};"
-            f" available: {', '.join(names)}",
-        )
-        return None
-
-    def _import(self, kind: _Kind[Any], found: EntryPoint) -> Any:
+    def _construct(self, section: str, plugin: type[B], found: EntryPoint) -> B | None:
+        """Create a backend; if that fails, add the problems."""
+        origin = entry_points.origin_of(found)
         try:
-            return _Import(found).extensions[0].plugin
-        except (Exception, SystemExit) as error:
-            hint = _what_to_install(found, error)
-            if not hint:
-                LOG.exception("%s cannot be imported", _origin(found))
-            cause = f"{found.name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
-            self._add_problem(kind, cause, _origin(found))
-            return None
-
-    def _construct(self, group: str, plugin: type[B], found: EntryPoint) -> B | None:
-        origin = _origin(found)
-        try:
-            if self._sections.register(group, plugin.options(), origin):
+            if self._sections.register(section, plugin.options(), origin):
                 return None
-            dependent = plugin.dependent_options(self._conf, group)
             unusable = [
-                self._sections.register(section, options, origin)
-                for section, options in dependent.items()
+                self._sections.register(group, group_options, origin)
+                for group, group_options in plugin.dependent_options(self._conf, section).items()
             ]
-            return None if any(unusable) else plugin(self._conf, group)
+            return None if any(unusable) else plugin(self._conf, section)
         except ConfigurationError as error:
-            for problem in error.problems:
-                self._sections.add_problem(group, problem, origin)
+            problems = error.problems
         except UNRESOLVED:
-            self._sections.add_problem(group, f"a value {DOLLAR}", origin)
+            problems = (f"a value {DOLLAR}",)
         except cfg.NotInitializedError:
-            problem = "the ConfigOpts has not been called yet: call conf([]) first"
-            self._sections.add_problem(group, problem)
+            origin = ""  # the application has this problem, and no plugin
+            problems = ("the ConfigOpts has not been called yet: call conf([]) first",)
         except (Exception, SystemExit) as error:
-            hint = _what_to_install(found, error)
+            hint = entry_points.what_to_install(found, error)
             if not hint:
-                LOG.exception("[%s]: %s cannot be created", group, origin)
+                LOG.exception("[%s]: %s cannot be created", section, origin)
                 # The exception's text may contain an option's value, and so a secret.
                 hint = "; see the traceback in the log"
-            problem = f"{found.name!r} cannot be created: {type(error).__name__}{hint}"
-            self._sections.add_problem(group, problem, origin)
+            problems = (f"{found.name!r} cannot be created: {type(error).__name__}{hint}",)
+        for problem in problems:
+            self._sections.add_problem(section, problem, origin)
         return None
-
-
-def _other_kind(driver: str) -> str:
-    """Return a hint that another kind of backend has that name; empty if none has."""
-    for kind in (_REGISTRY, _STORE, _POLICY):
-        if driver in importlib.metadata.entry_points(group=f"imageapi.{kind.name}").names:
-            return f" (that is the name of a {kind.name})"
-    return ""
-
-
-class _Import(_ExtensionManager):
-    """Imports the one entry point that was found.
-
-    stevedore's own search would also import others of the same name.  It also
-    caches, in a file of the user, which entry points were installed a minute ago.
-    """
-
-    def __init__(self, found: EntryPoint) -> None:
-        self._found = found
-        super().__init__(found.group, on_load_failure_callback=_raise)
-
-    def list_entry_points(self) -> list[EntryPoint]:
-        return [self._found]
-
-
-def _raise(_manager: object, _entry_point: EntryPoint, error: BaseException) -> None:
-    raise error
-
-
-def _unfit(plugin: Any, base: type[Backend]) -> str:
-    """Return why the object of an entry point is not a usable backend; empty if it is."""
-    if not (isinstance(plugin, type) and issubclass(plugin, base)):
-        return f"is not a class derived from {base.__module__}.{base.__name__}"
-    lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
-    if lacking:
-        return f"does not define {', '.join(lacking)}"
-    if plugin.api_version > API_VERSION:
-        wants = f"needs version {plugin.api_version} of the backend interface"
-        return f"{wants}, but this imageapi has version {API_VERSION}: upgrade imageapi"
-    return _unfit_schemes(plugin) if issubclass(plugin, StoreBackend) else ""
-
-
-def _unfit_schemes(store: type[StoreBackend]) -> str:
-    schemes = getattr(store, "schemes", None)
-    if isinstance(schemes, frozenset) and schemes and all(map(_is_scheme, schemes)):
-        return ""
-    return "must define schemes: a frozenset of the URL schemes that it opens, in lower case"
-
-
-def _is_scheme(scheme: object) -> bool:
-    return isinstance(scheme, str) and scheme != "" and scheme == scheme.lower()
-
-
-def _what_to_install(found: EntryPoint, error: BaseException) -> str:
-    """Return how to install a missing extra: one that the entry point names, or its name."""
-    missing = (getattr(error, "name", None) or "").partition(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or missing == found.module.partition(".")[0]:
-        return ""
-    if found.dist is None:
-        return ""
-    offered = {_normalized(extra) for extra in found.dist.metadata.get_all("Provides-Extra") or ()}
-    for extra in map(_normalized, (*found.extras, found.name)):
-        if extra in offered:
-            return f"; pip install '{found.dist.name}[{extra}]'"
-    return ""
-
-
-def _normalized(extra: str) -> str:
-    """Normalize the name of an extra for comparison (PEP 685)."""
-    return re.sub(r"[-_.]+", "-", extra).lower()
-
-
-def _origin(found: EntryPoint) -> str:
-    about = f"entry point {found.group} {found.name} = {found.value}"
-    return f"{about} of {_distribution(found)}"
-
-
-def _distribution(found: EntryPoint) -> str:
-    distribution = found.dist
-    return (
-        f"{distribution.name} {distribution.version}" if distribution else "an unknown distribution"
-    )

@@ -75,7 +75,13 @@ class Sections:
             raise ConfigurationError([message]) from None
         self._owners.setdefault(group, owner)
         self._known.setdefault(group, set()).update(_spellings(options, group))
-        return [option.dest for option in options if not self._is_usable(group, option)]
+        unusable = []
+        for option in options:
+            problem = self._problem_of(group, option)
+            if problem:
+                self.add_problem(group, f"{option.dest}: {problem}", self._owners[group])
+                unusable.append(option.dest)
+        return unusable
 
     def report_unknown_options(self) -> None:
         """Refuse misspelt options, which would otherwise silently keep their defaults."""
@@ -97,13 +103,8 @@ class Sections:
                 problem = f"{name}: there is no such option{nearest_of(name, known)}"
                 self.add_problem(group, problem, f"in {os.path.abspath(path)}", self._owners[group])
 
-    def _is_usable(self, group: str, option: cfg.Opt) -> bool:
-        problem = self._problem_of(group, option)
-        if problem:
-            self.add_problem(group, f"{option.dest}: {problem}", self._owners[group])
-        return not problem
-
     def _problem_of(self, group: str, option: cfg.Opt) -> str:
+        """Return what is wrong with an option's value; empty if nothing is."""
         try:
             value = self._conf[group][option.dest]
         except UNRESOLVED:

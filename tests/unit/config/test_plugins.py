@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-import importlib
-import itertools
 import os
 import re
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,12 +9,11 @@ from oslo_config import cfg
 import imageapi
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
-from imageapi.caller import ANONYMOUS
 from imageapi.config import plugins
 from imageapi.errors import ConfigurationError
-from imageapi.opts import list_opts
 from imageapi.policy.rules import RulesPolicy
-from tests.configuration import load, problems_of
+from tests.unit.config.installed import origin
+from tests.unit.config.loading import load, problems_of
 
 
 def test_defaults() -> None:
@@ -134,193 +129,30 @@ def test_seconds_that_no_system_can_wait(tmp_path: Path, option: str, value: str
     assert found.startswith(f"[imageapi_store_http] {option}: ")
 
 
-# Modules of a plugin that cannot be imported, and one that can.
-MODULES = {
-    "acme_good": "from imageapi.testing.fakes import MemoryStore",
-    "acme_wants_client": "import acme_client",
-    "acme_own": "import acme_own.typo",
-    "acme_asserts": "assert False, 'a check at import'",
-    "acme_leaves": "raise SystemExit(3)",
-    "acme_syntax": "def",
-}
-
-WRONG = "tests.unit.wrong_plugins"
-
-NO_CLASS = "is not a class derived from imageapi.backends.base.StoreBackend"
-NO_SCHEMES = "must define schemes: a frozenset of the URL schemes that it opens, in lower case"
-
-NOT_MADE = "NAME cannot be created: ZeroDivisionError; see the traceback in the log"
-
-# The name of an entry point, its target, and the reason for which the loader refuses it.
-REFUSED = [
-    (
-        "absent",
-        "acme_absent:Store",
-        "cannot be imported: ModuleNotFoundError: No module named 'acme_absent'",
-    ),
-    (
-        "nothing",
-        "acme_good:Nothing",
-        "cannot be imported: AttributeError: module 'acme_good' has no attribute 'Nothing'",
-    ),
-    (
-        "asserts",
-        "acme_asserts:Store",
-        "cannot be imported: AssertionError: a check at import",
-    ),
-    ("leaves", "acme_leaves:Store", "cannot be imported: SystemExit: 3"),
-    (
-        "own",
-        "acme_own:Store",
-        (
-            "cannot be imported: ModuleNotFoundError: No module named 'acme_own.typo';"
-            " 'acme_own' is not a package"
-        ),
-    ),
-    (
-        "client",
-        "acme_wants_client:Store",
-        (
-            "cannot be imported: ModuleNotFoundError: No module named 'acme_client';"
-            " pip install 'acme-images[client]'"
-        ),
-    ),
-    (
-        "other",
-        "acme_wants_client:Store [Other_Extra]",
-        (
-            "cannot be imported: ModuleNotFoundError: No module named 'acme_client';"
-            " pip install 'acme-images[other-extra]'"
-        ),
-    ),
-    (
-        "extraless",
-        "acme_wants_client:Store",
-        "cannot be imported: ModuleNotFoundError: No module named 'acme_client'",
-    ),
-    ("text", "acme_good:__name__", NO_CLASS),
-    ("function", f"{WRONG}:function", NO_CLASS),
-    ("registry", "imageapi.backends.file.registry:FileRegistry", NO_CLASS),
-    ("abstract", f"{WRONG}:Abstract", "does not define __init__, check, locate, open"),
-    (
-        "later",
-        f"{WRONG}:Later",
-        (
-            "needs version 2 of the backend interface, but this imageapi has version 1:"
-            " upgrade imageapi"
-        ),
-    ),
-    ("one", f"{WRONG}:OneScheme", NO_SCHEMES),
-    ("loud", f"{WRONG}:LoudSchemes", NO_SCHEMES),
-    ("none", f"{WRONG}:NoSchemes", NO_SCHEMES),
-]
-
-# The same for reasons that concern the backend's section.
-REFUSED_SECTIONS = [
-    ("demanding", f"{WRONG}:Demanding", "endpoint: must be set"),
-    (
-        "clashing",
-        f"{WRONG}:Clashing",
-        "its options clash with those of the application: duplicate option: twice",
-    ),
-    (
-        "buggy",
-        f"{WRONG}:Buggy",
-        NOT_MADE,
-    ),
-    (
-        "buggyoptions",
-        f"{WRONG}:BuggyOptions",
-        NOT_MADE,
-    ),
-    (
-        "leaving",
-        f"{WRONG}:Leaving",
-        "NAME cannot be created: SystemExit; see the traceback in the log",
-    ),
-    (
-        "late",
-        f"{WRONG}:Late [client]",
-        "NAME cannot be created: ModuleNotFoundError; pip install 'acme-images[client]'",
-    ),
-]
-
-OTHERS = {
-    "choosy": f"{WRONG}:Choosy",
-    "good": f"{WRONG}:Good",
-    "syntax": "acme_syntax:Store",
-    "twice": f"{WRONG}:Good",
-}
-
-
-def install(site: Path, distribution: str, entry_points: Mapping[str, str]) -> None:
-    """Write the files by which an installed distribution with these stores is found."""
-    info = site / f"{distribution.replace('-', '_')}-1.5.dist-info"
-    info.mkdir(exist_ok=True)
-    lines = ["Metadata-Version: 2.1", f"Name: {distribution}", "Version: 1.5"]
-    (info / "METADATA").write_text(
-        "\n".join([*lines, "Provides-Extra: client", "Provides-Extra: other-extra", ""])
-    )
-    lines = [f"{name} = {target}" for name, target in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[imageapi.store]", *lines]))
-    importlib.invalidate_caches()
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder where the distributions acme-images and other-images are installed."""
-    site = tmp_path / "site-packages"
-    site.mkdir()
-    for module, text in MODULES.items():
-        (site / f"{module}.py").write_text(text)
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    refused = {name: target for name, target, _ in [*REFUSED, *REFUSED_SECTIONS]}
-    install(site, "acme-images", {**refused, **OTHERS})
-    install(site, "other-images", {"twice": f"{WRONG}:Good"})
-    monkeypatch.syspath_prepend(site)
-    return site
-
-
-@pytest.mark.usefixtures("site")
-@pytest.mark.parametrize(("name", "target", "cause"), REFUSED)
-def test_plugins_that_are_refused(tmp_path: Path, name: str, target: str, cause: str) -> None:
-    (found,) = problems_of(tmp_path, f"[imageapi]\nstores = file, {name}\n")
-    about = f"in {tmp_path / 'imageapi.conf'}; {origin(name, target)}"
-    assert found == f"[imageapi] stores: {name!r} {cause} ({about})"
-
-
-@pytest.mark.usefixtures("site")
-@pytest.mark.parametrize(("name", "target", "cause"), REFUSED_SECTIONS)
-def test_sections_of_plugins_that_are_refused(
-    tmp_path: Path, name: str, target: str, cause: str
-) -> None:
-    (found,) = problems_of(tmp_path, f"[imageapi]\nstores = file, one:{name}\n")
-    cause = cause.replace("NAME", repr(name))
-    assert found == f"[imageapi_store_one] {cause} ({origin(name, target)})"
-
-
-def origin(name: str, target: str, distribution: str = "acme-images") -> str:
-    return f"entry point imageapi.store {name} = {target} of {distribution} 1.5"
-
-
-@pytest.mark.usefixtures("site")
-def test_plugin_with_an_error_of_syntax(tmp_path: Path) -> None:
-    (found,) = problems_of(tmp_path, "[imageapi]\nstores = file, syntax\n")
-    assert "'syntax' cannot be imported: SyntaxError: " in found
+NOT_MADE = "cannot be created: ZeroDivisionError; see the traceback in the log"
 
 
 @pytest.mark.usefixtures("site")
 @pytest.mark.parametrize(
-    ("option", "driver", "hint"),
+    ("name", "cause"),
     [
-        ("registry", "good", " (that is the name of a store)"),
-        ("stores", "rules", " (that is the name of a policy)"),
-        ("stores", "zzz", ""),
+        ("demanding", "endpoint: must be set"),
+        (
+            "clashing",
+            "its options clash with those of the application: duplicate option: twice",
+        ),
+        ("buggy", f"'buggy' {NOT_MADE}"),
+        ("buggyoptions", f"'buggyoptions' {NOT_MADE}"),
+        ("leaving", "'leaving' cannot be created: SystemExit; see the traceback in the log"),
+        (
+            "late",
+            "'late' cannot be created: ModuleNotFoundError; pip install 'acme-images[client]'",
+        ),
     ],
 )
-def test_name_of_another_kind(tmp_path: Path, option: str, driver: str, hint: str) -> None:
-    (found,) = problems_of(tmp_path, f"[imageapi]\n{option} = {driver}\n")
-    assert f" named {driver!r}{hint}; available: " in found
+def test_sections_of_plugins_that_are_refused(tmp_path: Path, name: str, cause: str) -> None:
+    (found,) = problems_of(tmp_path, f"[imageapi]\nstores = file, one:{name}\n")
+    assert found == f"[imageapi_store_one] {cause} ({origin(name)})"
 
 
 @pytest.mark.usefixtures("site")
@@ -333,22 +165,9 @@ def test_section_of_what_is_refused_is_no_second_problem(
 
 
 @pytest.mark.usefixtures("site")
-def test_two_distributions_with_one_name(tmp_path: Path) -> None:
-    (found,) = problems_of(tmp_path, "[imageapi]\nstores = twice\n")
-    target = OTHERS["twice"]
-    both = [origin("twice", target), origin("twice", target, "other-images")]
-    told = "[imageapi] stores: several distributions provide a store named 'twice': "
-    file = f"in {tmp_path / 'imageapi.conf'}"
-    assert found in [
-        f"{told}{one} and {other}; uninstall all but one, or rename its entry point ({file})"
-        for one, other in itertools.permutations(both)
-    ]
-
-
-@pytest.mark.usefixtures("site")
 def test_all_that_a_plugin_finds_wrong(tmp_path: Path) -> None:
     text = "[imageapi]\nstores = choosy\n[imageapi_store_choosy]\nendpoint = 5\n"
-    of_choosy = origin("choosy", OTHERS["choosy"])
+    of_choosy = origin("choosy")
     first = f"endpoint: cannot be a number (in {tmp_path / 'imageapi.conf'}; {of_choosy})"
     assert problems_of(tmp_path, text) == [
         f"[imageapi_store_choosy] {first}",
@@ -357,30 +176,14 @@ def test_all_that_a_plugin_finds_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("site")
-@pytest.mark.parametrize(
-    ("name", "told"), [("buggy", "ZeroDivisionError"), ("syntax", "SyntaxError")]
-)
+@pytest.mark.parametrize(("name", "is_bug"), [("buggy", True), ("late", False)])
 def test_bug_of_a_plugin_keeps_its_traceback(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, told: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, is_bug: bool
 ) -> None:
+    """A missing extra is no bug."""
     problems_of(tmp_path, f"[imageapi]\nstores = {name}\n")
-    assert "Traceback" in caplog.text
-    assert told in caplog.text
-
-
-@pytest.mark.usefixtures("site")
-@pytest.mark.parametrize("name", ["client", "late"])
-def test_missing_extra_is_no_bug(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    problems_of(tmp_path, f"[imageapi]\nstores = {name}\n")
-    assert caplog.messages == []
-
-
-@pytest.mark.usefixtures("site")
-def test_only_what_is_named_is_loaded(tmp_path: Path) -> None:
-    load(tmp_path, "[imageapi]\nstores = file, memory\n").close()
-    assert not set(MODULES) & set(sys.modules)
+    assert ("Traceback" in caplog.text) is is_bug
+    assert ("ZeroDivisionError" in caplog.text) is is_bug
 
 
 @pytest.mark.usefixtures("site")
@@ -392,14 +195,6 @@ def test_plugin_of_which_there_are_two_instances(tmp_path: Path) -> None:
         ("good", "good", "acme-images 1.5"),
     ]
     assert len({store.backend for store in backends.stores}) == 3
-
-
-def test_plugin_that_was_changed_just_now(tmp_path: Path, site: Path) -> None:
-    """stevedore has a cache of installed plugins, which uses coarse file times."""
-    load(tmp_path, "[imageapi]\nstores = good\n").close()
-    install(site, "acme-images", {"new": f"{WRONG}:Good"})
-    (store,) = load(tmp_path, "[imageapi]\nstores = new\n").stores
-    assert store.driver == "new"
 
 
 def test_wrong_value_of_the_core_hides_no_problem_of_a_backend(tmp_path: Path) -> None:
@@ -430,41 +225,8 @@ def test_loading_twice_from_one_conf() -> None:
     assert first.backends.registry.backend is not second.backends.registry.backend
 
 
-def test_options_that_are_set_in_code(tmp_path: Path) -> None:
-    """They are registered twice: from the public list, and by the loader."""
-    (tmp_path / "policy.yaml").write_text('"download_image": "!"')
-    conf = imageapi.load_config([])
-    for section, options in list_opts():
-        conf.register_opts(options, group=section)
-    conf.set_override("registry", "http", group="imageapi")
-    conf.set_override("stores", ["http", "file"], group="imageapi")
-    conf.set_override("endpoint", "http://records.example", group="imageapi_registry_http")
-    conf.set_override("allowed_urls", ["http://data.example"], group="imageapi_store_http")
-    conf.set_override("directory", "/images", group="imageapi_store_file")
-    conf.set_override("policy_file", f"{tmp_path}/policy.yaml", group="imageapi_policy_rules")
-    backends = plugins.load(conf)
-    assert [loaded.driver for loaded in backends] == ["http", "http", "file", "rules"]
-    store = backends.stores[1].backend
-    assert isinstance(store, FileStore)
-    assert store.directory == "/images"
-    assert not backends.policy.backend.allows("download_image", ANONYMOUS, {})
-    backends.close()
-
-
-def test_what_is_wrong_in_code_is_told_at_once() -> None:
-    conf = imageapi.load_config([])
-    conf.register_opts(dict(list_opts())["imageapi"], group="imageapi")
-    with pytest.raises(cfg.NoSuchOptError, match="verify_checksums"):
-        conf.set_override("verify_checksums", "always", group="imageapi")
-    with pytest.raises(ValueError, match="greater than or equal to 1"):
-        conf.set_override("chunk_size", 0, group="imageapi")
-    conf.set_override("registry", "flie", group="imageapi")
-    with pytest.raises(ConfigurationError, match="did you mean 'file'"):
-        imageapi.ImageAPI(conf)
-
-
 def test_host_goes_on_with_its_own_options(tmp_path: Path) -> None:
-    """imageapi ignores the host's arguments, sections and changed files."""
+    """Its arguments, its sections and its changes of files are none of ours."""
     path = tmp_path / "host.conf"
     path.write_text("[DEFAULT]\ndebug = true\n[host]\nname = a\n[imageapi]\npolicy = visible\n")
     conf = cfg.ConfigOpts()
@@ -548,7 +310,7 @@ directory = {store}
 def test_records_that_a_store_could_read_are_refused(
     tmp_path: Path, registry: str, store: str, is_refused: bool
 ) -> None:
-    """Records contain locations, and locations can contain passwords."""
+    """They hold the locations, and these may hold passwords."""
     (tmp_path / "images" / "real").mkdir(parents=True)
     (tmp_path / "registry").mkdir()
     (tmp_path / "link").symlink_to("images/real")

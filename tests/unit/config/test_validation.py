@@ -9,7 +9,7 @@ import imageapi
 from imageapi.config import plugins
 from imageapi.config.validation import Sections
 from imageapi.errors import ConfigurationError
-from tests.configuration import load
+from tests.unit.config.loading import load
 
 OPTIONS = [
     cfg.StrOpt("endpoint", required=True),
@@ -59,7 +59,7 @@ def test_secret_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_part_of_a_secret_is_not_repeated_either(tmp_path: Path) -> None:
-    """oslo.config takes the text after a dollar sign for the name of an option."""
+    """oslo.config takes what follows a dollar sign for the name of an option."""
     lines = "[imageapi_store_acme]\nendpoint = x\npin = 12$s3cret\n"
     (told,) = sections_of(tmp_path, lines).problems
     assert "pin: has a $ reference" in told
@@ -88,14 +88,14 @@ def test_options_of_the_application_itself(tmp_path: Path) -> None:
 def test_section_of_a_backend_that_is_not_named_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n").close()
+    load(tmp_path, "[imageapi]\n[imageapi_store_flie]\ndirectory = x\n[other]\nx = y\n")
     (message,) = caplog.messages
     assert message.startswith("[imageapi_store_flie] in ")
     assert message.endswith("is not used (did you mean 'imageapi_store_file'?)")
 
 
 def test_misspelt_section_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    load(tmp_path, "[imagepi]\n[imagepi_policy_rules]\npolicy_file = x\n[oslo_policy]\n").close()
+    load(tmp_path, "[imagepi]\n[imagepi_policy_rules]\npolicy_file = x\n[oslo_policy]\n")
     assert [message.split(" in ")[0] for message in caplog.messages] == [
         "[imagepi]",
         "[imagepi_policy_rules]",

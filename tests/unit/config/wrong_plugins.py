@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classes that an entry point must not name, and one that it may, for `test_plugins`."""
+"""Objects of entry points: one usable store, and others that the loader refuses."""
 
 from collections.abc import Sequence
 
