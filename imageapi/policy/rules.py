@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -22,7 +23,9 @@ LOG = logging.getLogger(__name__)
 # decision, which costs more than all the rest of a small request.
 RELOAD_SECONDS = 1.0
 
-_OPERATION = "/v1/images/{image_id}"
+_OPERATIONS: list[Any] = [
+    {"path": "/v1/images/{image_id}", "method": method} for method in ("GET", "HEAD")
+]
 
 _RULES = (
     policy.DocumentedRuleDefault(
@@ -32,26 +35,20 @@ _RULES = (
         " The target has the image's values only if the caller may know of the image: a public"
         " one, one of its own, or one shared with it. Otherwise, and for an absent image, the"
         " target is empty.",
-        operations=[
-            {"path": _OPERATION, "method": "GET"},
-            {"path": _OPERATION, "method": "HEAD"},
-        ],
+        operations=_OPERATIONS,
     ),
     policy.DocumentedRuleDefault(
         name=DOWNLOAD_IMAGE,
         check_str="",
         description="Download an image's data. Checked at GET of the data and at HEAD of an"
         " active image. Also checked at GET of an absent image, with an empty target.",
-        operations=[
-            {"path": _OPERATION, "method": "GET"},
-            {"path": _OPERATION, "method": "HEAD"},
-        ],
+        operations=_OPERATIONS,
     ),
 )
 
 
 def list_rules() -> Sequence[policy.RuleDefault]:
-    """Return the rules with their defaults, for oslopolicy-sample-generator."""
+    """Return the default rules, for oslopolicy-sample-generator."""
     return _RULES
 
 
@@ -105,7 +102,7 @@ class RulesPolicy(PolicyBackend):
         return f"policy_file {self._path}"
 
     def _identity(self) -> tuple[int, ...] | None:
-        """Return the fields by which a change of the file shows; None if it is missing."""
+        """Return what differs once the file has changed; None if there is no file."""
         if self._path is None:
             return None
         try:
@@ -225,21 +222,15 @@ def _check_grammar(name: str, rule: str) -> None:
 
 
 def _is_check(word: str) -> bool:
-    is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
     if word in ("!", "@"):
         return True
     try:
-        word % _AnyTarget()
+        # As oslo.policy inserts a target's values; this target has every name.
+        word % defaultdict(str)
     except (TypeError, ValueError):
         return False
+    is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
     return ":" in word and not is_quoted
-
-
-class _AnyTarget(dict[str, str]):
-    """Has an empty string for every name."""
-
-    def __missing__(self, name: str) -> str:
-        return ""
 
 
 def _words(rule: str) -> Iterator[str]:
