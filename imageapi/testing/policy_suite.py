@@ -51,17 +51,11 @@ class PolicySuite(BackendSuite, mixin=True):
 
     def setUp(self) -> None:
         super().setUp()
-        self.policy = self.make_policy()
-        self.lets_go_of(self.policy)
-
-    def backend(self) -> PolicyBackend:
-        return self.policy
-
-    def unreachable(self) -> PolicyBackend | None:
-        return self.make_unreachable()
+        self.policy = self.backend = self.closed_later(self.make_policy())
 
     def questions(self, *callers: Caller) -> list[_Question]:
-        """Both actions, for these callers, with an empty, a small and a full target."""
+        """Both actions, with an empty, a small and a full target, for these or all callers."""
+        callers = callers or (ANONYMOUS, self.caller, _ADMIN)
         actions = (GET_IMAGE, DOWNLOAD_IMAGE)
         small = Image(id="small", status="queued", is_public=True)
         targets: tuple[Mapping[str, object], ...]
@@ -69,7 +63,7 @@ class PolicySuite(BackendSuite, mixin=True):
         return [_Question(*one) for one in itertools.product(actions, callers, targets)]
 
     def answers(self, *callers: Caller) -> list[bool]:
-        """Ask all questions for these callers; each answer must be a bool."""
+        """Ask all `questions`; each answer must be a bool."""
         return [self.answer(question) for question in self.questions(*callers)]
 
     def answer(self, question: _Question) -> bool:
@@ -95,7 +89,7 @@ class PolicySuite(BackendSuite, mixin=True):
         """imageapi has no such action today, but a policy must not allow unknown ones."""
         if self.allows_everything:
             return
-        for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
+        for question in self.questions():
             unknown = question._replace(action="suite_unknown_action")
             self.must(
                 self._answer_or_error(self.policy, unknown) is not True,
@@ -104,22 +98,20 @@ class PolicySuite(BackendSuite, mixin=True):
             )
 
     def test_leaves_the_target_alone(self) -> None:
-        for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
+        for question in self.questions():
             before = copy.deepcopy(dict(question.target))
             self.answer(question)
             self.must(before == dict(question.target), "allows() must not change its target")
 
     def test_answers_the_same_again(self) -> None:
-        callers = (ANONYMOUS, self.caller, _ADMIN)
-        first = self.answers(*callers)
-        self.must(first == self.answers(*callers), "allows() must give the same answer again")
+        self.must(self.answers() == self.answers(), "allows() must give the same answer again")
 
     def test_upstream_out_of_reach(self) -> None:
         policy = self.make_unreachable()
         if policy is None:
             return
-        self.lets_go_of(policy)
-        for question in self.questions(ANONYMOUS, self.caller, _ADMIN):
+        self.closed_later(policy)
+        for question in self.questions():
             if question.action in self.asks_upstream:
                 answer = self._answer_or_error(policy, question)
                 message = (
@@ -131,12 +123,11 @@ class PolicySuite(BackendSuite, mixin=True):
         self.leaks_nothing("allows()", lambda: self.answers(self.caller))
 
     def test_ten_threads(self) -> None:
-        callers = (ANONYMOUS, self.caller, _ADMIN)
-        alone = self.answers(*callers)
+        alone = self.answers()
 
         def ask(_number: int) -> None:
             for _ in range(5):
-                self.assertEqual(alone, self.answers(*callers), "answers differ from one thread's")
+                self.assertEqual(alone, self.answers(), "answers differ from one thread's")
 
         self.in_threads(ask)
 

@@ -5,9 +5,10 @@ A subclass of `RegistrySuite` defines `make_registry`, `put` and
 `make_unreachable`, and if possible `remove`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from imageapi.backends.base import RegistryBackend
 from imageapi.caller import ANONYMOUS, Caller
@@ -18,35 +19,10 @@ from imageapi.testing.suite import BackendSuite
 _ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin",), is_admin=True)
 # A careless registry confuses the others with the first.
 _ODD_IDS = (
-    "suite",
-    "SUITE",
-    " suite",
-    "suite ",
-    ".%2Fsuite",
-    "suite%20",
-    "suite.json",
-    "suite?x=1",
-    "suite#x",
-    "suite&x=1;y",
-    "suite+x",
-    "suite x",
-    "%73uite",
-    "*",
-    "_____",
-    "'",
-    '"',
-    "\\",
-    "~",
-    ".",
-    "..",
-    "..%2Fsuite",
-    "%2F",
-    "%2f",
-    "\N{LATIN SMALL LETTER E WITH ACUTE}",
-    "e\N{COMBINING ACUTE ACCENT}",
-    "\N{SNOWMAN}",
-    "\N{GRINNING FACE}",
-    "x" * 255,
+    *"suite SUITE .%2Fsuite suite%20 suite.json suite?x=1 suite#x suite&x=1;y suite+x".split(),
+    *"%73uite * _____ ' \" \\ ~ . .. ..%2Fsuite %2F %2f \N{SNOWMAN} \N{GRINNING FACE}".split(),
+    *"\N{LATIN SMALL LETTER E WITH ACUTE} e\N{COMBINING ACUTE ACCENT}".split(),
+    *(" suite", "suite ", "suite x", "x" * 255),
 )
 
 
@@ -108,14 +84,7 @@ class RegistrySuite(BackendSuite, mixin=True):
 
     def setUp(self) -> None:
         super().setUp()
-        self.registry = self.make_registry()
-        self.lets_go_of(self.registry)
-
-    def backend(self) -> RegistryBackend:
-        return self.registry
-
-    def unreachable(self) -> RegistryBackend | None:
-        return self.make_unreachable()
+        self.registry = self.backend = self.closed_later(self.make_registry())
 
     def answers(self, image: Image, when: str = "") -> None:
         """Get a record that exists; it must equal this one."""
@@ -140,12 +109,6 @@ class RegistrySuite(BackendSuite, mixin=True):
         """Get a record that does not exist; return the error."""
         what = f"get({image_id!r:.40}), which is not there,"
         return self.refused(what, lambda: self.registry.get(image_id, self.caller), ImageNotFound)
-
-    def _asked_by(self, caller: Caller, image_id: str) -> Image | BackendError:
-        return self.tried("get()", lambda: self.registry.get(image_id, caller))
-
-    def _possible(self) -> Sequence[str]:
-        return [image_id for image_id in _ODD_IDS if self.can_have(image_id)]
 
     # The cases.
 
@@ -180,7 +143,7 @@ class RegistrySuite(BackendSuite, mixin=True):
     def test_odd_ids_that_are_known(self) -> None:
         images = [
             replace(self.full_image(image_id), name=f"number {number}")
-            for number, image_id in enumerate(self._possible())
+            for number, image_id in enumerate(filter(self.can_have, _ODD_IDS))
         ]
         for image in images:
             self.put(image)
@@ -211,7 +174,7 @@ class RegistrySuite(BackendSuite, mixin=True):
         self.put(image)
         for caller in (ANONYMOUS, Caller(user_id="other", project_id="other"), _ADMIN):
             what = f"get() of a private image for {caller}"
-            got = self._asked_by(caller, image.id)
+            got = self.tried("get()", partial(self.registry.get, image.id, caller))
             if not isinstance(got, BackendError):
                 self.same(image, got, what)
             elif not (self.registry.decides_visibility and isinstance(got, ImageNotFound)):
@@ -220,7 +183,7 @@ class RegistrySuite(BackendSuite, mixin=True):
     def test_upstream_out_of_reach(self) -> None:
         registry = self.make_unreachable()
         if registry is not None:
-            self.lets_go_of(registry)
+            self.closed_later(registry)
             self.out_of_reach("get()", lambda: registry.get("suite", self.caller))
 
     def test_leaves_no_descriptors_open(self) -> None:

@@ -3,7 +3,7 @@
 
 import hashlib
 import uuid
-from typing import cast
+from typing import Any, cast
 
 from imageapi.backends.base import Blob, StoreBackend
 from imageapi.errors import BackendError, RangeNotSupported
@@ -58,24 +58,21 @@ class StoreHooks(BackendSuite, mixin=True):
 
     def setUp(self) -> None:
         super().setUp()
-        self.store = self.make_store()
-        self.lets_go_of(self.store)
-
-    def backend(self) -> StoreBackend:
-        return self.store
+        self.store = self.backend = self.closed_later(self.make_store())
 
     def unreachable(self) -> StoreBackend | None:
         made = self.unreachable_and_location()
         return None if made is None else made[0]
 
     def unreachable_and_location(self) -> tuple[StoreBackend, Location] | None:
-        """Return the result of `make_unreachable`, after checking it."""
+        """Return the result of `make_unreachable`; the store is closed after the case."""
         made: object = self.make_unreachable()
         if made is None:
             return None
         is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Location)
         self.must(is_pair, "make_unreachable() must return a store and a Location in it, or None")
-        return cast(tuple[StoreBackend, Location], made)
+        store, location = cast(tuple[StoreBackend, Location], made)
+        return self.closed_later(store), location
 
     def put_some(self, salt: bytes = b"") -> tuple[bytes, Location]:
         """Add data of several chunks and one byte; return data and location."""
@@ -109,42 +106,20 @@ class StoreHooks(BackendSuite, mixin=True):
         what = f"open(start={start}, stop={stop}, version={version!r:.80})"
         return self.works(what, lambda: self.opened(location, start, stop, version))
 
-    def opens_or_refuses(
-        self,
-        location: Location,
-        start: int = 0,
-        stop: int | None = None,
-        version: str | None = None,
-    ) -> Blob | BackendError:
-        """Open a location that may fail to open; return the Blob or the error."""
-        what = f"open(start={start}, stop={stop}, version={version!r:.80})"
-        return self.tried(what, lambda: self.opened(location, start, stop, version))
-
     def error_of(self, location: Location, version: str | None = None) -> BackendError | None:
         """Open a location that may fail to open; return the error, or None."""
-        blob = self.opens_or_refuses(location, version=version)
+        what = f"open(start=0, stop=None, version={version!r:.80})"
+        blob = self.tried(what, lambda: self.opened(location, version=version))
         if isinstance(blob, BackendError):
             return blob
         blob.close()
         return None
 
-    def located(self, what: str, image_id: str) -> Location | BackendError:
-        """Return the store's location of an id, or the error if records must name one."""
-        return self.tried(what, lambda: self.store.locate(image_id))
-
     def refuses(
-        self,
-        why: str,
-        location: Location,
-        *kinds: type[BackendError],
-        start: int = 0,
-        stop: int | None = None,
-        version: str | None = None,
-    ) -> BackendError:
-        """Open a location that must fail to open; return the error, of one of these kinds."""
-        return self.refused(
-            f"open() {why}", lambda: self.opened(location, start, stop, version), *kinds
-        )
+        self, why: str, location: Location, *kinds: type[BackendError], **part: Any
+    ) -> None:
+        """Open a location, which must raise one of these errors; ``part`` is as in `opened`."""
+        self.refused(f"open() {why}", lambda: self.opened(location, **part), *kinds)
 
     def next_of(self, blob: Blob) -> bytes | None:
         """Return the next chunk after checking it; None at the end."""

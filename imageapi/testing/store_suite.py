@@ -6,6 +6,7 @@ and if possible `replace` and `remove`; see `StoreHooks` for each of them.
 """
 
 import itertools
+from functools import partial
 from urllib.parse import unquote
 
 from imageapi.errors import BackendError, DataChanged, DataNotFound, LocationRefused
@@ -23,29 +24,12 @@ _WITH_SECRET = (
 )
 # Invalid rests of a URL, to be put after each scheme of the store.
 _NONSENSE = (
-    "",
-    "//",
-    "///",
-    "//[",
-    "%00",
-    "///%00",
-    "///\0",
-    "///\ud800",
-    "///../../../etc/passwd",
-    "///" + "x" * 5000,
+    *("", "///" + "x" * 5000),
+    *"// /// //[ %00 ///%00 ///\0 ///\ud800 ///../../../etc/passwd".split(),
 )
 _ODD_IDS = (
-    "suite",
-    "%73uite",
-    "SUITE",
-    ".",
-    "..",
-    "%2F",
-    "a b",
-    "a?b",
-    "a#b",
-    "\N{SNOWMAN}",
-    "x" * 255,
+    *"suite %73uite SUITE . .. %2F a?b a#b \N{SNOWMAN}".split(),
+    *("a b", "x" * 255),
 )
 
 
@@ -97,7 +81,8 @@ class StoreSuite(StoreHooks, mixin=True):
         spans = [(1, 1), (size, None), (size + 1, None), (2**40, 2**41)]
         spans += [(2**63 - 1, None), (2**64, None)]
         for start, stop in spans:
-            blob = self.opens_or_refuses(location, start, stop)
+            act = partial(self.opened, location, start, stop)
+            blob = self.tried(f"open(start={start}, stop={stop}, version=None)", act)
             if not isinstance(blob, BackendError):
                 got = self.next_or_error(blob, f"with start={start}, stop={stop}")
                 blob.close()
@@ -231,7 +216,7 @@ class StoreSuite(StoreHooks, mixin=True):
         located: dict[str, str] = {}
         for image_id in _ODD_IDS:
             what = f"locate({image_id!r:.20})"
-            location = self.located(what, image_id)
+            location = self.tried(what, partial(self.store.locate, image_id))
             if not isinstance(location, BackendError):
                 self.must(
                     location.scheme in self.store.schemes, f"{what}: its scheme is not in schemes"
@@ -246,7 +231,6 @@ class StoreSuite(StoreHooks, mixin=True):
         made = self.unreachable_and_location()
         if made is not None:
             store, location = made
-            self.lets_go_of(store)
             self.out_of_reach("open()", lambda: store.open(location, caller=self.caller))
 
     # Closing.

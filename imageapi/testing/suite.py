@@ -26,7 +26,7 @@ import traceback
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from oslo_config import cfg
 
@@ -50,21 +50,17 @@ CHUNK_SIZE = 4096
 
 _GROUP = "imageapi_suite"
 _THREADS = 10
-# Seconds.  A thread or child that takes longer hangs, for instance at a lock.
+# Seconds, after which a thread or child is said to hang, for instance at a lock.
 _PATIENCE = 30
+# Audit events of Python that mean contact with an upstream.
 _EVENTS_OF_UPSTREAMS = frozenset(
-    {
-        "os.exec",
-        "os.fork",
-        "os.posix_spawn",
-        "os.system",
-        "socket.connect",
-        "socket.getaddrinfo",
-        "sqlite3.connect",
-        "subprocess.Popen",
-    }
+    "os.exec os.fork os.posix_spawn os.system socket.connect socket.getaddrinfo sqlite3.connect"
+    " subprocess.Popen".split()
 )
+# Its ``events`` collects those of the thread, while it is not None.
 _watched = threading.local()
+# Audit hooks cannot be removed, so each is added only once.
+_add_audit_hook = functools.cache(sys.addaudithook)
 # The number of descriptors that a pool may keep open, however often it is used.
 _FEW_DESCRIPTORS = 10
 
@@ -114,7 +110,10 @@ class BackendSuite(_TestCase):
 
     :cvar secrets: strings that the backend knows and must not show.
     :cvar caller: the caller of every request; its token must not be shown either.
+    :ivar backend: the backend under test in this case.
     """
+
+    backend: Backend
 
     secrets: Sequence[str] = ()
     caller = Caller(
@@ -132,29 +131,24 @@ class BackendSuite(_TestCase):
         super().__init_subclass__()
         order = [base for base in cls.__mro__ if base in (BackendSuite, unittest.TestCase)]
         if not mixin and order != [BackendSuite, unittest.TestCase]:
-            raise TypeError(
-                f"write class {cls.__name__}(SUITE, testtools.TestCase), the suite first"
-            )
+            wanted = f"class {cls.__name__}(SUITE, testtools.TestCase)"
+            raise TypeError(f"write {wanted}, the suite first")
         if isinstance(cls.secrets, str):
             raise TypeError(f"{cls.__name__}.secrets must be a list of strings, not one string")
 
-    def backend(self) -> Backend:
-        """Return the backend of the case."""
-        raise NotImplementedError
-
-    def unreachable(self) -> Backend | None:
+    def make_unreachable(self) -> Any:
         """Create a backend with an unreachable upstream; None if it has no upstream."""
         raise NotImplementedError
 
     def test_check_is_content(self) -> None:
-        said = self.works("check()", self.backend().check)
+        said = self.works("check()", self.backend.check)
         self.must(type(said) is str, "check() must return a str, which may be empty, or raise")
         self.must(not CONTROL.search(said), "the text of check() must be one line")
         self.keeps_secrets({"what check() says": said})
 
     def test_close_twice(self) -> None:
-        self.works("close()", self.backend().close)
-        self.works("a second close()", self.backend().close)
+        self.works("close()", self.backend.close)
+        self.works("a second close()", self.backend.close)
 
     def test_constructor_does_no_io(self) -> None:
         open_before, threads_before = descriptors(), threading.active_count()
@@ -164,7 +158,6 @@ class BackendSuite(_TestCase):
             except ConfigurationError as error:
                 self.fail(f"the constructor must not contact its upstream, but raised: {error}")
         if backend is not None:
-            self.lets_go_of(backend)
             self.must(
                 descriptors() <= open_before and threading.active_count() <= threads_before,
                 "the constructor opened descriptors or started threads, which do not survive a"
@@ -175,19 +168,25 @@ class BackendSuite(_TestCase):
     def test_check_tells_what_is_wrong(self) -> None:
         backend = self.unreachable()
         if backend is not None:
-            self.lets_go_of(backend)
             error = self.refused("check() with an unreachable upstream", backend.check)
             self.must(str(error) != "", "check() must tell the operator what is wrong")
             self.keeps_secrets({"the error of check()": error})
 
-    def lets_go_of(self, backend: Backend) -> None:
-        """Close a backend after the case, and ignore errors, which would hide its failure."""
+    def unreachable(self) -> Backend | None:
+        """Return the backend of `make_unreachable`, which is closed after the case."""
+        backend: Backend | None = self.make_unreachable()
+        return None if backend is None else self.closed_later(backend)
+
+    def closed_later(self, backend: B) -> B:
+        """Return a backend, and close it after the case; an error in close() is ignored."""
 
         def close() -> None:
+            # Its error would hide the failure of the case.
             with contextlib.suppress(Exception):
                 backend.close()
 
         self.addCleanup(close)
+        return backend
 
     def works(self, what: str, act: Callable[[], T]) -> T:
         """Call what must not raise; if it raises, fail with a message on how to mend it."""
@@ -231,23 +230,20 @@ class BackendSuite(_TestCase):
             raise self.failureException(message) from answer
         return answer
 
-    def out_of_reach(self, what: str, act: Callable[[], object]) -> BackendError:
+    def out_of_reach(self, what: str, act: Callable[[], object]) -> None:
         """Call what must raise BackendUnavailable, and not an error for missing things."""
-        error = self.refused(f"{what} with an unreachable upstream", act, BackendUnavailable)
-        self.keeps_secrets({f"the error of {what} with an unreachable upstream": error})
-        return error
+        what = f"{what} with an unreachable upstream"
+        error = self.refused(what, act, BackendUnavailable)
+        self.keeps_secrets({f"the error of {what}": error})
 
     def keeps_secrets(self, things: Mapping[str, object], *more: str) -> None:
         """Fail if str() or repr() of a thing shows a secret, or one of ``more``."""
         secrets = [*self.secrets, *filter(None, [self.caller.token]), *more]
         for name, thing in things.items():
-            for show in (str, repr):
-                text = show(thing)
+            for show, text in (("str()", str(thing)), ("repr()", repr(thing))):
                 for number, secret in enumerate(secrets):
-                    message = (
-                        f"{show.__name__}() of {name} shows secret number {number}: leave it out"
-                    )
-                    self.must(secret not in text, message)
+                    what = f"{show} of {name} shows secret number {number}"
+                    self.must(secret not in text, f"{what}: leave it out")
 
     def leaks_nothing(self, what: str, act: Callable[[], object]) -> None:
         """Fail if calling this often leaves descriptors open, even while results are kept."""
@@ -291,17 +287,16 @@ class BackendSuite(_TestCase):
         os.close(writing)
         try:
             own_problem = _problem_of(act)
-            message = _told_by(reading)
+            ready, _, _ = select.select([reading], [], [], _PATIENCE)
+            told = os.read(reading, select.PIPE_BUF).decode(errors="replace") if ready else ""
+            message = told or ("it died" if ready else "it hangs")
         finally:
             os.close(reading)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         self.assertEqual("", own_problem, "it fails in the parent when a forked child uses it too")
-        self.assertEqual(
-            "fine",
-            message,
-            "created before a fork, it fails or hangs in the child: open nothing before first use",
-        )
+        problem = "created before a fork, it fails or hangs in the child"
+        self.assertEqual("fine", message, f"{problem}: open nothing before first use")
 
     def _foreign(self, what: str, error: Exception) -> NoReturn:
         message = (
@@ -319,19 +314,13 @@ def descriptors() -> int:
 @contextlib.contextmanager
 def _upstream_asked() -> Iterator[list[str]]:
     """Collect the audit events of this thread that mean contact with an upstream."""
-    _install_audit_hook()
+    _add_audit_hook(_note_event)
     events: list[str] = []
     _watched.events = events
     try:
         yield events
     finally:
         _watched.events = None
-
-
-@functools.cache
-def _install_audit_hook() -> None:
-    """Install the hook once, as audit hooks cannot be removed."""
-    sys.addaudithook(_note_event)
 
 
 def _note_event(event: str, _arguments: object) -> None:
@@ -356,10 +345,3 @@ def _report(writing: int, act: Callable[[], object]) -> NoReturn:
     finally:
         # Not sys.exit(): the runner would finish the tests a second time.
         os._exit(0)
-
-
-def _told_by(reading: int) -> str:
-    ready, _, _ = select.select([reading], [], [], _PATIENCE)
-    if not ready:
-        return "it hangs"
-    return os.read(reading, select.PIPE_BUF).decode(errors="replace") or "it died"

@@ -2,13 +2,16 @@
 from collections.abc import Sequence
 
 import pytest
+import testtools
 from oslo_config import cfg
 
+from imageapi.image import Location
 from imageapi.testing.fakes import MemoryStore
+from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
 
 
-class WithOptions(MemoryStore):
+class Demanding(MemoryStore):
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
         return [cfg.StrOpt("endpoint", required=True), cfg.IntOpt("pool", default=5)]
@@ -20,10 +23,33 @@ class WithOptions(MemoryStore):
 
 
 def test_build_gives_options_and_keeps_defaults() -> None:
-    store = build(WithOptions, endpoint="x")
+    store = build(Demanding, endpoint="x")
     assert (store.endpoint, store.pool) == ("x", 5)
 
 
 def test_build_refuses_an_option_that_is_none() -> None:
     with pytest.raises(cfg.NoSuchOptError, match="endpiont"):
-        build(WithOptions, endpiont="x")
+        build(Demanding, endpiont="x")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_case_closes_its_backends_and_ignores_the_errors(is_broken: bool) -> None:
+    closed: list[object] = []
+
+    class Closing(MemoryStore):
+        def close(self) -> None:
+            closed.append(self)
+            if is_broken:
+                raise RuntimeError("a bug")
+
+    class Suite(StoreSuite, testtools.TestCase):
+        def make_store(self) -> MemoryStore:
+            return build(Closing)
+
+        def make_unreachable(self) -> tuple[MemoryStore, Location]:
+            return build(Closing), Location("memory:x")
+
+    result = testtools.TestResult()
+    Suite("test_constructor_does_no_io").run(result)
+    assert result.wasSuccessful()
+    assert len(set(closed)) == 2
