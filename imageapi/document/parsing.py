@@ -236,7 +236,25 @@ def _os_hash(fields: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def _properties(fields: Mapping[str, Any]) -> dict[str, Any]:
-    properties = _v2_properties(fields) if _is_v2(fields) else _v1_properties(fields)
+    properties: dict[str, Any]
+    if _is_v2(fields):
+        # A list ``members`` is a field of imageapi.  A text of that name is a custom
+        # property; in Glance the owner of an image can set it.
+        properties = {
+            name: value
+            for name, value in fields.items()
+            if name not in _V2_NAMES and not (name == "members" and isinstance(value, list))
+        }
+    else:
+        value = fields.get("properties")
+        if not isinstance(value, dict | None):
+            raise _wrong("properties", "must be a JSON object", value)
+        properties = value or {}
+    _check_depth(properties)
+    return properties
+
+
+def _check_depth(properties: dict[str, Any]) -> None:
     level: list[Any] = [properties]
     for _ in range(_DEEPEST + 1):
         level = [
@@ -246,27 +264,8 @@ def _properties(fields: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(inner, list | dict)
         ]
         if not level:
-            return properties
+            return
     raise MalformedImage(f"properties are nested more than {_DEEPEST} levels deep")
-
-
-def _v1_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
-    value = fields.get("properties")
-    if value is None:
-        return {}
-    if isinstance(value, dict):
-        return value
-    raise _wrong("properties", "must be a JSON object", value)
-
-
-def _v2_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
-    # A list ``members`` is a field of imageapi.  A text of that name is a custom
-    # property; in Glance the owner of an image can set it.
-    return {
-        name: value
-        for name, value in fields.items()
-        if name not in _V2_NAMES and not (name == "members" and isinstance(value, list))
-    }
 
 
 def _members(fields: Mapping[str, Any]) -> frozenset[str]:
