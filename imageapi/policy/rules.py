@@ -132,12 +132,9 @@ class RulesPolicy(PolicyBackend):
 
 def _credentials(caller: Caller) -> MutableMapping[str, Any]:
     """Return the caller's credentials for rules; those without a value are absent."""
-    credentials: dict[str, Any] = {"roles": list(caller.roles), "is_admin": caller.is_admin}
-    if caller.user_id:
-        credentials["user_id"] = caller.user_id
-    if caller.project_id:
-        credentials["project_id"] = caller.project_id
-    return credentials
+    ids = {"user_id": caller.user_id, "project_id": caller.project_id}
+    known = {name: value for name, value in ids.items() if value}
+    return {**known, "roles": list(caller.roles), "is_admin": caller.is_admin}
 
 
 def _load(path: str | None) -> policy.Enforcer:

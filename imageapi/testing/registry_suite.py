@@ -14,6 +14,7 @@ from imageapi.backends.base import RegistryBackend
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import BackendError, ImageNotFound
 from imageapi.image import STATUSES, Image, Location
+from imageapi.protocol.value_text import in_utc
 from imageapi.testing.suite import BackendSuite
 
 _ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin",), is_admin=True)
@@ -246,7 +247,5 @@ def _shown(value: object) -> str:
 
 
 def _comparable(value: object) -> object:
-    """A field's value for comparison: naive times are taken as UTC."""
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
+    """A field's value for comparison: times in UTC, as a naive time is."""
+    return in_utc(value) if isinstance(value, datetime) else value

@@ -114,7 +114,6 @@ class BackendSuite(_TestCase):
     """
 
     backend: Backend
-
     secrets: Sequence[str] = ()
     caller = Caller(
         user_id="suite-user",
