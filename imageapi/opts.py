@@ -9,12 +9,12 @@ from imageapi.config.options import CORE, GROUP
 
 
 def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
-    """All shipped options by section.
+    """Return all shipped options by section.
 
-    For oslo-config-generator, and for who sets them in code before `imageapi.ImageAPI`
-    registers them.
+    They are for oslo-config-generator, and for applications that set options in code
+    before `imageapi.ImageAPI` registers them.
     """
-    # Not above: whoever serves files need not load an HTTP client.
+    # Imported here, so that a service of files does not load an HTTP client.
     from imageapi.backends.file.registry import FileRegistry
     from imageapi.backends.file.store import FileStore
     from imageapi.backends.http.registry import HTTPRegistry
@@ -33,7 +33,7 @@ def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
 
 
 def _swift_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
-    """Those of the extra ``swift``, where it is installed."""
+    """Return the options of the extra ``swift``; none if it is not installed."""
     try:
         from imageapi.backends.swift import options, registry, store
     except ModuleNotFoundError as error:
@@ -43,6 +43,6 @@ def _swift_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
     return [
         ("imageapi_registry_swift", registry.OWN_OPTIONS),
         ("imageapi_store_swift", store.OWN_OPTIONS),
-        # For auth_section to name.
+        # An example of a section that auth_section can name.
         ("imageapi_swift", options.sample_options()),
     ]

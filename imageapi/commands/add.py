@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from imageapi.backends.upload import Adder, HashingReader, UploadError
-from imageapi.commands import arguments
+from imageapi.commands.arguments import Commands, count, image_id, key_and_value, utf8
 from imageapi.commands.configured import open_backends
 from imageapi.commands.terminal import complain
 from imageapi.config.plugins import Backends
@@ -22,28 +22,19 @@ from imageapi.image import Image
 from imageapi.protocol.image_headers import meta_headers
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
+def add_parser(commands: Commands) -> None:
     add = commands.add_parser("add", help="add an image to folders, or to Swift")
     add.add_argument("file", metavar="FILE", help="the image data; - for standard input")
-    add.add_argument("--id", type=arguments.image_id, help="the image's id; default: a new UUID")
-    add.add_argument("--name", type=arguments.utf8)
-    for name, about in (("disk", "such as raw or qcow2"), ("container", "such as bare or ovf")):
-        add.add_argument(f"--{name}-format", metavar="F", type=arguments.utf8, help=about)
-    for name, metavar, about in (("disk", "G", "disk, in GiB"), ("ram", "M", "RAM, in MiB")):
-        about = f"minimum {about}"
-        add.add_argument(
-            f"--min-{name}", metavar=metavar, type=arguments.count, default=0, help=about
-        )
-    add.add_argument(
-        "--private",
-        action="store_true",
-        help="make the image private; only owner and group can read its files",
-    )
-    add.add_argument("--owner", metavar="P", type=arguments.utf8, help="the owning project's id")
-    add.add_argument(
-        "--property", metavar="K=V", type=arguments.key_and_value, action="append", default=[]
-    )
+    add.add_argument("--id", type=image_id, help="the image's id; default: a new UUID")
+    add.add_argument("--name", type=utf8)
+    add.add_argument("--disk-format", metavar="F", type=utf8, help="such as raw or qcow2")
+    add.add_argument("--container-format", metavar="F", type=utf8, help="such as bare or ovf")
+    add.add_argument("--min-disk", metavar="G", type=count, default=0, help="minimum disk, in GiB")
+    add.add_argument("--min-ram", metavar="M", type=count, default=0, help="minimum RAM, in MiB")
+    about = "make the image private; only owner and group can read its files"
+    add.add_argument("--private", action="store_true", help=about)
+    add.add_argument("--owner", metavar="P", type=utf8, help="the owning project's id")
+    add.add_argument("--property", metavar="K=V", type=key_and_value, action="append", default=[])
     add.set_defaults(run=_run)
 
 
@@ -85,17 +76,13 @@ def _adder(backends: Backends) -> Adder:
     return adder
 
 
-@contextlib.contextmanager
-def _source(path: str) -> Iterator[BinaryIO]:
+def _source(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     if path == "-":
-        yield sys.stdin.buffer
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "rb"))
-        except OSError as error:
-            raise UploadError(f"{path}: {error.strerror}") from None
-        yield file
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise UploadError(f"{path}: {error.strerror}") from None
 
 
 def _progress_bar(source: BinaryIO) -> Any:

@@ -7,12 +7,11 @@ from typing import TypeAlias
 from imageapi.image import LONGEST_IMAGE_ID, is_image_id
 from imageapi.protocol.value_text import SURROGATE
 
-#: To which each command adds its parser.
+#: The object to which each command adds its parser.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def image_id(text: str) -> str:
-    """An image id."""
     if is_image_id(text):
         return text
     raise argparse.ArgumentTypeError(
@@ -22,7 +21,7 @@ def image_id(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """A text in UTF-8: no record can hold other bytes, which Python has as lone surrogates."""
+    """A text in UTF-8.  No record can hold other bytes; Python reads them as lone surrogates."""
     if SURROGATE.search(text):
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not UTF-8")
     return text
@@ -51,7 +50,6 @@ def positive(text: str) -> int:
 
 
 def port(text: str) -> int:
-    """A TCP port."""
     if 0 < count(text) < 65536:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")

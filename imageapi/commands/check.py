@@ -12,7 +12,6 @@ from imageapi.errors import BackendError, only_backend_errors
 
 
 def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
     check = commands.add_parser("check", help="check that every configured backend works")
     check.set_defaults(run=_run)
 

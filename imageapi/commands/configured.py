@@ -7,12 +7,8 @@ from collections.abc import Iterator
 
 from oslo_config import cfg
 
-from imageapi.caller import Caller
 from imageapi.config import plugins
 from imageapi.config.files import files_from_environment, load_config
-
-#: In whose name the commands ask the backends.
-OPERATOR = Caller(is_admin=True)
 
 
 @contextlib.contextmanager
@@ -26,8 +22,8 @@ def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
 
 
 def config_of(options: argparse.Namespace) -> cfg.ConfigOpts:
-    """Read the configuration.
+    """Read the files of ``--config-file``, of the environment, or of the usual paths.
 
-    :raises ConfigurationError: it is refused.
+    :raises ConfigurationError: a file cannot be read or parsed.
     """
     return load_config(options.config_file or files_from_environment())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``demo``: the main job on embedded defaults, over a real socket."""
+"""The command ``demo``: adds a sample image, serves it over a real socket, and downloads it."""
 
 import argparse
 import hashlib
@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -46,16 +46,11 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 def add_parser(commands: arguments.Commands) -> None:
-    """Add the command to the command line."""
     demo = commands.add_parser("demo", help="serve and download a sample image")
     demo.set_defaults(run=_run)
 
 
 def _run(_: argparse.Namespace) -> int:
-    """Add a sample image, serve it, download it, and print request and response.
-
-    :returns: 0 if the download has the image's checksum, else 1.
-    """
     with tempfile.TemporaryDirectory(prefix="imageapi-demo-") as folder:
         path = _configure(folder)
         api = ImageAPI(load_config([path]))
@@ -96,14 +91,15 @@ def _serving(api: ImageAPI) -> Iterator[int]:
 
 
 def _download(port: int, image: Image) -> int:
+    """Download the image, and print request and response.
+
+    :returns: 0 if the download has the image's checksum, else 1.
+    """
     path = f"/v1/images/{image.id}"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
         data = response.read()
-    finally:
-        connection.close()
     checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
     print(f"> GET {path} HTTP/1.1\n> Host: 127.0.0.1:{port}\n>")
     print(f"< HTTP/1.1 {response.status} {response.reason}")

@@ -10,7 +10,6 @@ from imageapi.errors import ImageAPIError
 
 
 def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
     serve = commands.add_parser("serve", help="serve the configured images with gunicorn")
     serve.add_argument("--host", default="127.0.0.1", help="address (%(default)s)")
     serve.add_argument("--port", type=arguments.port, default=9292, help="port (%(default)s)")
@@ -32,8 +31,6 @@ def _run(options: argparse.Namespace) -> int:
     except ImportError:
         raise ImageAPIError("serve needs gunicorn: pip install 'imageapi[server]'") from None
 
-    def build() -> Application:
-        return Application(config_of(options), threads=options.threads)
-
-    Server(build, settings_for(options.host, options.port, options.workers)).run()
+    settings = settings_for(options.host, options.port, options.workers)
+    Server(lambda: Application(config_of(options), threads=options.threads), settings).run()
     return 0

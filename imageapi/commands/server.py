@@ -53,7 +53,7 @@ class Server(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
-        self.cfg.set("worker_connections", _allow_connections(CONNECTIONS))
+        self.cfg.set("worker_connections", _allowed_connections())
         _Master(self).run()
 
     def renew(self) -> bool:
@@ -113,25 +113,25 @@ class _Master(Arbiter):
             self.spawn_worker()
 
 
-def _allow_connections(wanted: int) -> int:
-    """Raise the descriptor limit of this process and its workers, for connections.
+def _allowed_connections() -> int:
+    """Raise the descriptor limit of this process and its workers, for `CONNECTIONS`.
 
     :returns: the number of connections that the limit allows.  A worker that reaches
         the limit would respond with errors.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted * _DESCRIPTORS_EACH + _DESCRIPTORS_BESIDES
+    allowed, needed = CONNECTIONS, CONNECTIONS * _DESCRIPTORS_EACH + _DESCRIPTORS_BESIDES
     if hard != resource.RLIM_INFINITY and hard < needed:
-        wanted = max(1, (hard - _DESCRIPTORS_BESIDES) // _DESCRIPTORS_EACH)
+        allowed = max(1, (hard - _DESCRIPTORS_BESIDES) // _DESCRIPTORS_EACH)
         LOG.warning(
             "a process may open only %d files, so a worker holds %d connections instead of %d:"
             " raise the limit to %d (ulimit -Hn, or LimitNOFILE= in systemd)",
-            *(hard, wanted, CONNECTIONS, needed),
+            *(hard, allowed, CONNECTIONS, needed),
         )
         needed = hard
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    return wanted
+    return allowed
 
 
 def _bound_what_clients_cost(master: Arbiter) -> None:

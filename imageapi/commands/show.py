@@ -4,17 +4,20 @@
 import argparse
 import sys
 
+from imageapi.caller import Caller
 from imageapi.commands import arguments
-from imageapi.commands.configured import OPERATOR, open_backends
+from imageapi.commands.configured import open_backends
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
 from imageapi.image import Image
 from imageapi.protocol.image_headers import meta_headers
 
+# The caller for whom the command asks the backends.
+_OPERATOR = Caller(is_admin=True)
+
 
 def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
     show = commands.add_parser("show", help="show a record and the locations of its data")
     show.add_argument("id", metavar="ID", type=arguments.image_id)
     show.set_defaults(run=_run)
@@ -24,7 +27,7 @@ def _run(options: argparse.Namespace) -> int:
     with open_backends(options) as backends:
         try:
             with only_backend_errors(backends.registry):
-                image = backends.registry.backend.get(options.id, OPERATOR)
+                image = backends.registry.backend.get(options.id, _OPERATOR)
         except BackendError as error:
             log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
@@ -32,11 +35,9 @@ def _run(options: argparse.Namespace) -> int:
             tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
         if image.members:
             tell(f"Members: {', '.join(sorted(image.members))}")
-        found = [
-            _show_location(location, image)
-            for location in data_locations_of(image, backends.stores)
-        ]
-    return 0 if any(found) else 1
+        # In a list, so that each location is shown.
+        fits = [_show_location(one, image) for one in data_locations_of(image, backends.stores)]
+    return 0 if any(fits) else 1
 
 
 def _show_location(location: DataLocation | UnusableLocation, image: Image) -> bool:
@@ -46,7 +47,7 @@ def _show_location(location: DataLocation | UnusableLocation, image: Image) -> b
     try:
         if isinstance(location, UnusableLocation):
             raise LocationRefused(location.reason)
-        blob = location.open(0, None, None, OPERATOR)
+        blob = location.open(0, None, None, _OPERATOR)
         size = blob.total_size
         blob.close()
     except BackendError as error:

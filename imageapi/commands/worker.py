@@ -9,7 +9,6 @@ import asyncio
 import ctypes
 import signal
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
@@ -69,7 +68,7 @@ class Worker(ASGIWorker):
             (signal.SIGABRT, self.handle_abort_signal),
         ):
             self.loop.remove_signal_handler(number)
-            signal.signal(number, partial(_call, handle))
+            signal.signal(number, lambda *_, handle=handle: handle())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
     def admit(self, connection: "Connection") -> None:
@@ -174,10 +173,6 @@ class Connection(ASGIProtocol):
         """Respond with 503 for too many connections, and close the connection."""
         self._send_error_response(503, "Too many connections.", (("Retry-After", "30"),))
         self.end()
-
-
-def _call(handle: Callable[[], None], *_: object) -> None:
-    handle()
 
 
 def _keep_freed_memory() -> None:
