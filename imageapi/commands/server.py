@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``serve``: serves the configured images by gunicorn's ``asgi`` worker."""
+"""The first process of ``serve``: gunicorn, which starts the workers and replaces them."""
 
 import logging
 import resource

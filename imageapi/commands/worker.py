@@ -2,7 +2,7 @@
 """The process that serves: gunicorn's ``asgi`` worker, with limits that it lacks.
 
 This module has everything that overrides gunicorn's worker.  The first process,
-which starts and replaces workers, is in `serve`.
+which starts and replaces workers, is in `imageapi.commands.server`.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration files -> a ConfigOpts, for applications that have none."""
+"""Reads configuration files into a ConfigOpts, for applications that have none."""
 
 import os
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
 
 
 def files_from_environment() -> list[str] | None:
-    """Return the paths in IMAGEAPI_CONFIG_FILE, separated by ``:``; None if none."""
+    """Return the paths in IMAGEAPI_CONFIG_FILE, separated by ``:``; None if there are none."""
     return split_paths(os.environ.get(ENVIRONMENT_VARIABLE, "")) or None
 
 

@@ -116,14 +116,12 @@ class StoreSuite(StoreHooks, mixin=True):
         self.must(not isinstance(again, bytes), "a Blob must return no more data after its end")
 
     def test_blobs_are_independent(self) -> None:
-        (one, here), (other, there) = self.put_some(), self.put_some(b"other")
-        first, second = self.open(here), self.open(there)
-        got_first = self.next_of(first) or b""
-        got_second = self.next_of(second) or b""
-        got_first += self.read(first, len(one), "the first of two Blobs read by turns")
-        got_second += self.read(second, len(other), "the second of two Blobs read by turns")
-        self.same(one, got_first, "the first of two Blobs read by turns")
-        self.same(other, got_second, "the second of two Blobs read by turns")
+        both = [self.put_some(), self.put_some(b"other")]
+        blobs = [self.open(location) for _, location in both]
+        begun = [self.next_of(blob) or b"" for blob in blobs]
+        for name, (data, _), blob, got in zip(("first", "second"), both, blobs, begun, strict=True):
+            what = f"the {name} of two Blobs read by turns"
+            self.same(data, got + self.read(blob, len(data), what), what)
 
     # Versions, and data that is replaced or removed.
 
