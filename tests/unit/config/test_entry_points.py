@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.configuration import load, problems_of
 from tests.unit.config.installed import MODULES, TARGETS, install, origin
-from tests.unit.config.loading import load, problems_of
 
 NO_CLASS = "is not a class derived from imageapi.backends.base.StoreBackend"
 NO_SCHEMES = "must define schemes: a frozenset of the URL schemes that it opens, in lower case"

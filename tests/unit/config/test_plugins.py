@@ -12,8 +12,8 @@ from imageapi.backends.file.store import FileStore
 from imageapi.config import plugins
 from imageapi.errors import ConfigurationError
 from imageapi.policy.rules import RulesPolicy
+from tests.configuration import load, problems_of
 from tests.unit.config.installed import origin
-from tests.unit.config.loading import load, problems_of
 
 
 def test_defaults() -> None:

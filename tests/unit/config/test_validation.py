@@ -9,7 +9,7 @@ import imageapi
 from imageapi.config import plugins
 from imageapi.config.validation import Sections
 from imageapi.errors import ConfigurationError
-from tests.unit.config.loading import load
+from tests.configuration import load
 
 OPTIONS = [
     cfg.StrOpt("endpoint", required=True),
