@@ -26,9 +26,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 # How many seconds a large read continues after its first bytes.
 _GATHERED = 0.2
-# And for how many bytes it then wakes up.  Otherwise it would wake up for each small
-# piece that a server sends.
-_WORTH_WAKING = 512 * 1024
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r\n")
@@ -46,12 +43,6 @@ class _Received(io.RawIOBase):
         # Never read from, but it keeps the socket open.
         self._reference = sock.makefile("rb", buffering=0)
         self._timeout = sock.gettimeout()
-        self._until: float | None = None
-        self._gathers = False
-        self._has_some = False
-        # SO_RCVLOWAT does not count bytes that the TLS layer has received already.
-        self._can_wait = not isinstance(sock, ssl.SSLSocket) and hasattr(sock, "setsockopt")
-        self._woken_for = 1
         self.ended = False
         self.start()
 
@@ -59,22 +50,15 @@ class _Received(io.RawIOBase):
         """Called by http.client, as on a socket."""
         return io.BufferedReader(self)
 
-    def start(self) -> None:
-        """Start the timeout for everything that follows, in any number of reads."""
-        self._gathers = False
-        self._until = None if self._timeout is None else time.monotonic() + self._timeout
+    def start(self, *, gathers: bool = False) -> None:
+        """Start the timeout for everything that follows, in any number of reads.
 
-    def gather(self) -> None:
-        """Let the next read return soon after its first bytes, even if not full."""
-        self.start()
-        self._gathers = True
+        :param gathers: whether the next read returns soon after its first bytes, even
+            if it is not full.
+        """
+        self._gathers = gathers
         self._has_some = False
-
-    def gathered(self) -> None:
-        """Wake up for the first byte again: the next user of the connection needs that."""
-        # OSError: the connection is closed, so it has no next user.
-        with contextlib.suppress(OSError):
-            self._wake_for(1)
+        self._until = None if self._timeout is None else time.monotonic() + self._timeout
 
     def expect_end(self) -> None:
         """Over TLS, accept the end of the connection only after a TLS close."""
@@ -115,14 +99,7 @@ class _Received(io.RawIOBase):
             if left <= 0:
                 raise TimeoutError("timed out")
             self._sock.settimeout(left)
-        if self._gathers and self._has_some:
-            self._wake_for(min(len(buffer), _WORTH_WAKING))
         return self._sock.recv_into(buffer)
-
-    def _wake_for(self, size: int) -> None:
-        if self._can_wait and size != self._woken_for:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-            self._woken_for = size
 
 
 class _Response(http.client.HTTPResponse):
@@ -140,12 +117,9 @@ class _Response(http.client.HTTPResponse):
 
     def read(self, amt: int | None = None) -> bytes:
         if not self.is_small:
-            self._received.gather()
-        try:
-            with self._being_read():
-                return super().read(amt)
-        finally:
-            self._received.gathered()
+            self._received.start(gathers=True)
+        with self._being_read():
+            return super().read(amt)
 
     def read1(self, n: int = -1) -> bytes:
         if not self.is_small:
