@@ -3,15 +3,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import NoReturn
 from urllib.parse import quote
 
 from oslo_config import cfg
-from urllib3.response import HTTPResponse
 
 from imageapi import document
 from imageapi.backends.base import RegistryBackend
-from imageapi.backends.http_client.client import Upstream
+from imageapi.backends.http_client.client import Upstream, read_small
 from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.http_client.record_cache import RecordCache
 from imageapi.backends.http_client.status import (
@@ -75,11 +73,16 @@ class HTTPRegistry(RegistryBackend):
         known = self._remembered.get(key)
         if known is not None:
             headers["If-None-Match"] = known.etag
-        response, data = self._upstream.get_small(url, headers, _LARGEST_RECORD)
+        response = self._upstream.request("GET", url, headers)
+        data = read_small(response, url, _LARGEST_RECORD)
         if response.status == 304 and known is not None:
             return _image(known.found)
+        if response.status in ABSENT:
+            raise ImageNotFound("no record")
+        if response.status in REFUSED and self.decides_visibility:
+            raise ImageNotFound(f"the upstream refuses this caller with status {response.status}")
         if response.status != 200:
-            self._refuse(response, url)
+            refuse_status(response, url)
         found = document.found(data, image_id, url.shown)
         etag = response.headers.get("ETag", "").strip()
         self._remembered.replace(key, etag if has_usable_validator(response) else "", found)
@@ -87,7 +90,8 @@ class HTTPRegistry(RegistryBackend):
 
     def check(self) -> str:
         url = Url.parse(self._text("imageapi-check"))
-        response, _ = self._upstream.get_small(url, {}, _LARGEST_RECORD)
+        response = self._upstream.request("GET", url, {})
+        read_small(response, url, _LARGEST_RECORD)
         if response.status not in (200, *ABSENT, *(REFUSED if self.decides_visibility else ())):
             refuse_status(response, url)
         return f"endpoint {self._endpoint.shown}"
@@ -97,13 +101,6 @@ class HTTPRegistry(RegistryBackend):
 
     def _text(self, image_id: str) -> str:
         return f"{str(self._endpoint).rstrip('/')}/{quote(image_id, safe='')}{self._suffix}"
-
-    def _refuse(self, response: HTTPResponse, url: Url) -> NoReturn:
-        if response.status in ABSENT:
-            raise ImageNotFound("no record")
-        if response.status in REFUSED and self.decides_visibility:
-            raise ImageNotFound(f"the upstream refuses this caller with status {response.status}")
-        refuse_status(response, url)
 
 
 def _image(found: Image | MalformedImage) -> Image:

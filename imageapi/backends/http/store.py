@@ -3,13 +3,14 @@
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 from urllib.parse import quote
 
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
 from imageapi.backends.base import Blob, StoreBackend
-from imageapi.backends.http_client.blob import open_blob, range_headers
+from imageapi.backends.http_client.blob import HTTPBlob, range_headers
 from imageapi.backends.http_client.client import Upstream
 from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.http_client.status import (
@@ -102,22 +103,22 @@ class HTTPStore(StoreBackend):
         url = self._allowed_url(location.url)
         headers = range_headers(start, stop) | _condition(version)
         response, url = self._follow(url, headers, caller)
-        blob = open_blob(
+        blob = HTTPBlob(
             response,
             url,
-            self._check_status,
-            version,
-            chunk_size=self._chunk_size,
             start=start,
             stop=stop,
+            version=version,
             version_of=_version,
+            refuse=self._refuse,
+            chunk_size=self._chunk_size,
         )
         blob.is_trusted = self._trusts_validators
         return blob
 
     def check(self) -> str:
         for url in self._allowed:
-            response = self._upstream.get(url, {})
+            response = self._upstream.request("GET", url, {})
             close(response)
             if response.status == 429 or response.status >= 500:
                 refuse_status(response, url)
@@ -156,7 +157,7 @@ class HTTPStore(StoreBackend):
             # Only the server that url_template names gets the caller's token.
             own = url.origin == self._own_origin
             token = token_headers(self._auth, caller) if own else {}
-            response = self._upstream.get(url, {**headers, **token})
+            response = self._upstream.request("GET", url, {**headers, **token})
             if response.status not in _REDIRECTS:
                 return response, url
             close(response)
@@ -166,10 +167,7 @@ class HTTPStore(StoreBackend):
                 raise BadReply(f"{url.shown} redirects to a URL that is refused: {error}") from None
         raise BadReply(f"{url.shown}: more than {_HOPS} redirects")
 
-    def _check_status(self, response: HTTPResponse, url: Url) -> None:
-        """Raise the error for a response without data; return for all others."""
-        if response.status in (200, 206, 416):
-            return
+    def _refuse(self, response: HTTPResponse, url: Url) -> NoReturn:
         message = f"{url.shown} answers with status {response.status}"
         if response.status in ABSENT:
             raise DataNotFound(message)
@@ -182,11 +180,11 @@ class HTTPStore(StoreBackend):
 
 def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
     prefixes, problems = [], []
-    for text in texts:
+    for number, text in enumerate(texts, 1):
         try:
             prefixes.append(prefix(text))
         except ValueError as error:
-            problems.append(f"allowed_urls: entry {texts.index(text) + 1}: {error}")
+            problems.append(f"allowed_urls: entry {number}: {error}")
     if problems:
         raise ConfigurationError(problems)
     return prefixes

@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import NoReturn
 
 from urllib3.response import HTTPResponse
 
@@ -24,8 +24,6 @@ _FARTHEST = 2**63 - 1
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
 
-VersionOf = Callable[[HTTPResponse, int | None], str | None]
-
 
 def range_headers(start: int, stop: int | None) -> dict[str, str]:
     """Return the headers that request a part; none for the whole.
@@ -41,32 +39,6 @@ def range_headers(start: int, stop: int | None) -> dict[str, str]:
     return {"Range": f"bytes={start}-{last}"}
 
 
-def open_blob(
-    response: HTTPResponse,
-    url: Url,
-    check_status: Callable[[HTTPResponse, Url], None],
-    version: str | None,
-    **how: Any,
-) -> "HTTPBlob":
-    """Turn a response into a Blob; close the response if it has no such data.
-
-    :param check_status: raises the error for a response without data.
-    :param version: the version that the data must have; None for any.
-    :param how: the other arguments of `HTTPBlob`.
-    :raises BackendError: the response is not the requested data.
-    """
-    try:
-        check_status(response, url)
-        check_encoding(response, url)
-        blob = HTTPBlob(response, url, **how)
-        if version not in (None, blob.version):
-            raise DataChanged(f"{url.shown}: the data has changed since the download began")
-    except BaseException:
-        close(response)
-        raise
-    return blob
-
-
 class HTTPBlob(Blob):
     """The data of a response, which the Blob owns."""
 
@@ -75,34 +47,36 @@ class HTTPBlob(Blob):
         response: HTTPResponse,
         url: Url,
         *,
-        chunk_size: int,
         start: int,
         stop: int | None,
-        version_of: VersionOf,
+        version: str | None,
+        version_of: Callable[[HTTPResponse, int | None], str | None],
+        refuse: Callable[[HTTPResponse, Url], NoReturn],
+        chunk_size: int,
     ) -> None:
-        """Take over a response with status 200, 206 or 416, unless this raises.
+        """Take over a response, or close it if it is not the requested data.
 
         :param start, stop: the requested part.
+        :param version: the version that the data must have; None for any.
         :param version_of: returns the version of the data of a response; it gets
             the response and the size of the whole.
+        :param refuse: raises the error for a status other than 200, 206 and 416.
         :raises RangeNotSupported: a part was requested, but the server sends the whole.
+        :raises DataChanged: the data is of another version.
         :raises BadReply: the response is neither the whole nor that part.
         """
-        is_part = start > 0 or stop is not None
-        # How many bytes must still come; None if unknown.
-        self._left = response.length_remaining
-        if response.status == 416 and is_part:
-            self.total_size = _size_of_unsatisfied(response, url, start)
-            self._left = 0
-        elif is_part and response.status == 200:
-            raise RangeNotSupported(f"{url.shown} ignores Range and returns the whole data")
-        elif is_part and response.status == 206:
-            self._left, self.total_size = _sizes_of_part(response, url, start, stop)
-        elif response.status == 200:
-            self.total_size = response.length_remaining
-        else:
-            raise BadReply(f"{url.shown} answers with status {response.status}")
-        self.version = version_of(response, self.total_size)
+        try:
+            if response.status not in (200, 206, 416):
+                refuse(response, url)
+            check_encoding(response, url)
+            # How many bytes must still come; None if unknown.
+            self._left, self.total_size = _sizes(response, url, start, stop)
+            self.version = version_of(response, self.total_size)
+            if version not in (None, self.version):
+                raise DataChanged(f"{url.shown}: the data has changed since the download began")
+        except BaseException:
+            close(response)
+            raise
         self._ended = response.status == 416
         self._broken: BackendError | None = None
         self._response = response
@@ -116,7 +90,7 @@ class HTTPBlob(Blob):
             raise StopIteration
         try:
             with translated_errors(self._url):
-                chunk = self._counted(self._read())
+                chunk = self._read()
         except BackendError as error:
             self.close()
             self._broken = error
@@ -131,15 +105,10 @@ class HTTPBlob(Blob):
         close(self._response)
 
     def _read(self) -> bytes:
-        response = self._response
-        size = max(self._chunk_size, self.preferred_chunk_size)
-        if response.chunked:
-            # One chunk of the chunked encoding, or a part of it.
-            return response.read1(size, decode_content=False)
-        return response.read(size, decode_content=False)
-
-    def _counted(self, chunk: bytes) -> bytes:
-        """Check that the data has the announced length, even if its framing does not."""
+        # read1 returns one chunk of the chunked encoding, or a part of it.
+        read = self._response.read1 if self._response.chunked else self._response.read
+        chunk = read(max(self._chunk_size, self.preferred_chunk_size), decode_content=False)
+        # The framing of the response does not promise that the announced length is right.
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0 or (self._left > 0 and not chunk):
@@ -147,6 +116,22 @@ class HTTPBlob(Blob):
                     f"{self._url.shown} sent more or fewer bytes than announced"
                 )
         return chunk
+
+
+def _sizes(
+    response: HTTPResponse, url: Url, start: int, stop: int | None
+) -> tuple[int | None, int | None]:
+    """Return the size of the body and of the whole data; None if unknown."""
+    is_part = start > 0 or stop is not None
+    if response.status == 200:
+        if is_part:
+            raise RangeNotSupported(f"{url.shown} ignores Range and returns the whole data")
+        return response.length_remaining, response.length_remaining
+    if not is_part:
+        raise BadReply(f"{url.shown} answers with status {response.status}")
+    if response.status == 416:
+        return 0, _size_of_unsatisfied(response, url, start)
+    return _sizes_of_part(response, url, start, stop)
 
 
 def _sizes_of_part(

@@ -27,6 +27,9 @@ from imageapi.errors import BackendError, BackendUnavailable, BadReply
 # The number of hosts for which connections are kept.
 _HOSTS = 100
 
+# The causes of errors if a connection was closed before the first byte of a response.
+_CLOSED_BEFORE_RESPONSE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
 
 class NotReached(BackendUnavailable):
     """There was no connection, or it was closed before a response."""
@@ -46,10 +49,6 @@ class Upstream:
         self._lock = threading.Lock()
         self._pools = self._new_pools()
         self._process = os.getpid()
-
-    def get(self, url: Url, headers: Mapping[str, str]) -> HTTPResponse:
-        """Send a GET request; see `request`."""
-        return self.request("GET", url, headers)
 
     def request(
         self,
@@ -75,23 +74,10 @@ class Upstream:
                 # The server may close a kept connection just when it is reused.
                 left = until - time.monotonic()
                 can_be_sent_again = body is None or isinstance(body, bytes)
-                if not can_be_sent_again or not _was_closed(error) or left <= 0:
+                was_closed = isinstance(_cause(error), _CLOSED_BEFORE_RESPONSE)
+                if not can_be_sent_again or not was_closed or left <= 0:
                     raise
             return self._request(method, url, headers, body, left)
-
-    def get_small(
-        self, url: Url, headers: Mapping[str, str], limit: int
-    ) -> tuple[HTTPResponse, bytes]:
-        """Send a GET request for something small, and read the whole body.
-
-        :param limit: the maximum size of the body, in bytes.
-        :returns: the closed response, and its body.  For a status other than 200
-            the body may be cut at the limit.
-        :raises BackendUnavailable: as for `get`, or the body does not arrive.
-        :raises BadReply: as for `get`, or the body is too large or compressed.
-        """
-        response = self.get(url, headers)
-        return response, read_small(response, url, limit)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -128,16 +114,12 @@ class Upstream:
 
     def _new_pools(self) -> urllib3.PoolManager:
         settings = self._settings
-        options: dict[str, Any] = {
-            "num_pools": _HOSTS,
-            "maxsize": settings.pool_size,
-            "retries": False,
-            "ssl_context": settings.ssl_context,
-        }
-        pools = (
-            urllib3.ProxyManager(**settings.proxy, **options)
-            if settings.proxy
-            else urllib3.PoolManager(**options)
+        manager: Any = urllib3.ProxyManager if settings.proxy else urllib3.PoolManager
+        pools: urllib3.PoolManager = manager(
+            num_pools=_HOSTS,
+            maxsize=settings.pool_size,
+            ssl_context=settings.ssl_context,
+            **settings.proxy or {},
         )
         pools.pool_classes_by_scheme = dict(self._classes)
         return pools
@@ -174,16 +156,11 @@ def translated_errors(url: Url) -> Iterator[None]:
     """
     try:
         yield
-    # Before the timeouts: in urllib3 a refused connection is a kind of timeout.
-    except (ProtocolError, ProxyError, SSLError, NewConnectionError) as error:
+    except (HTTPError, http.client.HTTPException) as error:
         raise _told(url, error) from None
-    except UpstreamTimeout:
-        raise BackendUnavailable(f"{url.shown} timed out while connecting or receiving") from None
-    except (HTTPError, http.client.HTTPException):
-        raise BadReply(f"{url.shown} returned an invalid HTTP response") from None
 
 
-def _told(url: Url, error: HTTPError) -> BackendError:
+def _told(url: Url, error: HTTPError | http.client.HTTPException) -> BackendError:
     cause = _cause(error)
     if isinstance(error, ProxyError):
         return BackendUnavailable(f"{url.shown} cannot be reached through the proxy")
@@ -193,10 +170,14 @@ def _told(url: Url, error: HTTPError) -> BackendError:
     if isinstance(error, NewConnectionError):
         reason = getattr(cause, "strerror", None) or "no connection"
         return NotReached(f"{url.shown} cannot be reached: {reason}")
-    if isinstance(cause, TimeoutError):
-        return BackendUnavailable(f"{url.shown} timed out while sending")
-    if isinstance(cause, OSError | http.client.IncompleteRead):
-        return NotReached(f"{url.shown} closed the connection early")
+    # Not above: in urllib3 a refused connection is a kind of timeout.
+    if isinstance(error, UpstreamTimeout):
+        return BackendUnavailable(f"{url.shown} timed out while connecting or receiving")
+    if isinstance(error, ProtocolError):
+        if isinstance(cause, TimeoutError):
+            return BackendUnavailable(f"{url.shown} timed out while sending")
+        if isinstance(cause, OSError | http.client.IncompleteRead):
+            return NotReached(f"{url.shown} closed the connection early")
     return BadReply(f"{url.shown} returned an invalid HTTP response")
 
 
@@ -204,10 +185,3 @@ def _cause(error: BaseException) -> BaseException | None:
     """Return the exception that urllib3 has wrapped, as an argument or as a cause."""
     wrapped = [one for one in error.args if isinstance(one, BaseException)]
     return wrapped[-1] if wrapped else error.__cause__
-
-
-def _was_closed(error: ProtocolError) -> bool:
-    """Whether the connection was closed before the first byte of a response."""
-    return isinstance(
-        _cause(error), http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError
-    )

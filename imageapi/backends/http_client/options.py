@@ -115,9 +115,7 @@ class UpstreamSettings(NamedTuple):
         :raises ConfigurationError: a value or a file is invalid.
         """
         section = conf[group]
-        context = tls_context(
-            ca_file=section.ca_file, cert_file=section.cert_file, key_file=section.key_file
-        )
+        context = tls_context(section, "ca_file", "cert_file", "key_file")
         return cls(
             section.connect_timeout,
             section.read_timeout,
@@ -127,23 +125,22 @@ class UpstreamSettings(NamedTuple):
         )
 
 
-def tls_context(**files: str | None) -> ssl.SSLContext:
+def tls_context(section: cfg.ConfigOpts.GroupAttr, ca: str, cert: str, key: str) -> ssl.SSLContext:
     """Create the TLS context, with trusted CAs and our client certificate.
 
-    :param files: the files of the CA certificates, the client certificate and its
-        key, in this order, each by the name of its option; None if not set.
+    :param ca, cert, key: the names of the section's options for the files of the CA
+        certificates, of the client certificate, and of its key.
     :raises ConfigurationError: one of the files cannot be used.
     """
-    (ca_option, ca_file), (cert_option, cert_file), (key_option, key_file) = files.items()
-    if key_file and not cert_file:
-        raise ConfigurationError([f"{key_option}: set {cert_option} too"])
-    option = ca_option
+    if section[key] and not section[cert]:
+        raise ConfigurationError([f"{key}: set {cert} too"])
+    option = ca
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
-        if cert_file:
-            option = cert_option
+        context = ssl.create_default_context(cafile=section[ca] or None)
+        if section[cert]:
+            option = cert
             # Without a password OpenSSL would ask the terminal for one.
-            context.load_cert_chain(cert_file, key_file or None, password="")  # nosec B106
+            context.load_cert_chain(section[cert], section[key] or None, password="")  # nosec B106
     except ssl.SSLError:
         raise ConfigurationError([f"{option}: must be a valid, unencrypted PEM file"]) from None
     except OSError as error:

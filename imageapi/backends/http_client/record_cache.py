@@ -19,15 +19,11 @@ class CachedRecord(NamedTuple):
     found: Image | MalformedImage
 
 
-class RecordCache:
+class RecordCache(BoundedCache[Hashable, CachedRecord]):
     """The cached records: bounded in memory, safe in threads."""
 
     def __init__(self) -> None:
-        self._records: BoundedCache[Hashable, CachedRecord] = BoundedCache(_REMEMBERED_BYTES)
-
-    def get(self, key: Hashable) -> CachedRecord | None:
-        """Return the entry of a key; None if there is none."""
-        return self._records.get(key)
+        super().__init__(_REMEMBERED_BYTES)
 
     def replace(self, key: Hashable, etag: str, found: Image | MalformedImage) -> None:
         """Cache a record, or its error, in place of an older entry.
@@ -36,6 +32,6 @@ class RecordCache:
             entry is only removed.
         """
         if etag:
-            self._records.put(key, CachedRecord(etag, found), weight_of((key, etag, found)))
+            self.put(key, CachedRecord(etag, found), weight_of((key, etag, found)))
         else:
-            self._records.forget(key)
+            self.forget(key)

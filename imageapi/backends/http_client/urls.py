@@ -17,7 +17,7 @@ _URL = re.compile(r"(https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 # All except visible ASCII, and the visible characters that must be percent-encoded.
 _FORBIDDEN = re.compile(r'[^\x21-\x7e]|["<>\\^`{|}]')
-_PERCENT = re.compile(r"%(..?)?")
+_PERCENT = re.compile(r"%(..)")
 _NO_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -79,11 +79,6 @@ class Url:
         return self.scheme, self.host, self.port
 
     @property
-    def target(self) -> str:
-        """Path and query, as in a request line."""
-        return self.path if self.query is None else f"{self.path}?{self.query}"
-
-    @property
     def shown(self) -> str:
         """The URL for messages to operators: without the query."""
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
@@ -141,6 +136,8 @@ def _host(host: str) -> str:
 
 
 def _path(path: str) -> str:
+    if _NO_PERCENT.search(path):
+        raise ValueError("its path has a % without two hex digits: write %25 for a percent sign")
     path = _PERCENT.sub(_spell, path)
     decoded = unquote_to_bytes(path)
     if _CONTROL.search(decoded):
@@ -153,11 +150,5 @@ def _path(path: str) -> str:
 
 
 def _spell(match: re.Match[str]) -> str:
-    digits = match[1] or ""
-    try:
-        byte = bytes.fromhex(digits)
-    except ValueError:
-        byte = b""
-    if len(digits) != 2 or not byte:
-        raise ValueError("its path has a % without two hex digits: write %25 for a percent sign")
-    return byte.decode() if _UNRESERVED.fullmatch(byte) else f"%{digits.upper()}"
+    byte = bytes.fromhex(match[1])
+    return byte.decode() if _UNRESERVED.fullmatch(byte) else match[0].upper()

@@ -6,7 +6,7 @@ names, or else in the backend's own section.
 """
 
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from keystoneauth1 import loading
@@ -50,7 +50,7 @@ _DEFAULTS: Mapping[str, object] = {
 
 # keystoneauth accepts any number.
 _TYPES = {
-    "timeout": Seconds(min=0.001),
+    "timeout": Seconds(),
     "connect_retries": types.Integer(min=0),
     "connect_retry_delay": Seconds(min=0),
     "status_code_retries": types.Integer(min=0),
@@ -168,8 +168,9 @@ def path_of(container: str, name: str = "") -> str:
 
     :raises ValueError: no URL can have this name.
     """
-    parts = [quote(container, safe=""), *([quote(name, safe="/")] if name else [])]
-    path = "".join(f"/{part}" for part in parts)
+    path = f"/{quote(container, safe='')}"
+    if name:
+        path += f"/{quote(name, safe='/')}"
     # Normalized and checked like every other URL of a request.
     return Url.parse(f"http://x{path}").path
 
@@ -180,20 +181,17 @@ def refuse_misplaced(conf: cfg.ConfigOpts, group: str) -> None:
     :raises ConfigurationError: connection options are set next to ``auth_section``.
     """
     section = section_of(conf, group)
-    if section != group:
-        problems = [
-            f"{name}: is read from [{section}], which auth_section names: set it there"
-            for name in _set_by_user(conf, group, connection_options())
-        ]
-        if problems:
-            raise ConfigurationError(problems)
-
-
-def _set_by_user(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt]) -> Iterable[str]:
-    for option in options:
+    if section == group:
+        return
+    problems = []
+    for option in connection_options():
         found = conf.get_location(option.dest, group)
         if found is not None and found.location.is_user_controlled:
-            yield option.dest
+            problems.append(
+                f"{option.dest}: is read from [{section}], which auth_section names: set it there"
+            )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
@@ -202,7 +200,7 @@ def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
     :raises ConfigurationError: a certificate or ``tls_ciphers`` cannot be used.
     """
     section = conf[section_of(conf, group)]
-    context = tls_context(cafile=section.cafile, certfile=section.certfile, keyfile=section.keyfile)
+    context = tls_context(section, "cafile", "certfile", "keyfile")
     if section.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

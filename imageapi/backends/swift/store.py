@@ -4,12 +4,13 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
 from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
-from imageapi.backends.http_client.blob import open_blob, range_headers
+from imageapi.backends.http_client.blob import HTTPBlob, range_headers
 from imageapi.backends.http_client.status import ABSENT, refuse_status
 from imageapi.backends.http_client.urls import Url
 from imageapi.backends.swift.account import NO_NAME, SwiftAccount
@@ -29,7 +30,6 @@ from imageapi.image import Location
 # Swift sends it unquoted for plain objects, quoted for large ones.
 _ETAG = re.compile(r'"?([0-9A-Za-z-]+)"?')
 _VERSION = re.compile(r"([0-9A-Za-z-]+) [0-9.]+")
-
 
 #: The options that are always in the backend's own section.
 OWN_OPTIONS = (
@@ -103,15 +103,15 @@ class SwiftStore(StoreBackend):
         path = self._allowed_path(location)
         headers = range_headers(start, stop) | _condition(version)
         response, url = self.account.request("GET", path, headers)
-        blob = open_blob(
+        blob = HTTPBlob(
             response,
             url,
-            _check_status if version is None else _check_status_of_version,
-            version,
-            chunk_size=self._chunk_size,
             start=start,
             stop=stop,
+            version=version,
             version_of=_version,
+            refuse=_refuse if version is None else _refuse_version,
+            chunk_size=self._chunk_size,
         )
         # Swift looks up each segment only when it reaches it, and sends its current data.
         blob.is_settled = "X-Object-Manifest" not in response.headers
@@ -150,17 +150,13 @@ def _version(response: HTTPResponse, _size: int | None) -> str | None:
     return version if _VERSION.fullmatch(version) else None
 
 
-def _check_status(response: HTTPResponse, url: Url) -> None:
-    """Raise the error for a response without data; return for all others."""
-    if response.status in (200, 206, 416):
-        return
+def _refuse(response: HTTPResponse, url: Url) -> NoReturn:
     if response.status in (*ABSENT, NO_NAME):
         raise DataNotFound(f"{url.shown} answers with status {response.status}")
     refuse_status(response, url)
 
 
-def _check_status_of_version(response: HTTPResponse, url: Url) -> None:
-    """The same, for a request for one version."""
+def _refuse_version(response: HTTPResponse, url: Url) -> NoReturn:
     if response.status == 412:
         raise DataChanged(f"{url.shown}: the data has changed since the download began")
-    _check_status(response, url)
+    _refuse(response, url)
