@@ -154,8 +154,8 @@ def configured_folder(conf: cfg.ConfigOpts, group: str) -> str:
     return os.path.abspath(directory)
 
 
-def check_folder(folder: str) -> None:
-    """Test whether files in a folder can be opened.
+def check_folder(folder: str) -> str:
+    """Test whether files in a folder can be opened; return the text for the operator.
 
     :raises BackendUnavailable: they cannot.
     """
@@ -165,3 +165,4 @@ def check_folder(folder: str) -> None:
         raise BackendUnavailable(f"{folder}: {error.strerror}") from None
     if not os.access(folder, os.X_OK):
         raise BackendUnavailable(f"{folder}: no permission to open files in it (chmod +x)")
+    return f"directory {folder}"

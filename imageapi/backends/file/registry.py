@@ -39,12 +39,6 @@ class _Remembered(NamedTuple):
     identity: StatSignature
     found: Image | MalformedImage
 
-    def image(self) -> Image:
-        """Return the image, or raise the error of the record."""
-        if isinstance(self.found, Image):
-            return self.found
-        raise self.found.again()
-
 
 class FileRegistry(RegistryBackend):
     """Reads ``<directory>/<percent-encoded id>.json`` (docs/records.md)."""
@@ -67,39 +61,38 @@ class FileRegistry(RegistryBackend):
         path = self.path(image_id)
         try:
             status = os.stat(path)
-        except OSError as error:
-            self._refuse(path, error)
-        known = self._remembered.get(path)
-        if known is not None and known.identity.is_of(status):
-            return known.image()
-        try:
-            return self._read(path, image_id)
+            known = self._remembered.get(path)
+            if known is None or not known.identity.is_of(status):
+                known = self._read(path, image_id)
         except LocationRefused as error:
             raise MalformedImage(str(error)) from None
         except OSError as error:
             self._refuse(path, error)
+        if isinstance(known.found, MalformedImage):
+            raise known.found.again()
+        return known.found
 
     def path(self, image_id: str) -> str:
         """Return the path of an image's record."""
         return f"{self.directory}/{file_name(image_id)}.json"
 
     def check(self) -> str:
-        check_folder(self.directory)
-        return f"directory {self.directory}"
+        return check_folder(self.directory)
 
-    def _read(self, path: str, image_id: str) -> Image:
+    def _read(self, path: str, image_id: str) -> _Remembered:
         # The os.stat() before may have followed a link out of the folder, so stat again.
         descriptor = open_below(self.directory, path)
         try:
             status = os.fstat(descriptor)
             identity = StatSignature.of(status)
             shows_next_change = identity.shows_next_change()
-            found = _Remembered(identity, _found(descriptor, status, path, image_id))
+            found = _found(descriptor, status, path, image_id)
         finally:
             os.close(descriptor)
+        known = _Remembered(identity, found)
         if shows_next_change:
-            self._remembered.put(path, found, _ENTRY_BYTES + weight_of(found.found))
-        return found.image()
+            self._remembered.put(path, known, _ENTRY_BYTES + weight_of(found))
+        return known
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):

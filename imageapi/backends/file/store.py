@@ -27,12 +27,7 @@ from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.small_file_cache import LARGEST, SmallBlob, SmallFile, SmallFiles
 from imageapi.backends.upload import Adder
 from imageapi.caller import Caller
-from imageapi.errors import (
-    BackendUnavailable,
-    DataChanged,
-    DataNotFound,
-    LocationRefused,
-)
+from imageapi.errors import BackendUnavailable, DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
 
 
@@ -133,8 +128,7 @@ class FileStore(StoreBackend):
         return SmallBlob(small, start=0, stop=None)
 
     def check(self) -> str:
-        check_folder(self.directory)
-        return f"directory {self.directory}"
+        return check_folder(self.directory)
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):

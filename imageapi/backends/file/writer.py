@@ -10,7 +10,6 @@ without a record.  The id is then refused until somebody removes the data.
 import errno
 import os
 import secrets
-from types import TracebackType
 from typing import Self
 
 from imageapi.backends.file.registry import FileRegistry
@@ -24,12 +23,7 @@ _CHUNK_SIZE = 1024 * 1024
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
-def add_image(
-    registry: FileRegistry,
-    store: FileStore,
-    image: Image,
-    new: HashingReader,
-) -> Image:
+def add_image(registry: FileRegistry, store: FileStore, image: Image, new: HashingReader) -> Image:
     """Add an image.
 
     :param image: its details; size, hashes and times are filled in. If it is not public,
@@ -51,8 +45,7 @@ def add_image(
             record.write(record_of(image))
             data.place()
             record.place()
-            data.keep()
-            record.keep()
+            data.is_kept = record.is_kept = True
     except FileExistsError as error:
         raise UploadError(f"image {image.id} exists already: {error.filename2}") from None
     except OSError as error:
@@ -63,7 +56,8 @@ def add_image(
 class _NewFile:
     """A file that gets its name when it is complete.  Unnamed, it vanishes when closed.
 
-    Once placed, it stays if it is kept, or if the ``with`` block ends without an exception.
+    :ivar is_kept: whether the file, once placed, stays even if the ``with`` block ends
+        with an exception.
     """
 
     def __init__(self, path: str, mode: int) -> None:
@@ -72,12 +66,11 @@ class _NewFile:
         :param mode: its permissions, before the umask is applied.
         """
         self._path = path
-        self._mode = mode
         self._temporary: str | None = None
-        self._is_kept = False
+        self.is_kept = False
         self._folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._file = open(self._open(), "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+            self._file = open(self._open(mode), "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
         except BaseException:
             os.close(self._folder)
             raise
@@ -98,20 +91,11 @@ class _NewFile:
         os.link(source, self._path, src_dir_fd=self._folder, follow_symlinks=True)
         os.fsync(self._folder)
 
-    def keep(self) -> None:
-        """Keep the file even if an exception follows."""
-        self._is_kept = True
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             if self._temporary is not None:
                 os.unlink(self._temporary)
-            if error is not None and not self._is_kept and self._is_placed():
+            if error is not None and not self.is_kept and self._is_placed():
                 os.unlink(self._path)
         finally:
             self._file.close()
@@ -124,14 +108,14 @@ class _NewFile:
         except FileNotFoundError:
             return False
 
-    def _open(self) -> int:
+    def _open(self, mode: int) -> int:
         folder = os.path.dirname(self._path)
         try:
-            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, self._mode)
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
         except OSError as error:
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
         # No file name of an image contains a plus sign: it would be percent-encoded.
         self._temporary = os.path.join(folder, f".add+{secrets.token_hex(8)}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return os.open(self._temporary, flags, self._mode)
+        return os.open(self._temporary, flags, mode)
