@@ -3,8 +3,8 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
@@ -35,26 +35,15 @@ _FIRST_PAUSE = 0.5
 class Retries(NamedTuple):
     """How often, and after how many seconds, a request is retried.
 
-    The names are keystoneauth's.  A delay of None means: double it at each retry.
+    Each is the option of this name, which is keystoneauth's.  A delay of None means:
+    double it at each retry.
     """
 
     connect_retries: int
     connect_retry_delay: float | None
     status_code_retries: int
     status_code_retry_delay: float | None
-    retriable_status_codes: frozenset[int]
-
-    @classmethod
-    def of(cls, conf: cfg.ConfigOpts, group: str) -> Self:
-        """Read the options of these names."""
-        section = conf[section_of(conf, group)]
-        return cls(
-            section.connect_retries,
-            section.connect_retry_delay,
-            section.status_code_retries,
-            section.status_code_retry_delay,
-            frozenset(section.retriable_status_codes),
-        )
+    retriable_status_codes: Sequence[int]
 
 
 class _Again:
@@ -67,7 +56,7 @@ class _Again:
         self._may_renew = True
 
     def after_no_answer(self, error: NotReached) -> bool:
-        """Wait before a retry; return False if there is none left."""
+        """Wait before a retry; return False if no retry is left."""
         pause = next(self._connects, None)
         if pause is None:
             return False
@@ -117,7 +106,8 @@ class SwiftAccount:
         """
         self._session = session_of(conf, group)
         self._upstream = Upstream(upstream_settings(conf, group), small=small)
-        self._retries = Retries.of(conf, group)
+        section = conf[section_of(conf, group)]
+        self._retries = Retries(*(section[name] for name in Retries._fields))
 
     def request(
         self,
@@ -167,12 +157,10 @@ class SwiftAccount:
         path = path_of(container)
         response, url = self.request("GET", path, {}, query="limit=1")
         close(response)
-        login = self._session.login()
-        if response.status in REFUSED and not login.headers:
+        if response.status in REFUSED and not self._session.login().headers:
             # A public container may forbid anonymous listing: request an object instead.
             response, _ = self.request("GET", f"{path}/imageapi-check", {})
             close(response)
-            url = login.url_of(path)
             if response.status in ABSENT:
                 return f"container {container} at {url.shown}"
         if response.status in ABSENT:

@@ -24,7 +24,6 @@ from imageapi.image import Image
 
 _LARGEST_RECORD = 1024 * 1024
 
-
 #: The options that are always in the backend's own section.
 OWN_OPTIONS = backend_options("records. Each record is the object <object_prefix><id>.json")
 

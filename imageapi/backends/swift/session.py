@@ -78,9 +78,10 @@ class SwiftSession:
         """
         self._auth = auth
         self._settings = settings
-        self._verify: str | bool = not section["insecure"] and (
-            section["cafile"] or _trusted_by_system()
-        )
+        # Without a file, requests would trust a list of its own, and not the system's.
+        system = ssl.get_default_verify_paths()
+        trusted = section["cafile"] or system.cafile or system.capath or True
+        self._verify: str | bool = not section["insecure"] and trusted
         self._override: str | None = section["endpoint_override"]
         self._wanted = {
             "service_type": section["service_type"],
@@ -136,25 +137,24 @@ class SwiftSession:
     def _logged_in(self) -> Login:
         with self._telling():
             session = self._session_of_process()
-            headers = self._headers(session)
+            headers: Mapping[str, str] = {}
+            # NoAuth would return a made-up token.
+            if not isinstance(self._auth, noauth.NoAuth):
+                headers = dict(session.get_auth_headers(self._auth) or {})
             if self._login is None or self._login.headers != headers:
                 self._login = Login(headers, self._endpoint(session))
         return self._login
 
-    def _headers(self, session: Session) -> Mapping[str, str]:
-        if isinstance(self._auth, noauth.NoAuth):
-            # NoAuth would return a made-up token.
-            return {}
-        return dict(session.get_auth_headers(self._auth) or {})
-
     def _session_of_process(self) -> Session:
         if self._session is None or self._process != os.getpid():
             # After a fork, the existing connections belong to the parent.
-            self._session = Session(
-                session=_http_session(self._settings.ssl_context),
-                verify=self._verify,
-                timeout=self._settings.read_timeout,
-            )
+            http = requests.Session()
+            # Use no proxy and no credentials from the environment.
+            http.trust_env = False
+            for scheme in ("http://", "https://"):
+                http.mount(scheme, _Adapter(self._settings.ssl_context))
+            timeout = self._settings.read_timeout
+            self._session = Session(session=http, verify=self._verify, timeout=timeout)
             self._process = os.getpid()
         return self._session
 
@@ -183,7 +183,8 @@ class SwiftSession:
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """Translate the exceptions of keystoneauth into ours."""
-        where = _shown(getattr(self._auth, "auth_url", None))
+        auth_url = getattr(self._auth, "auth_url", None)
+        where = prefix(auth_url).shown if auth_url else "the endpoint"
         try:
             yield
         except exceptions.SSLError:
@@ -193,20 +194,16 @@ class SwiftSession:
         except (exceptions.ConnectionError, exceptions.DiscoveryFailure):
             raise NotReached(f"{where} cannot be reached") from None
         except exceptions.CatalogException:
-            message = (
+            raise BadReply(
                 f"the catalog has no {self._wanted['service_type']} endpoint for this user: check"
-            )
-            message += (
                 " project_name and its domain, region_name, valid_interfaces and service_type"
-            )
-            raise BadReply(message) from None
+            ) from None
         except exceptions.HttpError as error:
             raise _refused(where, error) from None
         except BackendError:
             raise
         except Exception as error:  # noqa: BLE001 - plugins raise any, for invalid responses
-            message = f"logging in at {where} failed: {type(error).__name__}"
-            raise BadReply(message) from None
+            raise BadReply(f"logging in at {where} failed: {type(error).__name__}") from None
 
 
 class _Adapter(HTTPAdapter):
@@ -224,21 +221,6 @@ class _Adapter(HTTPAdapter):
         close_pools(self.poolmanager)
 
 
-def _http_session(context: ssl.SSLContext) -> requests.Session:
-    http = requests.Session()
-    # Use no proxy and no credentials from the environment.
-    http.trust_env = False
-    for scheme in ("http://", "https://"):
-        http.mount(scheme, _Adapter(context))
-    return http
-
-
-def _trusted_by_system() -> str | bool:
-    """Return the system's CA certificates; requests would use a list of its own."""
-    paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath or True
-
-
 def _refused(where: str, error: exceptions.HttpError) -> BackendError:
     status = error.http_status
     if status == 429 or status >= 500:
@@ -246,10 +228,6 @@ def _refused(where: str, error: exceptions.HttpError) -> BackendError:
         return BackendUnavailable(f"{where} answers with status {status}", retry_after)
     hint = "; check auth_url" if status in (404, 405, 412) else ""
     return BadReply(f"login failed: {where} answers with status {status}{hint}")
-
-
-def _shown(url: str | None) -> str:
-    return prefix(url).shown if url else "the endpoint"
 
 
 # A session is dropped together with the last backend that uses it.
@@ -281,10 +259,8 @@ def _plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin:
     try:
         auth = loading.load_auth_from_conf_options(conf, group)
     except exceptions.MissingRequiredOptions as error:
-        names = (option.dest for option in error.options)
-        raise ConfigurationError(
-            [f"{name}: must be set in [{section}]" for name in names]
-        ) from None
+        problems = [f"{option.dest}: must be set in [{section}]" for option in error.options]
+        raise ConfigurationError(problems) from None
     except exceptions.OptionError as error:
         # The exception contains names of options, but no values.
         raise ConfigurationError([f"auth_type: in [{section}]: {error}"]) from None

@@ -13,7 +13,6 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
 
@@ -65,10 +64,10 @@ def add_image(
         ) from None
     try:
         _check_absent(registry.account, record)
-        with _NewObjects(store.account) as objects:
+        with _NewObjects(store.account, registry.account) as objects:
             _Upload(store, target, objects, new).run()
             image = replace(new.complete(image), locations=(Location(target.url),))
-            _put_record(registry.account, record, record_of(image), objects)
+            objects.put_record(record, record_of(image))
     except (BackendError, UploadError) as error:
         raise UploadError(f"image {image.id}: {error}") from None
     return image
@@ -156,10 +155,12 @@ class _Upload:
 class _NewObjects:
     """The uploaded objects, removed again after an exception unless they are kept."""
 
-    def __init__(self, account: SwiftAccount) -> None:
-        self.is_kept = False
-        self._account = account
+    def __init__(self, data: SwiftAccount, records: SwiftAccount) -> None:
+        self._data = data
+        self._records = records
         self._put: list[str] = []
+        self._record: tuple[str, bytes] | None = None
+        self._is_kept = False
 
     def __enter__(self) -> Self:
         return self
@@ -172,62 +173,58 @@ class _NewObjects:
         """
         # Note it first: an interruption may come after Swift has stored the object.
         self._put.append(path)
-        response, url = self._account.request("PUT", path, {}, part, query)
+        response, url = self._data.request("PUT", path, {}, part, query)
         close(response)
         if response.status != 201:
             raise _not_taken(response, url)
         if response.headers.get("ETag", "").strip('"') != (etag or part.etag):
             raise UploadError(f"{url.shown}: Swift received other bytes than were sent")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None and not self.is_kept:
-            self._take_away()
+    def put_record(self, path: str, record: bytes) -> None:
+        """Put the record if none exists, and then keep all objects.
 
-    def _take_away(self) -> None:
-        """Remove the objects, a manifest before its segments; log those that remain."""
-        left = self._put
-        try:
-            while left:
-                _remove(self._account, left[-1])
-                left.pop()
-        except ImageAPIError as error:
-            LOG.error("clean-up stopped: %s", error)
-        finally:
-            for path in left:
-                LOG.error("left behind; remove it by hand: %s", unquote(path))
-
-
-def _put_record(account: SwiftAccount, path: str, record: bytes, objects: _NewObjects) -> None:
-    """Upload the record if none exists; after a failure, remove it again if it is ours."""
-    try:
-        response, url = account.request("PUT", path, {"If-None-Match": "*"}, _Part([record]))
+        :raises UploadError: there is a record already, or Swift refuses this one.
+        """
+        self._record = path, record
+        response, url = self._records.request("PUT", path, {"If-None-Match": "*"}, _Part([record]))
         close(response)
         if response.status == _EXISTS:
             raise UploadError(f"{url.shown} exists already")
         if response.status != 201:
             raise _not_taken(response, url)
         # For two uploads at the same moment, Swift may have reported success to both.
-        if _read(account, path) != record:
+        if _read(self._records, path) != record:
             raise UploadError(f"{url.shown} exists already")
-        objects.is_kept = True
-    except BaseException:
-        objects.is_kept = False
-        _take_record_away(account, path, record)
-        raise
+        self._is_kept = True
 
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and not self._is_kept:
+            try:
+                if self._record is not None:
+                    self._remove_record(*self._record)
+            finally:
+                self._remove_data()
 
-def _take_record_away(account: SwiftAccount, path: str, record: bytes) -> None:
-    """Remove the record if it is ours: Swift may have stored it despite an error."""
-    try:
-        if _read(account, path) == record:
-            _remove(account, path)
-    except ImageAPIError as error:
-        LOG.error("may be left behind; if so, remove it by hand: %s (%s)", unquote(path), error)
+    def _remove_record(self, path: str, record: bytes) -> None:
+        """Remove the record if it is ours: Swift may have stored it despite an error."""
+        try:
+            if _read(self._records, path) == record:
+                _remove(self._records, path)
+        except ImageAPIError as error:
+            LOG.error("may be left behind; if so, remove it by hand: %s (%s)", unquote(path), error)
+
+    def _remove_data(self) -> None:
+        """Remove the objects, a manifest before its segments; log those that remain."""
+        left = self._put
+        try:
+            while left:
+                _remove(self._data, left[-1])
+                left.pop()
+        except ImageAPIError as error:
+            LOG.error("clean-up stopped: %s", error)
+        finally:
+            for path in left:
+                LOG.error("left behind; remove it by hand: %s", unquote(path))
 
 
 def _read(account: SwiftAccount, path: str) -> bytes:
