@@ -95,7 +95,7 @@ class Blob(ABC):
     """Data being read: an iterator over chunks, owned by one response.
 
     :ivar total_size: the size of the whole object in bytes, even if only a part is
-        read.  None if unknown; never 0 for unknown.
+        read.  None, and not 0, if unknown.
     :ivar version: a name of exactly these bytes.  None if there is no such name:
         then a broken download is not resumed, and no verification is remembered.
     :ivar is_settled: True if all remaining bytes are of this version too, or reading
@@ -157,9 +157,11 @@ class StoreBackend(Backend):
         return ""
 
     def adder(self, registry: RegistryBackend) -> Adder | None:
-        """A function that adds images to this store and to a registry, for ``imageapi add``.
+        """Return a function that adds images to this store and to a registry.
 
-        :returns: None where images cannot be added to both.
+        ``imageapi add`` calls it.
+
+        :returns: the function; None if images cannot be added to both.
         """
         return None
 

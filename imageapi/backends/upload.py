@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every way to add an image shares: data that is read once, and the record."""
+"""What all stores need to add an image: its data, which is read once, and its record."""
 
 import dataclasses
 import hashlib
@@ -73,8 +73,8 @@ class HashingReader:
         )
 
 
-#: Adds an image: its details and its data in, the image as it was recorded out.
-#: Raises UploadError.
+#: A function that adds an image.  It gets the image's details and its data, and returns
+#: the image as it was recorded.  It raises UploadError.
 Adder = Callable[[Image, HashingReader], Image]
 
 

@@ -66,11 +66,7 @@ class StatSignature(NamedTuple):
     def of(cls, status: os.stat_result) -> "StatSignature":
         """Take these fields from a stat or fstat."""
         return cls(
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         )
 
     def is_of(self, status: os.stat_result) -> bool:

@@ -86,7 +86,13 @@ class FileRegistry(RegistryBackend):
             status = os.fstat(descriptor)
             identity = StatSignature.of(status)
             shows_next_change = identity.shows_next_change()
-            found = _found(descriptor, status, path, image_id)
+            found: Image | MalformedImage
+            if not stat.S_ISREG(status.st_mode):
+                found = MalformedImage(f"{path}: not a regular file")
+            elif status.st_size > _LARGEST_RECORD:
+                found = MalformedImage(f"{path}: the record is larger than {_LARGEST_RECORD} bytes")
+            else:
+                found = document.found(os.read(descriptor, status.st_size), image_id, path)
         finally:
             os.close(descriptor)
         known = _Remembered(identity, found)
@@ -101,14 +107,3 @@ class FileRegistry(RegistryBackend):
             raise MalformedImage(f"{path}: not a regular file") from None
         # If the folder is not mounted, clients must not conclude that no image exists.
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
-
-
-def _found(
-    descriptor: int, status: os.stat_result, path: str, image_id: str
-) -> Image | MalformedImage:
-    """Return the image of an open record, or the error of the record."""
-    if not stat.S_ISREG(status.st_mode):
-        return MalformedImage(f"{path}: not a regular file")
-    if status.st_size > _LARGEST_RECORD:
-        return MalformedImage(f"{path}: the record is larger than {_LARGEST_RECORD} bytes")
-    return document.found(os.read(descriptor, status.st_size), image_id, path)

@@ -42,10 +42,8 @@ class SmallFiles:
     def get(self, path: str) -> SmallFile | None:
         """Return a cached file if the path still names the same file, and no link."""
         known = self._known.get(path)
-        if known is None:
-            return None
         try:
-            return known if known.identity.is_of(os.lstat(path)) else None
+            return known if known and known.identity.is_of(os.lstat(path)) else None
         except OSError:
             return None
 

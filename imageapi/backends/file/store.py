@@ -120,7 +120,8 @@ class FileStore(StoreBackend):
 
     def _read_whole(self, path: str, blob: "FileBlob") -> Blob:
         with contextlib.closing(blob):
-            # The state when it was opened: a later change may not be settled.
+            # Take the identity before reading.  If the file loses a name meanwhile, it gets
+            # another identity, whose times may not be settled yet.
             small = SmallFile(blob.identity, blob.version, b"".join(blob))
         # Deeper down, a folder on the path may be replaced by a link out of this folder.
         if small.version is not None and os.path.dirname(path) == self.directory:
@@ -133,7 +134,7 @@ class FileStore(StoreBackend):
     def _refuse(self, path: str, error: OSError) -> NoReturn:
         if error.errno in NOTHING_THERE and os.path.isdir(self.directory):
             if not is_below(self.directory, path):
-                # The same error as for a file that exists there.
+                # As for a file that exists there: the error must not tell which files exist.
                 raise LocationRefused(f"{path} is not below {self.directory}") from None
             raise DataNotFound(f"{path}: {error.strerror}") from None
         if error.errno in NO_FILE:

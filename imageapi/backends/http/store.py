@@ -192,12 +192,10 @@ def _prefixes(texts: Sequence[str]) -> Sequence[Url]:
 
 def _condition(version: str | None) -> dict[str, str]:
     """Return headers that make a server refuse to send any other version."""
-    if version is None:
+    if version is None or version.startswith(_MD5):
         return {}
     if version.startswith('"'):
         return {"If-Match": version}
-    if version.startswith(_MD5):
-        return {}
     modified, _, length = version.rpartition(";")
     if not (modified and length.isdigit() and time_of(modified)):
         raise DataChanged("the version was not made by this store")

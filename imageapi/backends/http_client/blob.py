@@ -34,7 +34,7 @@ def range_headers(start: int, stop: int | None) -> dict[str, str]:
         raise RangeNotSupported("HTTP cannot request an empty range")
     if not start and stop is None:
         return {}
-    # Servers refuse numbers that are too large for them; so far out means the end.
+    # Servers refuse larger numbers.  No data is that long, so request it up to its end.
     last = "" if stop is None or stop > _FARTHEST else stop - 1
     return {"Range": f"bytes={start}-{last}"}
 
@@ -130,7 +130,11 @@ def _sizes(
     if not is_part:
         raise BadReply(f"{url.shown} answers with status {response.status}")
     if response.status == 416:
-        return 0, _size_of_unsatisfied(response, url, start)
+        # The data ends before the requested part.
+        match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        if match is None or int(match[1]) > start:
+            raise BadReply(f"{url.shown} returned an invalid 416 for a range from byte {start}")
+        return 0, int(match[1])
     return _sizes_of_part(response, url, start, stop)
 
 
@@ -149,11 +153,3 @@ def _sizes_of_part(
         if is_wanted and response.length_remaining in (None, length):
             return length, size
     raise BadReply(f"{url.shown} returned another range than the one requested")
-
-
-def _size_of_unsatisfied(response: HTTPResponse, url: Url, start: int) -> int:
-    """Return the size of data that ends before the requested part."""
-    match = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if match is None or int(match[1]) > start:
-        raise BadReply(f"{url.shown} returned an invalid 416 for a range from byte {start}")
-    return int(match[1])

@@ -167,7 +167,7 @@ class _Response(http.client.HTTPResponse):
             with self._lock:
                 self._is_being_read = False
             if self._is_to_close:
-                # Needed even if the data arrived just then, and the thread reads no more.
+                # Also if the data arrived just then: the thread may not read again.
                 super().close()
 
     def _check_header_syntax(self) -> None:

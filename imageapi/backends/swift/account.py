@@ -75,9 +75,7 @@ class _Again:
 
     def after_answer(self, response: HTTPResponse, url: Url) -> bool:
         """If the status allows a retry soon, close the response, wait and return True."""
-        if response.status not in self._codes:
-            return False
-        pause = next(self._statuses, None)
+        pause = next(self._statuses, None) if response.status in self._codes else None
         if pause is None:
             return False
         pause = max(pause, retry_after_of(response) or 0)

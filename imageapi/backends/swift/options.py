@@ -204,9 +204,9 @@ def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
     if section.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if section.get("tls_min_version"):
+    if section.tls_min_version:
         context.minimum_version = _TLS_VERSIONS[section.tls_min_version]
-    if section.get("tls_ciphers"):
+    if section.tls_ciphers:
         try:
             context.set_ciphers(section.tls_ciphers)
         except ssl.SSLError:

@@ -83,12 +83,9 @@ class SwiftSession:
         trusted = section["cafile"] or system.cafile or system.capath or True
         self._verify: str | bool = not section["insecure"] and trusted
         self._override: str | None = section["endpoint_override"]
-        self._wanted = {
-            "service_type": section["service_type"],
-            "service_name": section["service_name"],
-            "interface": section["valid_interfaces"],
-            "region_name": section["region_name"],
-        }
+        names = ("service_type", "service_name", "region_name")
+        self._wanted = {name: section[name] for name in names}
+        self._wanted["interface"] = section["valid_interfaces"]
         self._refuse_override()
         self._lock = threading.Lock()
         self._session: Session | None = None
