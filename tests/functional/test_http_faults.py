@@ -300,26 +300,6 @@ def test_what_came_is_handed_on_however_little_it_is(tmp_path: Path) -> None:
         store.close()
 
 
-def test_an_answer_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
-    answered = threading.Semaphore(0)
-
-    def answer(request: Request, connection: socket.socket) -> bool:
-        connection.sendall(head(length=5, ETag=ETAG) + b"right")
-        if request.target == "/stray":
-            connection.sendall(head(length=5, ETag=ETAG) + b"wrong")
-        answered.release()
-        return True
-
-    with RawServer(answer) as server:
-        store = build(HTTPStore, allowed_urls=[server.url], read_timeout=TIMEOUT)
-        for path in ("stray", "i"):
-            blob = store.open(Location(f"{server.url}/{path}"), caller=WITH_TOKEN)
-            assert b"".join(blob) == b"right"
-            blob.close()
-            assert answered.acquire(timeout=TIMEOUT)
-        store.close()
-
-
 def in_chunks(data: bytes, size: int = 10_000) -> bytes:
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)

@@ -204,7 +204,7 @@ class TestRegistry:
             assert str(again.value) == str(first.value)
             assert again.value.visibility == first.value.visibility
         # An error that is raised again and again would keep the frames of each time.
-        assert len(again.traceback) == len(first.traceback) - 1
+        assert len(again.traceback) == len(first.traceback)
         monkeypatch.undo()
         path.write_text('{"status": "active"}')
         assert registry.get("i", ANONYMOUS).status == "active"

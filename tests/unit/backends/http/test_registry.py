@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from urllib3.response import HTTPResponse
+
+from imageapi import Caller
+from imageapi.backends.http.registry import HTTPRegistry
+from imageapi.backends.http_client.urls import Url
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import BackendUnavailable, BadReply, ConfigurationError, ImageNotFound
+from imageapi.testing.suite import build
+from tests.unit.backends.upstream import response
+
+RECORD = json.dumps({"id": "i", "status": "active"}).encode()
+MEMBER = Caller(user_id="u", token="t0ken")
+
+
+class Front:
+    """A registry whose requests get the responses of a test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.registry = build(HTTPRegistry, endpoint="http://host/images/", **options)
+        monkeypatch.setattr(self.registry._upstream, "request", self._request)
+        self.requests: list[tuple[str, Mapping[str, str]]] = []
+        self.answer = response(404)
+
+    def _request(self, method: str, url: Url, headers: Mapping[str, str]) -> HTTPResponse:
+        self.requests.append((f"{method} {url}", headers))
+        return self.answer
+
+
+@pytest.fixture
+def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    front = Front(monkeypatch, suffix=".json", auth="caller")
+    yield front
+    front.registry.close()
+
+
+def test_the_url_is_the_endpoint_the_encoded_id_and_the_suffix(front: Front) -> None:
+    with pytest.raises(ImageNotFound):
+        front.registry.get("a/b c", MEMBER)
+    assert front.requests == [
+        ("GET http://host/images/a%2Fb%20c.json", {"X-Auth-Token": "t0ken"}),
+    ]
+
+
+def test_a_record_is_requested_again_with_its_etag(front: Front) -> None:
+    front.answer = response(200, RECORD, ETag='"1"')
+    image = front.registry.get("i", MEMBER)
+    front.answer = response(304)
+    assert front.registry.get("i", MEMBER) is image
+    assert front.requests[1][1]["If-None-Match"] == '"1"'
+
+
+def test_a_callers_record_is_not_kept_for_another_caller(front: Front) -> None:
+    front.answer = response(200, RECORD, ETag='"1"')
+    front.registry.get("i", MEMBER)
+    front.answer = response(304)
+    with pytest.raises(BadReply, match="304"):
+        front.registry.get("i", ANONYMOUS)
+    assert "If-None-Match" not in front.requests[1][1]
+
+
+@pytest.mark.parametrize(("auth", "error"), [("caller", ImageNotFound), ("none", BadReply)])
+def test_a_refused_caller_gets_no_record_and_a_refused_service_an_error(
+    monkeypatch: pytest.MonkeyPatch, auth: str, error: type[Exception]
+) -> None:
+    front = Front(monkeypatch, auth=auth)
+    front.answer = response(403)
+    with pytest.raises(error):
+        front.registry.get("i", MEMBER)
+    front.registry.close()
+
+
+def test_a_malformed_record_is_a_bad_reply_that_says_who_may_see_it(front: Front) -> None:
+    front.answer = response(
+        200, b'{"id": "i", "status": "active", "visibility": "public", "size": -1}'
+    )
+    with pytest.raises(BadReply, match="size") as caught:
+        front.registry.get("i", MEMBER)
+    assert caught.value.visibility is not None
+    assert caught.value.visibility.is_public
+
+
+def test_check_accepts_an_absent_record_and_not_a_server_in_trouble(front: Front) -> None:
+    assert front.registry.check() == "endpoint http://host/images/"
+    front.answer = response(503)
+    with pytest.raises(BackendUnavailable):
+        front.registry.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"endpoint": "host/images"}, "endpoint"),
+        ({"endpoint": "http://h", "suffix": "#"}, "suffix"),
+    ],
+)
+def test_the_option_that_makes_no_url_is_named(options: dict[str, str], option: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{option}: "):
+        build(HTTPRegistry, **options)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from imageapi import Caller
+from imageapi.backends.http.store import HTTPStore
+from imageapi.backends.http_client.client import Upstream
+from imageapi.backends.http_client.options import Seconds, token_headers
+from imageapi.errors import ConfigurationError
+from imageapi.testing.suite import build
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "86401", "soon"])
+def test_a_timeout_is_a_number_of_seconds_up_to_a_day(text: str) -> None:
+    assert Seconds()("0.5") == 0.5
+    with pytest.raises(ValueError, match=r"."):
+        Seconds()(text)
+
+
+def problems_of(**options: object) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        build(HTTPStore, **options)
+    return list(caught.value.problems)
+
+
+def test_a_key_needs_its_certificate() -> None:
+    assert problems_of(key_file="key.pem") == ["key_file: set cert_file too"]
+
+
+def test_the_option_of_an_unusable_certificate_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no certificate")
+    wrong, absent = str(tmp_path / "no.pem"), str(tmp_path / "absent.pem")
+    not_pem, not_read = "must be a valid, unencrypted PEM file", "cannot read the file"
+    assert problems_of(ca_file=wrong) == [f"ca_file: {not_pem}"]
+    assert problems_of(cert_file=wrong) == [f"cert_file: {not_pem}"]
+    assert problems_of(cert_file=absent) == [f"cert_file: {not_read}: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    "url", ["proxy:3128", "ftp://proxy", "http://proxy/path", "http://user:s3cret\udc80@proxy"]
+)
+def test_an_invalid_proxy_is_refused_without_its_password(url: str) -> None:
+    (problem,) = problems_of(proxy=url)
+    assert problem == "proxy: must be a URL such as http://proxy.example.com:3128"
+
+
+def test_the_password_of_a_proxy_is_sent_and_not_shown() -> None:
+    store = build(HTTPStore, proxy="http://user:s3cret@proxy:3128")
+    upstream: Upstream = store._upstream
+    proxy = upstream._settings.proxy
+    assert proxy is not None
+    assert proxy["proxy_url"] == "http://proxy:3128"
+    assert proxy["proxy_headers"] == {"proxy-authorization": "Basic dXNlcjpzM2NyZXQ="}
+    assert repr(upstream._settings) == "<UpstreamSettings>"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("auth", "token", "headers"),
+    [
+        ("caller", "t0ken", {"X-Auth-Token": "t0ken"}),
+        ("caller", "two\r\nlines", {}),
+        ("caller", None, {}),
+        ("none", "t0ken", {}),
+    ],
+)
+def test_the_callers_token_is_sent_only_if_configured(
+    auth: str, token: str | None, headers: dict[str, str]
+) -> None:
+    assert token_headers(auth, Caller(token=token)) == headers

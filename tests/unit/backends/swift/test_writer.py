@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+import io
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.store import SwiftStore
+from imageapi.backends.swift.writer import add_image
+from imageapi.backends.upload import HashingReader, UploadError
+from imageapi.errors import BackendUnavailable
+from imageapi.image import Image
+from imageapi.testing.suite import build
+from tests.unit.backends.swift import fake_swift
+from tests.unit.backends.swift.fake_swift import NOWHERE, FakeSwift, md5
+
+RECORD = "/records/i.json"
+MIB = 1024**2
+
+Add = Callable[[bytes], Image]
+
+
+@pytest.fixture
+def swift() -> FakeSwift:
+    return FakeSwift()
+
+
+@pytest.fixture
+def add(swift: FakeSwift, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
+    """Adds an image with this data, whose size is unknown before its end."""
+    registry = build(SwiftRegistry, container="records", **NOWHERE)
+    store = build(SwiftStore, container="images", segment_size=MIB, **NOWHERE)
+    for backend in (registry, store):
+        monkeypatch.setattr(backend.account, "request", swift.request)
+
+    def add(data: bytes) -> Image:
+        new = HashingReader(io.BytesIO(data), lambda _: None)
+        return add_image(registry, store, Image(id="i", status="queued"), new)
+
+    yield add
+    registry.close()
+    store.close()
+
+
+def test_the_record_names_the_data_which_has_a_name_of_its_own(swift: FakeSwift, add: Add) -> None:
+    image = add(b"")
+    (location,) = image.locations
+    assert location.url.startswith("swift://images/i/")
+    data = location.url.removeprefix("swift:/")
+    assert swift.objects.keys() == {data, RECORD}
+    (record,) = json.loads(swift.objects[RECORD])["images"]
+    assert (record["status"], record["checksum"]) == ("active", md5(b""))
+    # The data is put before the record.
+    assert [line for line, _ in swift.requests if line.startswith("PUT")] == [
+        f"PUT {data}",
+        f"PUT {RECORD}",
+    ]
+
+
+def test_data_of_unknown_size_becomes_segments_and_a_manifest(swift: FakeSwift, add: Add) -> None:
+    data = b"a" * MIB + b"b"
+    image = add(data)
+    assert (image.size, image.checksum) == (len(data), md5(data))
+    name = image.locations[0].url.removeprefix("swift://images/")
+    segments = [f"/images_segments/{name}/0000000{number}" for number in range(2)]
+    assert [len(swift.objects[path]) for path in segments] == [MIB, 1]
+    assert json.loads(swift.objects[f"/images/{name}"]) == [
+        {"path": path, "etag": md5(swift.objects[path]), "size_bytes": len(swift.objects[path])}
+        for path in segments
+    ]
+
+
+def test_an_image_that_exists_is_refused_before_any_upload(swift: FakeSwift, add: Add) -> None:
+    swift.objects[RECORD] = b"theirs"
+    with pytest.raises(UploadError, match=f"{RECORD} exists already"):
+        add(b"")
+    assert [line for line, _ in swift.requests] == [f"HEAD {RECORD}"]
+
+
+@pytest.mark.parametrize("line", [f"PUT {RECORD}", f"GET {RECORD}"])
+def test_a_record_that_appears_meanwhile_stays_and_our_data_is_removed(
+    swift: FakeSwift, add: Add, line: str
+) -> None:
+    swift.before[line] = lambda: swift.objects.update({RECORD: b"theirs"})
+    with pytest.raises(UploadError, match="exists already"):
+        add(b"")
+    assert swift.objects == {RECORD: b"theirs"}
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("line", ["PUT /images/", "PUT /images_segments/", f"GET {RECORD}"])
+def test_an_interruption_removes_all(swift: FakeSwift, add: Add, line: str) -> None:
+    swift.before[line] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        add(b"a" * MIB + b"b")
+    assert swift.objects == {}
+
+
+def test_data_that_swift_received_otherwise_is_removed(
+    swift: FakeSwift, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_swift, "md5", lambda _data: "other")
+    with pytest.raises(UploadError, match="Swift received other bytes than were sent"):
+        add(b"")
+    assert swift.objects == {}
+
+
+def test_what_cannot_be_removed_is_logged(
+    swift: FakeSwift, add: Add, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise BackendUnavailable("down")
+
+    swift.before |= {"DELETE /images/": fail, f"PUT {RECORD}": fail}
+    with pytest.raises(UploadError, match="image i: down"):
+        add(b"")
+    (left,) = swift.objects
+    assert f"left behind; remove it by hand: {left}" in caplog.text
