@@ -35,8 +35,8 @@ _FIRST_PAUSE = 0.5
 class Retries(NamedTuple):
     """How often, and after how many seconds, a request is retried.
 
-    Each is the option of this name, which is keystoneauth's.  A delay of None means:
-    double it at each retry.
+    Each field is the option of the same name, as in keystoneauth.  A delay of None means
+    that the delay doubles at each retry.
     """
 
     connect_retries: int

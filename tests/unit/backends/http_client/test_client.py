@@ -20,7 +20,7 @@ URL = Url.parse("http://host/a?signature=s3cret")
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    upstream = Upstream(UpstreamSettings(5, 5, 1, ssl.create_default_context()))
+    upstream = Upstream(UpstreamSettings(60, 60, 1, ssl.create_default_context()))
     yield upstream
     upstream.close()
 
@@ -63,7 +63,7 @@ def test_the_error_of_a_refused_connection_shows_no_query(upstream: Upstream) ->
 
 
 def test_a_server_that_sends_nothing_is_unavailable() -> None:
-    upstream = Upstream(UpstreamSettings(5, 0.1, 1, ssl.create_default_context()))
+    upstream = Upstream(UpstreamSettings(60, 0.1, 1, ssl.create_default_context()))
     with RawServer(lambda _request, connection: closed_by_client(connection, 30)) as server:
         with pytest.raises(BackendUnavailable, match="timed out while connecting or receiving"):
             status_of(upstream, server.url)

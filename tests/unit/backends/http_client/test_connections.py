@@ -19,7 +19,7 @@ Ends = tuple[socket.socket, socket.socket]
 def ends() -> Iterator[Ends]:
     """The client's and the server's end of a connection."""
     client, server = socket.socketpair()
-    client.settimeout(5)
+    client.settimeout(60)
     with client, server:
         yield client, server
 
