@@ -10,7 +10,7 @@ chunk is read, before the response exists.
 import json
 import logging
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -22,14 +22,24 @@ from imageapi import document
 from imageapi.caller import Caller, from_environ
 from imageapi.config import options, plugins
 from imageapi.download.image_view import ImageView, ImageViews
+from imageapi.download.observed_end import observe_end
 from imageapi.download.opener import DownloadRequest, Opener, log_failure
 from imageapi.download.verified_stream import Body
-from imageapi.errors import BackendError, BadReply, ImageNotFound, MalformedImage, unexpected
+from imageapi.errors import (
+    BackendError,
+    BadReply,
+    ImageNotFound,
+    MalformedImage,
+    WrongHash,
+    unexpected,
+)
+from imageapi.events.base import EventsBackend
+from imageapi.events.observation import Observation, Observers
 from imageapi.image import Image, is_image_id
 from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE
 from imageapi.protocol import error_responses
-from imageapi.protocol.image_headers import HeaderLine
-from imageapi.protocol.preconditions import Outcome, allows_range, evaluate
+from imageapi.protocol.image_headers import BINARY, HeaderLine, data_headers
+from imageapi.protocol.preconditions import Decision, allows_range, evaluate
 from imageapi.protocol.ranges import RangeNotSatisfiable, may_continue, parse_range
 from imageapi.protocol.routes import asks_for_details, image_id_of
 from imageapi.protocol.value_text import header_text
@@ -42,8 +52,6 @@ Steps: TypeAlias = Generator[None, None, Response]
 
 # The policy's target if the answer is that of an absent image.
 _NO_IMAGE: Mapping[str, object] = {}
-
-_BINARY = ("Content-Type", "application/octet-stream")
 
 _PATH_SAFE = "/!$&'()*+,;=:@"
 _PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # needs no quoting; most ids are like this
@@ -58,10 +66,11 @@ class ImageAPI:
     _admin_roles: tuple[str, ...]
     _public_endpoint: str
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, *, events: Sequence[EventsBackend] = ()) -> None:
         """Load the backends that the configuration names; do no I/O with them yet.
 
         :param conf: owned by the caller, which has called it already (``conf([...])``).
+        :param events: are told about requests too; the caller closes them.
         :raises imageapi.errors.ConfigurationError: the configuration is invalid; the
             error lists all problems.
         """
@@ -71,6 +80,7 @@ class ImageAPI:
         self._public_endpoint = core.public_endpoint.rstrip("/")
         self._views = ImageViews(self.backends.stores, core.max_property_headers)
         self._opener = Opener(core.verify_checksum, core.resume_attempts)
+        self.observers = Observers([*(one.backend for one in self.backends.events), *events])
 
     def close(self) -> None:
         """Close the backends.  Do not use this object for a request afterwards."""
@@ -84,9 +94,7 @@ class ImageAPI:
         """Answer a request for any path in steps; 404 if the path is not that of an image."""
         environ = request.environ
         image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-        if image_id is None:
-            return error_responses.render(request, exc.HTTPNotFound())
-        return (yield from self.steps(request, image_id))
+        return self.steps(request, image_id)
 
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
@@ -100,23 +108,33 @@ class ImageAPI:
         """
         return _finished(self.steps(request, image_id))
 
-    def steps(self, request: Request, image_id: str) -> Steps:
+    def steps(self, request: Request, image_id: str | None) -> Steps:
         """Answer a request for one image in steps; each does a bounded amount of work.
 
         Most responses need one step.  A part that reaches the end of an image that is not
         verified yet needs one step for each chunk that is hashed before the response.
 
-        :param request, image_id: as for `respond`.
+        :param request, image_id: as for `respond`; without an id, the answer is 404.
         :returns: a generator.  It yields between steps, and returns what `respond` returns.
         """
+        observation = self.observers.begin(request, image_id)
         try:
-            return (yield from self._steps(request, image_id))
+            response = yield from self._answered(request, image_id or "", observation)
+        except BaseException:
+            observation.end_without_response()
+            raise
+        return observe_end(response, observation)
+
+    def _answered(self, request: Request, image_id: str, observation: Observation) -> Steps:
+        try:
+            return (yield from self._steps(request, image_id, observation))
         except exc.HTTPException as refusal:
             return error_responses.render(request, refusal)
         except BackendError as error:
+            observation.is_wrong = isinstance(error, WrongHash)
             return error_responses.render(request, error_responses.failure(error, image_id))
 
-    def _steps(self, request: Request, image_id: str) -> Steps:
+    def _steps(self, request: Request, image_id: str, observation: Observation) -> Steps:
         if not is_image_id(image_id):
             raise exc.HTTPNotFound()
         method = request.environ["REQUEST_METHOD"]
@@ -125,17 +143,18 @@ class ImageAPI:
         wants_details = asks_for_details(request.environ.get("QUERY_STRING", ""))
         wants_data = method == "GET" and not wants_details
 
-        caller = self._caller(request)
+        observation.caller = caller = self._caller(request)
         view = self._find(image_id, caller, wants_data)
         if not self._allows(GET_IMAGE, caller, view.target):
             raise error_responses.forbidden(image_id)
+        observation.image = view.image
 
         if wants_details:
             return self._details(request, view.image)
         if self._may_have_data(view, caller, wants_data):
             _raise_for_conditions(request, view.image)
         if wants_data:
-            return (yield from self._download(request, view, caller))
+            return (yield from self._download(request, view, observation))
         return self._without_data(request, view)
 
     # Who sends the request, for which image, and is it allowed?
@@ -248,30 +267,31 @@ class ImageAPI:
 
     def _without_data(self, request: Request, view: ImageView) -> Response:
         image = view.image
-        headers = [_BINARY]
+        headers = [BINARY]
         if image.is_active:
-            headers = _data_headers(image, image.size, view.reads_ranges)
+            headers = data_headers(image, image.size, view.reads_ranges)
         return Response(headerlist=headers + self._meta_lines(request, view), app_iter=[])
 
     # The responses with data.
 
-    def _download(self, request: Request, view: ImageView, caller: Caller) -> Steps:
+    def _download(self, request: Request, view: ImageView, observation: Observation) -> Steps:
         image = view.image
         if image.size == 0:
             self._opener.verify_empty(image)
             return self._without_data(request, view)
         # Before the data is opened, because this may fail.
         meta = self._meta_lines(request, view)
-        wanted = _download_request(request, image, caller)
+        wanted = _download_request(request, image, observation.caller)
         try:
             body, span, size, location = yield from self._opener.open(wanted, view.locations)
         except RangeNotSatisfiable as error:
             raise error_responses.range_not_satisfiable(image.id, error.size) from None
+        observation.store = location.store.name
         ranges = location.store.backend.ranges
         if span is None:
-            headers = _data_headers(image, size, ranges)
+            headers = data_headers(image, size, ranges)
             return Response(headerlist=headers + meta, app_iter=body)
-        headers = _data_headers(image, span.stop - span.start, ranges)
+        headers = data_headers(image, span.stop - span.start, ranges)
         headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
         return Response(status="206 Partial Content", headerlist=headers + meta, app_iter=body)
 
@@ -292,13 +312,13 @@ class ImageAPI:
 
 def _raise_for_conditions(request: Request, image: Image) -> None:
     environ = request.environ
-    outcome = evaluate(
+    decision = evaluate(
         environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH"), image.checksum
     )
-    if outcome is Outcome.NOT_MODIFIED:
+    if decision is Decision.NOT_MODIFIED:
         headers = [("Etag", header_text(image.checksum))] if image.checksum else []
         raise exc.HTTPNotModified(headers=headers)
-    if outcome is Outcome.PRECONDITION_FAILED:
+    if decision is Decision.PRECONDITION_FAILED:
         raise error_responses.precondition_failed(image.id)
 
 
@@ -308,17 +328,6 @@ def _download_request(request: Request, image: Image, caller: Caller) -> Downloa
     if not allows_range(request.environ.get("HTTP_IF_RANGE"), image.checksum):
         byte_range = None
     return DownloadRequest(image, byte_range, may_continue(header), caller)
-
-
-def _data_headers(image: Image, length: int | None, ranges: bool) -> list[HeaderLine]:
-    headers = [_BINARY]
-    if length is not None:
-        headers.append(("Content-Length", str(length)))
-    if image.checksum:
-        headers.append(("Etag", header_text(image.checksum)))
-    if ranges:
-        headers.append(("Accept-Ranges", "bytes"))
-    return headers
 
 
 def _finished(steps: Steps) -> Response:

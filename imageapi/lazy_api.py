@@ -11,6 +11,7 @@ from webob import Request, exc
 from imageapi.api import ImageAPI, Steps, answer_over_wsgi
 from imageapi.config.files import files_from_environment, load_config
 from imageapi.errors import ConfigurationError
+from imageapi.events.observation import Observers
 from imageapi.protocol import error_responses
 
 LOG = logging.getLogger(__name__)
@@ -49,6 +50,11 @@ class LazyAPI:
             if self._api is None:
                 self._api = ImageAPI(load_config(files_from_environment()))
             return self._api
+
+    @property
+    def observers(self) -> Observers:
+        """The events backends; none before the first request."""
+        return Observers(()) if self._api is None else self._api.observers
 
     def close(self) -> None:
         """Close the backends, if they were created."""

@@ -2,7 +2,7 @@
 """An ImageAPI with a registry and stores in memory. A test can make them fail."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from oslo_config import cfg
 import imageapi
 from imageapi import Caller
 from imageapi.errors import RangeNotSupported
+from imageapi.events.base import EventsBackend
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import FailingStore, MemoryRegistry
 from tests.deployment import close, send
@@ -33,11 +34,17 @@ def image_of(data: bytes | None, **fields: Any) -> Image:
 class Memory:
     """The application, its registry and its two stores (``memory`` and ``second``)."""
 
-    def __init__(self, folder: Path, rules: str | None = None, **core: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rules: str | None = None,
+        events: Sequence[EventsBackend] = (),
+        **core: Any,
+    ) -> None:
         """Build it; ``rules`` is the text of a policy file, ``core`` options of [imageapi]."""
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[], default_config_dirs=[])
-        self.api = imageapi.ImageAPI(self._configured(conf, folder, rules, core))
+        self.api = imageapi.ImageAPI(self._configured(conf, folder, rules, core), events=events)
         registry = self.api.backends.registry.backend
         first, second = (loaded.backend for loaded in self.api.backends.stores)
         assert isinstance(registry, MemoryRegistry)

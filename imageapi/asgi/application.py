@@ -2,6 +2,7 @@
 """The entry points for ASGI: an application and a middleware."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from oslo_config import cfg
@@ -12,6 +13,7 @@ from imageapi.asgi.scope import ASGIApplication, Message, Receive, Scope, Send, 
 from imageapi.asgi.socket_writer import EXTENSION
 from imageapi.asgi.streaming import send_answer
 from imageapi.asgi.threads import Pool
+from imageapi.events.base import EventsBackend
 from imageapi.lazy_api import LazyAPI
 from imageapi.protocol.routes import image_id_of
 
@@ -21,6 +23,9 @@ THREADS = 32
 
 class _Door:
     """Serves an API over ASGI, in threads of its own."""
+
+    #: How often the events backends are told how busy the threads are, in seconds.
+    load_seconds = 1.0
 
     def __init__(self, api: ImageAPI | LazyAPI, threads: int) -> None:
         self.api = api
@@ -38,10 +43,19 @@ class _Door:
             await send({"type": "websocket.close"})
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        while (await receive())["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
+        reporting = asyncio.ensure_future(self._report_load())
+        try:
+            while (await receive())["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+        finally:
+            reporting.cancel()
         await asyncio.to_thread(self.close)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _report_load(self) -> None:
+        while True:
+            await asyncio.sleep(self.load_seconds)
+            self.api.observers.loaded(self._pool.load())
 
     def _answer(self, scope: Scope) -> Steps:
         return (yield from self.api.route(Request(environ_of(scope))))
@@ -60,14 +74,16 @@ class Application(_Door):
 
     api: ImageAPI
 
-    def __init__(self, conf: cfg.ConfigOpts, *, threads: int = THREADS) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, *, threads: int = THREADS, events: Sequence[EventsBackend] = ()
+    ) -> None:
         """Load the backends that the configuration names; start no thread yet.
 
-        :param conf: as for `imageapi.ImageAPI`.
+        :param conf, events: as for `imageapi.ImageAPI`.
         :param threads: the number of threads that use the backends.
         :raises imageapi.errors.ConfigurationError: the configuration is invalid.
         """
-        super().__init__(ImageAPI(conf), threads)
+        super().__init__(ImageAPI(conf, events=events), threads)
 
 
 class Middleware:

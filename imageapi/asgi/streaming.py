@@ -54,7 +54,7 @@ class Part(NamedTuple):
 class Answer:
     """The work on one answer; ``begin``, ``read`` and ``pass_on`` are steps.
 
-    :ivar is_complete: whether all data was read and closed.
+    :ivar is_finished: whether everything was sent, and the data is closed.
     :ivar is_abandoned: whether no further step may begin.
     """
 
@@ -69,7 +69,7 @@ class Answer:
         self._steps = steps
         self._data: Body | None = None
         self._step = threading.Lock()  # held while a step runs
-        self.is_complete = self.is_abandoned = False
+        self.is_finished = self.is_abandoned = False
 
     def begin(self) -> Part | None:
         """Run the next step towards the response; with the last one, read the first chunk.
@@ -91,7 +91,6 @@ class Answer:
             if isinstance(response.app_iter, Body):
                 self._data = response.app_iter
                 return self._read()
-            self.is_complete = True
             return Part(b"".join(response.app_iter), is_last=True)
 
     def read(self, *, is_fast: bool = False) -> Part:
@@ -125,11 +124,17 @@ class Answer:
                     return part
 
     def _read(self) -> Part:
-        chunk = b"" if self._data is None else next(self._data, b"")
-        if self._data is None or self._data.is_complete:
+        if self._data is None:
+            return Part(b"", is_last=True)
+        chunk = next(self._data, b"")
+        return Part(chunk, is_last=self._data.is_complete)
+
+    def finish(self) -> None:
+        """Close the data after its last chunk was sent."""
+        self.is_finished = True
+        if self._data is not None:
+            self._data.close()
             self._data = None
-            self.is_complete = True
-        return Part(chunk, is_last=self.is_complete)
 
     @contextlib.contextmanager
     def _stepping(self) -> Iterator[None]:
@@ -153,6 +158,7 @@ class Answer:
             try:
                 self._steps.close()
                 if self._data is not None:
+                    self._data.is_left = True
                     self._data.close()
                     self._data = None
             finally:
@@ -188,7 +194,7 @@ async def send_answer(
         # When the application returns, the server breaks off an incomplete response.
         LOG.warning("a response is broken off, because the server is shutting down")
     finally:
-        if not answer.is_complete:
+        if not answer.is_finished:
             answer.is_abandoned = True
             try:
                 pool.run(answer.abandon)
@@ -219,6 +225,7 @@ async def _send_all(
         else:
             part = await pool.run(partial(answer.read, is_fast=is_fast))
     await _send_part(part, send)
+    answer.finish()
     if writer is not None:
         writer.is_complete = True
 

@@ -2,9 +2,12 @@
 """A bounded number of threads for an event loop."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from imageapi.events.base import Load
 
 T = TypeVar("T")
 
@@ -19,6 +22,8 @@ class Pool:
     def __init__(self, count: int) -> None:
         """Create a pool of at most ``count`` threads; each starts when it is needed."""
         self._executor = ThreadPoolExecutor(count, "imageapi")
+        self._lock = threading.Lock()
+        self._waiting = self._busy = 0
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run work in a thread.  Call this in an event loop.
@@ -26,10 +31,29 @@ class Pool:
         :returns: a future of its result.  Cancelling it does not stop work that has begun.
         :raises PoolClosed: the pool is closed.
         """
+        self._count(waiting=1)
         try:
-            return asyncio.get_running_loop().run_in_executor(self._executor, work)
+            return asyncio.get_running_loop().run_in_executor(self._executor, self._run, work)
         except RuntimeError as error:
+            self._count(waiting=-1)
             raise PoolClosed(str(error)) from None
+
+    def load(self) -> Load:
+        """Return how many threads work, and how much work waits for one."""
+        with self._lock:
+            return Load(self._busy, self._waiting)
+
+    def _run(self, work: Callable[[], T]) -> T:
+        self._count(waiting=-1, busy=1)
+        try:
+            return work()
+        finally:
+            self._count(busy=-1)
+
+    def _count(self, *, waiting: int = 0, busy: int = 0) -> None:
+        with self._lock:
+            self._waiting += waiting
+            self._busy += busy
 
     def close(self) -> None:
         """Run the work that already waits, and end the threads."""

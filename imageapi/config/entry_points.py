@@ -17,13 +17,13 @@ LOG = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=Backend)
 
-_KINDS = ("registry", "store", "policy")
+_KINDS = ("registry", "store", "policy", "events")
 
 
 def find(kind: str, driver: str) -> EntryPoint:
     """Return the entry point of a backend.
 
-    :param kind: registry, store or policy.
+    :param kind: registry, store, policy or events.
     :param driver: the name of the entry point.
     :raises ConfigurationError: no installed distribution has it, or several have.
     """

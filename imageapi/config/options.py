@@ -26,6 +26,13 @@ CORE = (
         " (a caller who may see an image may download it). Its options are in the section"
         " imageapi_policy_NAME.",
     ),
+    cfg.ListOpt(
+        "events",
+        default=[],
+        help="What is told about each request, each NAME or NAME:DRIVER. imageapi includes"
+        " prometheus (metrics) and notifications (oslo.messaging). The options of each are in the"
+        " section imageapi_events_NAME.",
+    ),
     cfg.IntOpt(
         "chunk_size",
         default=65536,

@@ -17,6 +17,7 @@ from imageapi.backends.http_client.urls import prefix
 from imageapi.config import entry_points, options
 from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections
 from imageapi.errors import ConfigurationError
+from imageapi.events.base import EventsBackend
 from imageapi.policy.base import PolicyBackend
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 class Loaded(Generic[B]):
     """A loaded backend, with its name in the configuration.
 
-    :ivar kind: registry, store or policy.
+    :ivar kind: registry, store, policy or events.
     :ivar driver: the name of the entry point.
     :ivar section: the section of its options.
     :ivar distribution: name and version of the entry point's distribution.
@@ -54,9 +55,10 @@ class Backends:
     registry: Loaded[RegistryBackend]
     stores: tuple[Loaded[StoreBackend], ...]
     policy: Loaded[PolicyBackend]
+    events: tuple[Loaded[EventsBackend], ...] = ()
 
     def __iter__(self) -> Iterator[Loaded[Any]]:
-        return iter((self.registry, *self.stores, self.policy))
+        return iter((self.registry, *self.stores, self.policy, *self.events))
 
     def close(self) -> None:
         """Close every backend; log the exceptions, and continue with the next."""
@@ -85,13 +87,14 @@ def load(conf: cfg.ConfigOpts) -> Backends:
         registries = loader.load_all(_REGISTRY, [core.registry])
         stores = loader.load_all(_STORE, core.stores)
         policies = loader.load_all(_POLICY, [core.policy])
+        events = loader.load_all(_EVENTS, core.events) if core.events else []
         _check_public_endpoint(core.public_endpoint, sections)
         _check_that_records_stay_hidden(registries, stores, sections)
     sections.report_unknown_options()
     if sections.problems:
-        _close([*registries, *stores, *policies])
+        _close([*registries, *stores, *policies, *events])
         raise ConfigurationError(sections.problems)
-    return Backends(registries[0], tuple(stores), policies[0])
+    return Backends(registries[0], tuple(stores), policies[0], tuple(events))
 
 
 @contextlib.contextmanager
@@ -142,6 +145,7 @@ class _Kind(Generic[B]):
 _REGISTRY = _Kind("registry", "registry", RegistryBackend)
 _STORE = _Kind("store", "stores", StoreBackend)
 _POLICY = _Kind("policy", "policy", PolicyBackend)
+_EVENTS = _Kind("events", "events", EventsBackend)
 
 
 class _Loader:

@@ -47,6 +47,14 @@ class Body:
 
     If a part reaches the end of the data, and the data must still be verified, it is read
     from the first byte.  The bytes before the part are hashed and not sent.
+
+    :ivar sent: how many bytes were returned.
+    :ivar resumed: how often the data was opened again.
+    :ivar is_verified: whether the data was compared with its checksum, and is right.
+    :ivar error: the class of the error that broke the body off; None if none did.
+    :ivar is_left: set by the owner, before it closes the body, if the client has left.
+    :ivar on_closed: is called once with this body, when its owner closes it, or when it
+        is broken off.
     """
 
     def __init__(
@@ -95,6 +103,11 @@ class Body:
         # Why the data cannot be completed; None while it can.
         self._broken: str | None = None
         self._complete = self._closed = False
+        self.sent = self.resumed = 0
+        self.is_verified = False
+        self.error: type[BackendError] | None = None
+        self.is_left = False
+        self.on_closed: Callable[[Body], None] | None = None
 
     def __iter__(self) -> Self:
         return self
@@ -138,6 +151,7 @@ class Body:
             chunk = self._advance_or_break()
         if chunk is None:
             raise StopIteration
+        self.sent += len(chunk)
         return chunk
 
     def close(self) -> None:
@@ -145,6 +159,12 @@ class Body:
 
         If the data was not complete, reading on raises an error.
         """
+        self._release()
+        on_closed, self.on_closed = self.on_closed, None
+        if on_closed is not None:
+            on_closed(self)
+
+    def _release(self) -> None:
         if not self._closed:
             self._closed = True
             if not self._complete and self._broken is None:
@@ -165,6 +185,7 @@ class Body:
             )
             # Not the error itself: its traceback would keep this object in memory.
             self._broken = str(error)
+            self.error = type(error)
             self.close()
             # Without its cause: the server will log the exception, and a cause from
             # outside imageapi may contain secrets.
@@ -202,8 +223,9 @@ class Body:
                     f"the data's {self._checksum.algorithm} is {digest},"
                     f" not {self._checksum.digest} as its record says"
                 )
+            self.is_verified = True
         self._complete = True
-        self.close()
+        self._release()
 
     def _receive(self) -> bytes | None:
         """Return the next non-empty chunk, after counting and hashing it; None at the end."""
@@ -257,6 +279,7 @@ class Body:
             except BackendError as again:
                 error = again
             else:
+                self.resumed += 1
                 return
         raise error
 

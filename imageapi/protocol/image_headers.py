@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image -> the x-image-meta headers (docs/wire.md, GET of an image: 200)."""
+"""Image -> the headers of its details and of its data (docs/wire.md, GET of an image: 200)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +10,8 @@ from imageapi.image import Image
 from imageapi.protocol.value_text import CONTROL, SURROGATE, header_text, text_of
 
 HeaderLine = tuple[str, str]
+
+BINARY: HeaderLine = ("Content-Type", "application/octet-stream")
 
 # In bytes of a value, and in characters of a key.  Servers and proxies refuse larger headers.
 _LONGEST_VALUE = 8000
@@ -57,6 +59,22 @@ class MetaHeaders(NamedTuple):
 
     lines: tuple[HeaderLine, ...]
     notes: tuple[str, ...]
+
+
+def data_headers(image: Image, length: int | None, ranges: bool) -> list[HeaderLine]:
+    """Return the headers that describe the body of a response with an image's data.
+
+    :param length: of the body, in bytes; None if unknown.
+    :param ranges: whether clients may request a part.
+    """
+    headers = [BINARY]
+    if length is not None:
+        headers.append(("Content-Length", str(length)))
+    if image.checksum:
+        headers.append(("Etag", header_text(image.checksum)))
+    if ranges:
+        headers.append(("Accept-Ranges", "bytes"))
+    return headers
 
 
 def meta_headers(image: Image, max_properties: int) -> MetaHeaders:

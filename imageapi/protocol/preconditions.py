@@ -14,7 +14,7 @@ from typing import NamedTuple
 _ETAG = re.compile(r'[ \t]*+(?:(W/)?(?:"([^"]*)"|([^\s",]+)))?[ \t]*(?:,|\Z)')
 
 
-class Outcome(Enum):
+class Decision(Enum):
     """The status to send instead of the image."""
 
     NOT_MODIFIED = 304
@@ -26,16 +26,16 @@ class _Tag(NamedTuple):
     value: str
 
 
-def evaluate(if_match: str | None, if_none_match: str | None, etag: str | None) -> Outcome | None:
+def evaluate(if_match: str | None, if_none_match: str | None, etag: str | None) -> Decision | None:
     """Evaluate If-Match and If-None-Match, in the order of RFC 9110, 13.2.2.
 
     :param etag: the image's checksum.  If None, only ``*`` matches.
     :returns: NOT_MODIFIED, PRECONDITION_FAILED, or None to send the image.
     """
     if if_match is not None and not _matches(if_match, etag, weak_too=False):
-        return Outcome.PRECONDITION_FAILED
+        return Decision.PRECONDITION_FAILED
     if if_none_match is not None and _matches(if_none_match, etag, weak_too=True):
-        return Outcome.NOT_MODIFIED
+        return Decision.NOT_MODIFIED
     return None
 
 
