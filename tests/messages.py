@@ -2,6 +2,7 @@
 """Listens for notifications, as a consumer of them does."""
 
 import queue
+import threading
 from typing import Any
 
 from oslo_config import cfg
@@ -43,3 +44,10 @@ class Messages:
     def close(self) -> None:
         self.listener.stop()
         self.listener.wait()
+
+
+def join_senders() -> None:
+    """Wait for threads that were closed in the middle of an attempt, or they would log later."""
+    for thread in threading.enumerate():
+        if thread.name == "imageapi-notifications":
+            thread.join(60)

@@ -65,8 +65,8 @@ class NotificationsEvents(EventsBackend):
             cfg.StrOpt(
                 "publisher_id",
                 sample_default="imageapi.HOSTNAME",
-                help="The publisher in each notification. If unset, it is imageapi. and the name"
-                " of the host.",
+                help="The publisher in each notification. If unset, imageapi.HOSTNAME with the"
+                " name of the host.",
             ),
             cfg.IntOpt(
                 "queue_size",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of the three suites: how a plugin's author uses a suite, and helpers.
+"""The base of the suites: how a plugin's author uses a suite, and helpers.
 
 ::
 

@@ -9,6 +9,7 @@ from imageapi.events.prometheus import PrometheusEvents
 from imageapi.testing.events_suite import EventsSuite
 from imageapi.testing.suite import build
 from tests.functional.servers import free_port
+from tests.messages import join_senders
 
 
 class TestPrometheusEvents(EventsSuite, testtools.TestCase):
@@ -29,4 +30,7 @@ class TestNotificationsEvents(EventsSuite, testtools.TestCase):
 
     def make_unreachable(self) -> NotificationsEvents:
         url = f"rabbit://ann:hunter2@127.0.0.1:{free_port()}/"
-        return build(NotificationsEvents, driver=["messagingv2"], transport_url=url, queue_size=5)
+        self.addCleanup(join_senders)
+        return build(
+            NotificationsEvents, driver=["messagingv2"], transport_url=url, queue_size=5, retry=1
+        )

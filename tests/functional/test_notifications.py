@@ -16,7 +16,7 @@ from imageapi.events.notifications import NotificationsEvents
 from imageapi.image import Image
 from imageapi.testing.suite import build
 from tests.functional.rabbitmq import PASSWORD, RabbitMQ, running_rabbitmq
-from tests.messages import Messages
+from tests.messages import Messages, join_senders
 
 TOKEN = "s3cret-token"
 
@@ -96,7 +96,8 @@ def test_close_delivers_what_waits(rabbitmq: RabbitMQ, messages: Messages) -> No
         backend.request_ended(ended(number))
     backend.close()
     backend.close()
-    assert sent_bytes(messages, 100) == list(range(100))
+    # The listener hands them to several threads.
+    assert sorted(sent_bytes(messages, 100)) == list(range(100))
 
 
 def test_parent_and_child_have_connections_of_their_own(
@@ -129,6 +130,7 @@ def test_wrong_password_is_not_shown(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         backend.close()
+        join_senders()
     assert "wr0ng-password" not in caplog.text
     assert TOKEN not in caplog.text
 
@@ -155,7 +157,9 @@ def test_broker_is_lost_and_comes_back(
         arrived = sent_bytes(listening, 10)
         events.close()
         listening.close()
-    assert arrived == list(range(100, 110))
+    # The thread may already have taken the first one when the queue was full.
+    assert len(set(arrived)) == 10
+    assert set(arrived) <= set(range(100, 111))
     assert "notifications dropped: " in caplog.text
     assert PASSWORD not in caplog.text
     assert TOKEN not in caplog.text

@@ -18,7 +18,7 @@ from imageapi.events.notifications import NotificationsEvents
 from imageapi.image import Image, Location
 from imageapi.testing.suite import build
 from tests.functional.servers import free_port
-from tests.messages import Messages
+from tests.messages import Messages, join_senders
 
 IMAGE = Image(
     id="one", status="active", owner="acme", locations=(Location("http://ann:hunter2@x/y"),)
@@ -113,11 +113,15 @@ def test_nothing_is_known(make: Make, messages: Messages) -> None:
     assert set(payload.values()) == {None}
 
 
-def test_order_is_kept(make: Make, messages: Messages) -> None:
-    events = make()
+def test_order_is_kept() -> None:
+    events = driver()
+    sent = Held()
+    sent.go.set()
+    events._make_notifier = lambda: sent  # type: ignore[method-assign]
     for number in range(50):
         events.request_ended(ended(sent=number))
-    assert [messages.next()["payload"]["bytes_sent"] for _ in range(50)] == list(range(50))
+    events.close()
+    assert [payload["bytes_sent"] for payload in sent.payloads] == list(range(50))
 
 
 def test_close_sends_what_waits(messages: Messages) -> None:
@@ -255,11 +259,11 @@ def test_works_again_after_close(make: Make, messages: Messages) -> None:
 def test_unreachable_broker_holds_nobody(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """oslo.messaging tries for ever; the request and the end of the service do not wait."""
+    """oslo.messaging waits between attempts; requests and the end of the service do not."""
     monkeypatch.setattr(notifications, "_CLOSE_TIMEOUT", 0.5)
     url = f"rabbit://ann:hunter2@127.0.0.1:{free_port()}/"
     with caplog.at_level(logging.DEBUG):
-        events = driver(transport_url=url, queue_size=10)
+        events = driver(transport_url=url, queue_size=10, retry=1)
         before = time.monotonic()
         for _ in range(100):
             events.request_ended(ended())
@@ -268,11 +272,18 @@ def test_unreachable_broker_holds_nobody(
         while "retrying in" not in caplog.text:
             time.sleep(0.01)
         events.close()
+        join_senders()
     texts = "\n".join(caplog.messages)
     numbers = re.findall(r"^notifications (?:dropped|lost): (\d+)", texts, re.MULTILINE)
     assert sum(map(int, numbers)) == 100
     assert "hunter2" not in caplog.text
     assert "s3cret-token" not in caplog.text
+
+
+@pytest.mark.parametrize(("retry", "passed"), [(-1, None), (0, 0), (3, 3)])
+def test_without_limit_is_none_for_kombu(retry: int, passed: int | None) -> None:
+    """kombu would take -1 as a number that the first attempt reaches."""
+    assert driver(retry=retry)._make_notifier().retry == passed
 
 
 def test_constructor_makes_no_thread() -> None:
