@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional.openstack import Keystone, keystone
+from tests.functional.openstack import Keystone, keystone, people
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +12,12 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
     """A real Keystone, one for all modules, since it takes long to make."""
     with keystone(tmp_path_factory.mktemp("keystone")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def projects(identity: Keystone) -> dict[str, str]:
+    """The projects of users of that Keystone: ann, ben, reader, chief and imageapi."""
+    return people(identity)
 
 
 @pytest.fixture

@@ -146,6 +146,24 @@ class Keystone:
         call(f"{self.url}/{path}", self.admin, method="PUT")
 
 
+def people(identity: Keystone) -> dict[str, str]:
+    """Make users, each in a project of its own, except the service's; returns their projects."""
+    identity.role("image_reader")
+    roles = {
+        "ann": "member",
+        "ben": "member",
+        "reader": "image_reader",
+        "chief": "admin",
+        "imageapi": "service",
+    }
+    projects = {"service": identity.project("service")}
+    for user, role in roles.items():
+        home = projects["service"] if role == "service" else identity.project(f"project-of-{user}")
+        identity.user(user, home, role)
+        projects[user] = home
+    return projects
+
+
 @contextmanager
 def keystone(folder: Path) -> Iterator[Keystone]:
     """Run a Keystone in an empty folder; its admin is in the project ``admin``."""

@@ -86,28 +86,11 @@ def by_one_file(
         yield server
 
 
-def make_users(identity: Keystone) -> dict[str, str]:
-    """Make users, each in its own project; service users share one. Returns their projects."""
-    identity.role("image_reader")
-    roles = {
-        "ann": "member",
-        "ben": "member",
-        "reader": "image_reader",
-        "chief": "admin",
-        "imageapi": "service",
-    }
-    projects = {"service": identity.project("service")}
-    for user, role in roles.items():
-        home = projects["service"] if role == "service" else identity.project(f"project-of-{user}")
-        identity.user(user, home, role)
-        projects[user] = home
-    return projects
-
-
 @pytest.fixture(scope="module")
-def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
+def cloud(
+    identity: Keystone, projects: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fronts]:
     with ExitStack() as stack:
-        projects = make_users(identity)
         tokens = {
             user: identity.token(user, "service" if user == "imageapi" else f"project-of-{user}")
             for user in ("ann", "ben", "reader", "chief", "imageapi")
