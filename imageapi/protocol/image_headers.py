@@ -2,7 +2,7 @@
 """Image -> the headers of its details and of its data (docs/wire.md, GET of an image: 200)."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -16,6 +16,12 @@ BINARY: HeaderLine = ("Content-Type", "application/octet-stream")
 # In bytes of a value, and in characters of a key.  Servers and proxies refuse larger headers.
 _LONGEST_VALUE = 8000
 _LONGEST_KEY = 255
+
+# In bytes of all lines, with their names and line ends.  uWSGI refuses a response whose headers
+# have more than 65,536 bytes, whatever its configuration says.  The rest is for the headers that
+# are not made here, above all the image's URI, which has the client's Host.  All fields fit, even
+# the longest ones: so only properties are left out for this.
+_MOST_BYTES = 48 * 1024
 
 # For each image.  The author of its record, and its clients, must not flood the log.
 _MOST_NOTES = 10
@@ -47,6 +53,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 _TOO_LONG = f"its value has more than {_LONGEST_VALUE} bytes"
+_NO_ROOM = f"with it, the X-Image-Meta headers would have more than {_MOST_BYTES} bytes"
 
 
 class MetaHeaders(NamedTuple):
@@ -83,17 +90,16 @@ def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
     :param max_properties: how many properties are sent at most.
     """
     notes = _Notes()
-    lines = []
+    lines = _Lines(notes)
     for name, value in zip(_NAMES, _VALUES(image), strict=True):
         text = text_of(value)
         if text is None:
             continue
-        if _is_too_long(text):
-            notes.add("{} is not sent: {}", name, _TOO_LONG)
-        else:
-            lines.append((name, _noted_header_text(text, name, notes)))
-    lines.extend(_property_lines(image.properties, max_properties, notes))
-    return MetaHeaders(tuple(lines), notes.sentences())
+        reason = _TOO_LONG if _is_too_long(text) else lines.add(name, text)
+        if reason:
+            notes.add("{} is not sent: {}", name, reason)
+    _add_properties(image.properties, max_properties, lines, notes)
+    return MetaHeaders(tuple(lines.sent), notes.sentences())
 
 
 class _Notes:
@@ -119,19 +125,38 @@ def _is_too_long(text: str) -> bool:
     return len(text) > _LONGEST_VALUE or len(header_text(text)) > _LONGEST_VALUE
 
 
-def _noted_header_text(text: str, what: str, notes: _Notes) -> str:
+def _note_cleaning(text: str, what: str, notes: _Notes) -> None:
     if text.isascii() and text.isprintable():
-        return text  # as header_text() does; this avoids the two searches below
+        return  # header_text() changes nothing; this avoids the two searches below
     if CONTROL.search(text):
         notes.add("{}: control characters are sent as spaces", what)
     if not text.isascii() and SURROGATE.search(text):
         notes.add("{}: lone surrogates, which UTF-8 cannot encode, are sent as U+FFFD", what)
-    return header_text(text)
 
 
-def _property_lines(
-    properties: Mapping[str, Any], limit: int, notes: _Notes
-) -> Iterator[HeaderLine]:
+class _Lines:
+    """Collects the lines that are sent, up to the number of bytes for all of them."""
+
+    def __init__(self, notes: _Notes) -> None:
+        self.sent: list[HeaderLine] = []
+        self._notes = notes
+        self._bytes = 0
+
+    def add(self, name: str, text: str) -> str:
+        """Add a line; return the reason if it cannot be sent, else an empty text."""
+        value = header_text(text)
+        length = len(name) + len(value) + len(": \r\n")
+        if self._bytes + length > _MOST_BYTES:
+            return _NO_ROOM
+        self._bytes += length
+        self.sent.append((name, value))
+        _note_cleaning(text, name, self._notes)
+        return ""
+
+
+def _add_properties(
+    properties: Mapping[str, Any], limit: int, lines: _Lines, notes: _Notes
+) -> None:
     sent = 0
     seen: set[str] = set()
     for key in sorted(properties, key=lambda key: (key.lower(), key)):
@@ -140,21 +165,26 @@ def _property_lines(
             continue
         lowered = key.lower()
         # In this order, so that a value beyond the limit is not converted.
-        text = None
         if lowered in seen:
             reason = "it differs from another key only by case"
         elif sent >= limit:
             reason = f"only max_property_headers = {limit} properties are sent"
         else:
-            text, reason = _sendable(key, value)
+            reason = _add_property(key, value, lines)
         seen.add(lowered)
-        if text is None:
+        if reason:
             notes.add("property {!r:.100} is not sent: {}", key, reason)
-            continue
-        sent += 1
-        name = "-".join(part.capitalize() for part in lowered.split("-"))
-        name = f"X-Image-Meta-Property-{name}"
-        yield name, _noted_header_text(text, name, notes)
+        else:
+            sent += 1
+
+
+def _add_property(key: str, value: Any, lines: _Lines) -> str:
+    """Add a property's line; return the reason if it cannot be sent, else an empty text."""
+    text, reason = _sendable(key, value)
+    if text is None:
+        return reason
+    name = "-".join(part.capitalize() for part in key.lower().split("-"))
+    return lines.add(f"X-Image-Meta-Property-{name}", text)
 
 
 def _sendable(key: str, value: Any) -> tuple[str | None, str]:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/wire.md, GET of an image: 200, and HEAD of an image: 200."""
 
+import dataclasses
 import hashlib
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -387,6 +389,53 @@ def test_default_is_70_properties(memory: Memory) -> None:
     assert sum("Property" in name for name, _ in meta(memory.get())) == 70
 
 
+def bytes_of(lines: Iterable[tuple[str, str]]) -> int:
+    """How much the lines take in a response."""
+    return sum(len(f"{name}: {value}\r\n".encode("latin-1")) for name, value in lines)
+
+
+@pytest.mark.wire("get-left-out")
+def test_property_that_does_not_fit_beside_the_others_is_left_out() -> None:
+    """The headers of an image have at most 49,152 bytes, and those that fit are sent."""
+    image = Image(id="i", status="active", name="\u00e9", properties={"a": ""})
+    room = 49_152 - bytes_of(meta_headers(image, 70).lines)
+    name = len("X-Image-Meta-Property-A: \r\n")
+    values = dict.fromkeys("abcdef", "\u00e9" * 3500)
+    last = room - 6 * (name + 7000)
+    for more, sent in ((0, "ABCDEFG"), (1, "ABCDEF")):
+        properties = {**values, "g": "x" * (last + more)}
+        headers = meta_headers(dataclasses.replace(image, properties=properties), 70)
+        assert "".join(line[0][-1] for line in headers.lines if "Property" in line[0]) == sent
+        assert (bytes_of(headers.lines) == 49_152) == (not more)
+    reason = "with it, the X-Image-Meta headers would have more than 49152 bytes"
+    assert headers.notes == (f"property 'g' is not sent: {reason}",)
+    properties["h"] = "x\n"
+    headers = meta_headers(dataclasses.replace(image, properties=properties), 70)
+    assert headers.lines[-1] == ("X-Image-Meta-Property-H", "x ")
+    assert len(headers.notes) == 2
+
+
+@pytest.mark.wire("get-left-out")
+def test_one_property_without_room_takes_none_of_the_number(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, max_property_headers=7)
+    memory.put(properties={f"k{number}": "x" * 8000 for number in range(9)} | {"z": "x"})
+    names = [name[-2:] for name, _ in meta(memory.get()) if "Property" in name]
+    assert names == ["K0", "K1", "K2", "K3", "K4", "K5", "-Z"]
+    document = memory.get("/v1/images/i?format=json").json["images"][0]
+    assert len(document["properties"]) == 10
+
+
+@pytest.mark.wire("get-left-out")
+def test_longest_fields_all_fit() -> None:
+    time = datetime(2010, 2, 3, 9, 34, 1, tzinfo=UTC)
+    fields: dict[str, Any] = {"id": "i" * 255, "status": "pending_delete", "checksum": "0" * 128}
+    fields |= dict.fromkeys(("name", "disk_format", "container_format", "owner"), "x" * 8000)
+    fields |= dict.fromkeys(("size", "virtual_size", "min_ram", "min_disk"), 1 << 62)
+    fields |= dict.fromkeys(("created_at", "updated_at", "deleted_at"), time)
+    headers = meta_headers(Image(**fields), 70)
+    assert (len(headers.lines), headers.notes) == (17, ())
+
+
 @pytest.mark.wire("get-left-out")
 @pytest.mark.parametrize(
     "properties",
@@ -432,14 +481,14 @@ def test_notes_are_not_written_again_when_the_record_is_read_again(
     deployment: Deployment, settled: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client asks again and again for more records than are remembered."""
-    large = {f"k{number:02}": "x" * 7500 for number in range(69)}
-    for number in range(20):
+    large = {f"k{number:02}": "x" * 600 for number in range(69)}
+    for number in range(140):
         deployment.record(f"i{number}", name="\n", properties=large)
     api = deployment.api()
     for _ in range(3):
-        for number in range(20):
+        for number in range(140):
             get(api, f"/v1/images/i{number}", method="HEAD")
-    assert len(caplog.records) == 20
+    assert len(caplog.records) == 140
     caplog.clear()
     deployment.record("i0", name="\n", properties={**large, "new": "x"})
     get(api, "/v1/images/i0", method="HEAD")

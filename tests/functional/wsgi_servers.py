@@ -122,8 +122,9 @@ def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextMa
 def behind_nginx(
     start_server: Callable[[Deployment], AbstractContextManager[Running]],
     *changes: tuple[str, str],
+    example: str = "nginx.conf",
 ) -> Callable[[Deployment], AbstractContextManager[Running]]:
-    """Start nginx by examples/nginx.conf, with some of its text replaced, before a server."""
+    """Start nginx by an example, with some of its text replaced, before a server."""
 
     @contextmanager
     def start(deployment: Deployment) -> Iterator[Running]:
@@ -133,7 +134,7 @@ def behind_nginx(
             state = deployment.folder / f"nginx-{port}"
             state.mkdir()
             tls = _certificates(state)
-            (state / "imageapi.conf").write_text(_nginx_config(port, server.port, changes))
+            (state / "imageapi.conf").write_text(_nginx_config(example, port, server.port, changes))
             (state / "uwsgi_params").write_text(UWSGI_PARAMS)
             (state / "nginx.conf").write_text(USER + NGINX)
             stack.enter_context(running(nginx_command(state), port, state / "output.log"))
@@ -153,8 +154,8 @@ def _certificates(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def _nginx_config(port: int, server: int, changes: Sequence[tuple[str, str]]) -> str:
-    text = (EXAMPLES / "nginx.conf").read_text()
+def _nginx_config(example: str, port: int, server: int, changes: Sequence[tuple[str, str]]) -> str:
+    text = (EXAMPLES / example).read_text()
     places = (
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("/etc/imageapi/images.", "images."),
@@ -230,12 +231,6 @@ SERVERS = {
     ),
     "nginx-uwsgi": Server(
         f"{_NGINX} with TLS before uWSGI, `socket`",
-        behind_nginx(
-            uwsgi(("http-socket =", "socket =")),
-            (
-                "proxy_pass http://imageapi;",
-                "include uwsgi_params; uwsgi_pass imageapi; uwsgi_max_temp_file_size 0;",
-            ),
-        ),
+        behind_nginx(uwsgi(("http-socket =", "socket =")), example="nginx-uwsgi.conf"),
     ),
 }
