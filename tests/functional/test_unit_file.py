@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import Deployment
-from tests.functional.raw_server import RawServer, Request
 from tests.functional.http_client import connection
+from tests.functional.raw_server import RawServer, Request
 from tests.functional.servers import Running, free_port, running
 from tests.functional.system_calls import analyze, settings_of
 from tests.functional.test_reload import uri_of
