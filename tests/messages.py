@@ -39,7 +39,7 @@ class Messages:
         )
 
     def next(self) -> dict[str, Any]:
-        return self._arrived.get(timeout=20)
+        return self._arrived.get(timeout=60)
 
     def close(self) -> None:
         self.listener.stop()

@@ -59,14 +59,7 @@ class EventsSuite(BackendSuite, mixin=True):
 
     def setUp(self) -> None:
         super().setUp()
-        self.events = self.make_events()
-        self.lets_go_of(self.events)
-
-    def backend(self) -> EventsBackend:
-        return self.events
-
-    def unreachable(self) -> EventsBackend | None:
-        return self.make_unreachable()
+        self.events = self.backend = self.closed_later(self.make_events())
 
     def event(self, **fields: Any) -> RequestEnded:
         """Return the event of a complete download by the suite's caller, with other values."""
@@ -147,7 +140,7 @@ class EventsSuite(BackendSuite, mixin=True):
         events = self.make_unreachable()
         if events is None:
             return
-        self.lets_go_of(events)
+        self.closed_later(events)
         self._is_quick("a backend with an unreachable upstream", events)
         self._ends("close() with an unreachable upstream", events.close)
 
@@ -184,7 +177,7 @@ class EventsSuite(BackendSuite, mixin=True):
         unreachable = self.make_unreachable()
         with _logged() as records:
             for events in filter(None, (self.events, unreachable)):
-                self.lets_go_of(events)
+                self.closed_later(events)
                 for outcome in Outcome:
                     event = self.event(outcome=outcome, is_wrong=True)
                     self._hides_secrets(lambda told=event, to=events: to.request_ended(told))  # type: ignore[misc]

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import trustme
 
-from tests.functional.examples import ROOT
-from tests.functional.servers import BIN, free_port
+from tests.functional.servers import free_port
+from tests.paths import BIN, ROOT
 
 NAME = "images.example.com"
 

@@ -49,7 +49,8 @@ class RabbitMQ:
         command = [str(installed / "sbin" / "rabbitmq-server")]
         log = self._folder / "rabbitmq.log"
         self.process = self._running.enter_context(
-            running(command, self.port, log, environ, self._folder)
+            # It takes ten seconds of a processor, which others may need too.
+            running(command, self.port, log, environ, self._folder, seconds=200)
         )
 
     def kill(self) -> None:

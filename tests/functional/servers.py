@@ -42,8 +42,12 @@ def running(
     log: Path,
     environ: dict[str, str] | None = None,
     folder: Path | None = None,
+    seconds: float = 60,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a server, wait until it listens on its port, and stop it when the block ends."""
+    """Start a server, wait until it listens on its port, and stop it when the block ends.
+
+    :param seconds: how long it may take to listen.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
@@ -54,7 +58,7 @@ def running(
             env={**os.environ, **(environ or {})},
         )
         try:
-            _wait_for(process, port, log)
+            _wait_for(process, port, log, seconds)
             yield process
         finally:
             process.terminate()
@@ -66,14 +70,14 @@ def running(
                 raise
 
 
-def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path, seconds: float) -> None:
     def listens() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended at once: {log.read_text()}")
         with socket.socket() as sock:
             return sock.connect_ex(("127.0.0.1", port)) == 0
 
-    if not becomes_true(listens):
+    if not becomes_true(listens, seconds):
         raise RuntimeError(f"the server does not listen: {log.read_text()}")
 
 

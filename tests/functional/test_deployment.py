@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.examples import ROOT
 from tests.functional.machine import Machine
 from tests.functional.test_docs import blocks
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -4,7 +4,7 @@
 import pytest
 
 from tests.deployment import Deployment, get
-from tests.functional.downloads import ask, client
+from tests.functional.http_client import begin
 from tests.functional.wsgi_servers import SERVERS, Server, behind_nginx, uwsgi
 
 # Of all X-Image-Meta headers but the URI: docs/wire.md, get-left-out.
@@ -46,8 +46,8 @@ def add_largest(deployment: Deployment) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_all_headers_arrive(deployment: Deployment, recipe: str, method: str) -> None:
     expected = add_largest(deployment)
-    with RECIPES[recipe].start(deployment) as server, client(server) as connection:
-        response = ask(connection, "largest", method)
+    with RECIPES[recipe].start(deployment) as server, server.connection() as client:
+        response = begin(client, "/v1/images/largest", method)
         assert response.status == 200
         assert response.read() == (b"data" if method == "GET" else b"")
         assert lines_of(response.getheaders()) == expected
@@ -56,8 +56,8 @@ def test_all_headers_arrive(deployment: Deployment, recipe: str, method: str) ->
 def test_what_is_sent_beside_them_fits_too(deployment: Deployment) -> None:
     """uWSGI takes 64 KiB for all; the URI has the client's Host, of which it takes some KiB."""
     add_largest(deployment)
-    with uwsgi()(deployment) as server, client(server) as connection:
-        response = ask(connection, "largest", Host="h" * 3000)
+    with uwsgi()(deployment) as server, server.connection() as client:
+        response = begin(client, "/v1/images/largest", Host="h" * 3000)
         assert (response.status, response.read()) == (200, b"data")
         assert len(response.getheader("X-Image-Meta-Uri") or "") > 3000
 
@@ -68,7 +68,7 @@ def test_proxy_settings_do_nothing_for_uwsgi(deployment: Deployment) -> None:
     buffers = ("uwsgi_buffers", "uwsgi_buffer_size", "uwsgi_busy_buffers_size")
     old = [(f"{name} ", f"{name.replace('uwsgi', 'proxy')} ") for name in buffers]
     start = behind_nginx(uwsgi(("http-socket =", "socket =")), *old, example="nginx-uwsgi.conf")
-    with start(deployment) as server, client(server) as connection:
-        assert ask(connection, "ten").status == 502
-    with SERVERS["nginx-uwsgi"].start(deployment) as server, client(server) as connection:
-        assert ask(connection, "ten").status == 200
+    with start(deployment) as server, server.connection() as client:
+        assert begin(client, "/v1/images/ten").status == 502
+    with SERVERS["nginx-uwsgi"].start(deployment) as server, server.connection() as client:
+        assert begin(client, "/v1/images/ten").status == 200

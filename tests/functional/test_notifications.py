@@ -18,6 +18,9 @@ from imageapi.testing.suite import build
 from tests.functional.rabbitmq import PASSWORD, RabbitMQ, running_rabbitmq
 from tests.messages import Messages, join_senders
 
+# RabbitMQ starts twice.
+pytestmark = pytest.mark.timeout(600)
+
 TOKEN = "s3cret-token"
 
 

@@ -15,14 +15,15 @@ import pytest
 from tests.deployment import Deployment
 from tests.functional import basic_auth, examples
 from tests.functional.frameworks import HOOKS
+from tests.functional.http_client import connection
 from tests.functional.openstack import Keystone
-from tests.functional.servers import connection
 from tests.functional.test_keystone import FORGED, POLICY
 from tests.functional.wsgi_servers import replaced
+from tests.paths import EXAMPLES, ROOT
 
 pytestmark = pytest.mark.timeout(300)
 
-FOLDER = examples.ROOT / "examples" / "openstack"
+FOLDER = EXAMPLES / "openstack"
 
 # No distribution of another project has these modules.
 OURS = {"host", "imageapi"}
@@ -93,14 +94,14 @@ def run(
 ) -> Iterator[Service]:
     """An example in a folder of its own, with some lines of its api-paste.ini changed."""
     folder = Path(tempfile.mkdtemp(dir=cloud.deployment.folder)) / "example"
-    command = examples.copy(example, folder)
+    command = examples.copy_example(example, folder)
     paste = folder / "api-paste.ini"
     paste.write_text(replaced(paste.read_text(), *changes))
     (folder / "policy.yaml").write_text(POLICY)
     policy = "[imageapi_policy_rules]\npolicy_file = policy.yaml\n"
     (folder / "imageapi.conf").write_text(configuration(cloud, delay) + policy)
-    environ = {"PYTHONPATH": str(examples.ROOT)}
-    with examples.run(command, folder, environ, HOOKS) as (port, _):
+    environ = {"PYTHONPATH": str(ROOT)}
+    with examples.run_example(command, folder, environ, HOOKS) as (port, _):
         yield Service(port, folder)
 
 
@@ -204,7 +205,7 @@ def test_nobody_is_anonymous_without_the_delay(cloud: Cloud) -> None:
 def test_pip_line_names_all_that_is_imported() -> None:
     text = (FOLDER / "api-paste.ini").read_text()
     (line,) = re.findall(r"^#    pip install (.*)$", text, re.MULTILINE)
-    assert f"\npip install {line}\n" in (examples.ROOT / "docs" / "frameworks.md").read_text()
+    assert f"\npip install {line}\n" in (ROOT / "docs" / "frameworks.md").read_text()
     source = text + (FOLDER / "host.py").read_text()
     used = set(re.findall(r"(?:_factory = |^from |^import )(\w+)", source, re.MULTILINE)) - OURS
     assert {"oslo_middleware", "keystonemiddleware", "oslo_log"} <= used
