@@ -24,7 +24,7 @@ from imageapi.visibility import Visibility
 _VISIBILITIES = ("community", "private", "public", "shared")
 
 # Top-level names of the v2 shape that are not custom properties.
-_V2_NAMES = frozenset(
+V2_NAMES = frozenset(
     {
         "checksum",
         "container_format",
@@ -126,10 +126,7 @@ def record(image: Image) -> dict[str, Any]:
     `parse` turns it into the same image, with two exceptions: parts of seconds are
     dropped, and U+FFFD replaces lone surrogates in fields.  Properties are unchanged.
     """
-    locations = [
-        {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
-        for location in image.locations
-    ]
+    locations = locations_of(image.locations)
     return {
         "id": image.id,
         **_v1_fields(image),
@@ -142,6 +139,14 @@ def record(image: Image) -> dict[str, Any]:
         **({"locations": locations} if locations else {}),
         **({"members": sorted(image.members)} if image.members else {}),
     }
+
+
+def locations_of(locations: Iterable[Location]) -> list[dict[str, Any]]:
+    """Return the value of ``locations`` in a record."""
+    return [
+        {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
+        for location in locations
+    ]
 
 
 def _v1_fields(image: Image) -> dict[str, Any]:
@@ -357,7 +362,7 @@ def _v2_properties(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in fields.items()
-        if name not in _V2_NAMES and not (name == "members" and isinstance(value, list))
+        if name not in V2_NAMES and not (name == "members" and isinstance(value, list))
     }
 
 

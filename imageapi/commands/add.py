@@ -2,120 +2,80 @@
 """The command ``add``."""
 
 import argparse
-import contextlib
-import os
-import signal
 import sys
 import uuid
-from collections.abc import Iterator
-from typing import Any, BinaryIO
 
-from tqdm import tqdm
-
-from imageapi.backends.upload import Adder, HashingReader, UploadError
-from imageapi.commands import arguments
+from imageapi.backends.writing import WriteError
+from imageapi.commands import arguments, changes, details
 from imageapi.commands.configured import open_backends
+from imageapi.commands.sources import interruptible, located, opened, with_progress
 from imageapi.commands.terminal import complain
 from imageapi.config.plugins import Backends
-from imageapi.errors import ConfigurationError, only_backend_errors
-from imageapi.image import Image
+from imageapi.image import Image, Location
 from imageapi.protocol.image_headers import meta_headers
 
 
 def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
-    add = commands.add_parser("add", help="add an image to folders, or to Swift")
-    add.add_argument("file", metavar="FILE", help="the image data; - for standard input")
+    add = commands.add_parser("add", help="add an image")
+    source = add.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "file", metavar="FILE", nargs="?", help="the image data; - for standard input"
+    )
+    source.add_argument(
+        "--location",
+        metavar="URL",
+        type=arguments.utf8,
+        help="register data that a store has already: it is read and hashed, not copied",
+    )
     add.add_argument("--id", type=arguments.image_id, help="the image's id; default: a new UUID")
-    add.add_argument("--name", type=arguments.utf8)
-    for name, about in (("disk", "such as raw or qcow2"), ("container", "such as bare or ovf")):
-        add.add_argument(f"--{name}-format", metavar="F", type=arguments.utf8, help=about)
-    for name, metavar, about in (("disk", "G", "disk, in GiB"), ("ram", "M", "RAM, in MiB")):
-        about = f"minimum {about}"
-        add.add_argument(
-            f"--min-{name}", metavar=metavar, type=arguments.count, default=0, help=about
-        )
+    add.add_argument("--store", metavar="NAME", help="the store of the data; default: the first")
     add.add_argument(
-        "--private",
-        action="store_true",
-        help="make the image private; only owner and group can read its files",
+        "--checksum",
+        metavar="HEX",
+        type=arguments.checksum,
+        help="the MD5 or SHA-512 that the data must have",
     )
-    add.add_argument("--owner", metavar="P", type=arguments.utf8, help="the owning project's id")
-    add.add_argument(
-        "--property", metavar="K=V", type=arguments.key_and_value, action="append", default=[]
-    )
+    details.add_arguments(add, visibility_is_required=True)
     add.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    with open_backends(options) as backends:
-        add = _adder(backends)
-        image = Image(
-            id=options.id or str(uuid.uuid4()),
-            status="queued",
-            name=options.name,
-            disk_format=options.disk_format,
-            container_format=options.container_format,
-            min_disk=options.min_disk,
-            min_ram=options.min_ram,
-            is_public=not options.private,
-            owner=options.owner,
-            properties=dict(options.property),
-        )
-        for note in meta_headers(image, sys.maxsize).notes:
-            complain(f"warning: {note}")
-        with (
-            _terminated_like_interrupted(),
-            _source(options.file) as source,
-            _progress_bar(source) as bar,
-        ):
-            add(image, HashingReader(source, bar.update))
+    image = Image(
+        id=options.id or str(uuid.uuid4()),
+        status="queued",
+        properties=dict(options.property),
+        members=frozenset(options.member),
+        **details.fields_of(options),
+    )
+    for note in meta_headers(image, sys.maxsize).notes:
+        complain(f"warning: {note}")
+    if not image.is_public and image.owner is None and not image.members:
+        complain("warning: only admins can see it: a private image needs --owner or --member")
+    with open_backends(options) as backends, interruptible():
+        if options.location is None:
+            _add(backends, image, options)
+        else:
+            _register(backends, image, options)
     print(image.id)
     return 0
 
 
-def _adder(backends: Backends) -> Adder:
-    """Return the function that adds images to the registry and the first store."""
-    store = backends.stores[0]
-    with only_backend_errors(store):
-        adder = store.backend.adder(backends.registry.backend)
-    if adder is None:
-        about = f"add cannot write to {backends.registry} and {store}"
-        raise ConfigurationError([f"{about}: configure both as file, or both as swift"])
-    return adder
+def _add(backends: Backends, image: Image, options: argparse.Namespace) -> None:
+    writers = changes.writers_of(backends, options.store)
+    changes.refuse_existing(writers.records, image.id)
+    with opened(options.file) as source, with_progress(source) as data:
+        changes.add(writers, image, data, options.checksum)
 
 
-@contextlib.contextmanager
-def _source(path: str) -> Iterator[BinaryIO]:
-    if path == "-":
-        yield sys.stdin.buffer
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "rb"))
-        except OSError as error:
-            raise UploadError(f"{path}: {error.strerror}") from None
-        yield file
-
-
-def _progress_bar(source: BinaryIO) -> Any:
-    """Return a progress bar, which is shown only on a terminal."""
-    total = None
-    with contextlib.suppress(OSError):
-        total = os.fstat(source.fileno()).st_size or None
-    return tqdm(total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Clean up at SIGTERM and SIGHUP too, unless the signal is ignored, as by nohup."""
-    before = [
-        (number, signal.signal(number, signal.default_int_handler))
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+def _register(backends: Backends, image: Image, options: argparse.Namespace) -> None:
+    records = changes.record_writer(backends)
+    changes.refuse_existing(records, image.id)
+    location = Location(options.location, options.store)
+    with located(location, image, backends) as source, with_progress(source) as data:
+        while data.read(1024 * 1024):
+            pass
+    digests = data.digests()
+    if digests.size == 0:
+        raise WriteError("the data is empty")
+    changes.register(records, image, location, digests, options.checksum)

@@ -55,3 +55,12 @@ def port(text: str) -> int:
     if 0 < count(text) < 65536:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+
+
+def checksum(text: str) -> str:
+    """An MD5 or a SHA-512, in hexadecimal digits."""
+    if len(text) in (32, 128) and all(digit in "0123456789abcdefABCDEF" for digit in text):
+        return text.lower()
+    raise argparse.ArgumentTypeError(
+        f"{text!r:.140} is neither an MD5 (32 hexadecimal digits) nor a SHA-512 (128)"
+    )

@@ -2,15 +2,35 @@
 """The command ``imageapi``: a module here for each of its commands."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 import imageapi
-from imageapi.commands import add, check, demo, serve, show
+from imageapi.commands import (
+    activate,
+    add,
+    check,
+    demo,
+    drivers,
+    export_images,
+    import_images,
+    remove,
+    replace,
+    serve,
+    show,
+    verify,
+)
+from imageapi.commands import list as list_
+from imageapi.commands import set as set_
 from imageapi.commands.terminal import complain, log_to_stderr
 from imageapi.config.files import ENVIRONMENT_VARIABLE
 from imageapi.errors import ConfigurationError, ImageAPIError
 
-_COMMANDS = (serve, add, show, check, demo)
+_COMMANDS = (
+    *(serve, list_, show, add, set_, activate, replace, remove),
+    *(verify, import_images, export_images, check, drivers, demo),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
     except KeyboardInterrupt:
         complain("interrupted")
+    except BrokenPipeError:
+        # The reader of our output has left, such as ``head``.  Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 

@@ -2,11 +2,13 @@
 """The command ``show``."""
 
 import argparse
+import json
 import sys
 
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, open_backends
 from imageapi.commands.terminal import log_bug, tell
+from imageapi.document import details
 from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
 from imageapi.image import Image
@@ -17,6 +19,9 @@ def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
     show = commands.add_parser("show", help="show a record and the locations of its data")
     show.add_argument("id", metavar="ID", type=arguments.image_id)
+    show.add_argument(
+        "--json", action="store_true", help="print the record as a JSON document, and no locations"
+    )
     show.set_defaults(run=_run)
 
 
@@ -28,6 +33,9 @@ def _run(options: argparse.Namespace) -> int:
         except BackendError as error:
             log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
+        if options.json:
+            print(json.dumps(details(image, "")["images"][0], indent=2))
+            return 0
         for name, value in meta_headers(image, sys.maxsize).lines:
             tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
         if image.members:

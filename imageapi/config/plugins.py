@@ -359,3 +359,36 @@ def _distribution(found: EntryPoint) -> str:
     return (
         f"{distribution.name} {distribution.version}" if distribution else "an unknown distribution"
     )
+
+
+@dataclass(frozen=True)
+class Driver:
+    """An installed driver.
+
+    :ivar problem: why it cannot be used; empty if it can.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    options: Sequence[cfg.Opt]
+    problem: str
+
+
+def installed() -> Iterator[Driver]:
+    """Find every installed driver, by kind and name."""
+    for kind in (_REGISTRY, _STORE, _POLICY):
+        entry_points = importlib.metadata.entry_points(group=f"imageapi.{kind.name}")
+        for found in sorted(entry_points, key=lambda one: one.name):
+            yield _driver(kind, found)
+
+
+def _driver(kind: _Kind[Any], found: EntryPoint) -> Driver:
+    options: Sequence[cfg.Opt] = ()
+    try:
+        plugin = _Import(found).extensions[0].plugin
+        problem = _unfit(plugin, kind.base)
+        options = () if problem else plugin.options()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise any
+        problem = f"{type(error).__name__}: {error}{_what_to_install(found, error)}"
+    return Driver(kind.name, found.name, _distribution(found), options, problem)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the records of a folder."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+
+from imageapi import document
+from imageapi.backends.file.folder import NOTHING_THERE, open_below
+from imageapi.backends.file.new_file import NewFile, mode_of, remove_file, temporary_files
+from imageapi.backends.file.registry import LARGEST_RECORD, FileRegistry
+from imageapi.backends.writing import Leftover, RecordWriter, WriteError
+from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
+
+
+class FileRecordWriter(RecordWriter):
+    """Replaces whole files, under a lock that all commands of imageapi take."""
+
+    def __init__(self, registry: FileRegistry) -> None:
+        self._registry = registry
+
+    def read(self, image_id: str) -> bytes:
+        path = self._registry.path(image_id)
+        try:
+            with open(open_below(self._registry.directory, path), "rb") as file:
+                record = file.read(LARGEST_RECORD + 1)
+        except LocationRefused as error:
+            raise MalformedImage(str(error)) from None
+        except OSError as error:
+            if error.errno in NOTHING_THERE and os.path.isdir(self._registry.directory):
+                raise ImageNotFound("no record") from None
+            raise BackendUnavailable(f"{path}: {error.strerror}") from None
+        if len(record) > LARGEST_RECORD:
+            raise MalformedImage(f"{path}: the record is larger than {LARGEST_RECORD} bytes")
+        return record
+
+    def create(self, image_id: str, record: bytes) -> None:
+        path = self._registry.path(image_id)
+        try:
+            with NewFile(path, _mode(record, image_id)) as file:
+                file.write(record)
+                file.place()
+                file.keep()
+        except FileExistsError:
+            raise WriteError(f"image {image_id} exists already: {path}") from None
+        except OSError as error:
+            raise WriteError(f"{error.filename or path}: {error.strerror}") from None
+
+    def replace(self, image_id: str, old: bytes, new: bytes) -> None:
+        path = self._registry.path(image_id)
+        try:
+            mode = _mode(new, image_id)
+            with self._unchanged(image_id, old), NewFile(path, mode, replaces=True) as file:
+                file.write(new)
+                file.place()
+        except OSError as error:
+            raise WriteError(f"{error.filename or path}: {error.strerror}") from None
+
+    def remove(self, image_id: str, old: bytes) -> None:
+        with self._unchanged(image_id, old):
+            remove_file(self._registry.path(image_id))
+
+    def temporary(self) -> Iterator[Leftover]:
+        return temporary_files(self._registry.directory)
+
+    @contextlib.contextmanager
+    def _unchanged(self, image_id: str, old: bytes) -> Iterator[None]:
+        """Hold the lock while the record is what it was.
+
+        :raises WriteError: it is not.
+        """
+        path = self._registry.path(image_id)
+        folder = os.open(self._registry.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if self.read(image_id) != old:
+                raise WriteError(f"{path} was changed meanwhile: try again")
+            if os.path.islink(path):
+                raise WriteError(f"{path} is a link: change the file to which it leads")
+            yield
+        finally:
+            os.close(folder)
+
+
+def _mode(record: bytes, image_id: str) -> int:
+    return mode_of(is_public=document.parse(record, image_id).is_public)

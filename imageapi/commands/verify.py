@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``verify``: reads all data, and finds what records and data lack."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from imageapi.backends.writing import Leftover
+from imageapi.commands import arguments
+from imageapi.commands.configured import OPERATOR, ids_of, open_backends
+from imageapi.commands.terminal import log_bug, tell
+from imageapi.config.plugins import Backends
+from imageapi.download.checksum import checksum_of
+from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
+from imageapi.errors import (
+    BackendError,
+    LocationRefused,
+    WrongHash,
+    only_backend_errors,
+)
+from imageapi.image import Image, Location
+
+# Data without a record may be that of an image that is being added.
+_OLD_SECONDS = 3600
+
+_WITH_DATA = frozenset({"active", "deactivated"})
+
+
+def add_parser(commands: arguments.Commands) -> None:
+    """Add the command and its arguments to the command line."""
+    parser = commands.add_parser("verify", help="read data, and compare it with the records")
+    parser.add_argument("ids", metavar="ID", nargs="*", type=arguments.image_id)
+    parser.add_argument(
+        "--all", action="store_true", help="verify every image, and find data without a record"
+    )
+    parser.add_argument(
+        "--remove-orphans",
+        action="store_true",
+        help="with --all: remove data without a record that is older than an hour",
+    )
+    parser.set_defaults(run=lambda options: _run(options, parser))
+
+
+def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if bool(options.ids) == options.all or (options.remove_orphans and not options.all):
+        parser.error("name images, or give --all; --remove-orphans needs --all")
+    with open_backends(options) as backends:
+        verification = _Verification(backends)
+        for image_id in sorted(ids_of(backends)) if options.all else options.ids:
+            verification.verify(image_id)
+        if options.all:
+            verification.find_orphans(remove=options.remove_orphans)
+    tell(f"images: {verification.images}, problems: {verification.problems}")
+    return 1 if verification.problems else 0
+
+
+class _Verification:
+    """Verifies images, and counts the problems that it prints.
+
+    :ivar images: how many images were looked at.
+    """
+
+    def __init__(self, backends: Backends) -> None:
+        self._backends = backends
+        self._used: list[Location] = []
+        self._unreadable = 0
+        self.images = 0
+        self.problems = 0
+
+    def verify(self, image_id: str) -> None:
+        """Verify the record of an image, and all its data."""
+        self.images += 1
+        registry = self._backends.registry
+        try:
+            with only_backend_errors(registry):
+                image = registry.backend.get(image_id, OPERATOR)
+        except BackendError as error:
+            self._unreadable += 1
+            self._report(f"image {image_id}: {registry}: {error}", error)
+            return
+        for location in data_locations_of(image, self._backends.stores):
+            if location.recorded is not None:
+                self._used.append(location.recorded)
+            if image.status in _WITH_DATA and not image.deleted:
+                self._verify_data(image, location)
+
+    def _verify_data(self, image: Image, location: DataLocation | UnusableLocation) -> None:
+        try:
+            if isinstance(location, UnusableLocation):
+                raise LocationRefused(location.reason)
+            _compare(image, location)
+        except BackendError as error:
+            url = f", {location.recorded.redacted()}" if location.recorded else ""
+            self._report(f"image {image.id}: {location}{url}: {error}", error)
+
+    def find_orphans(self, *, remove: bool) -> None:
+        """Print what is in the registry and the stores without being used.
+
+        Call this after every image was verified.
+
+        :param remove: whether to remove it, if it is old enough.
+        """
+        if self._unreadable:
+            self._report("data without a record is not looked for: some records cannot be read")
+            return
+        for orphan in self._orphans():
+            self._report(f"no record uses {orphan.name}")
+            if remove and orphan.seconds >= _OLD_SECONDS:
+                orphan.remove()
+                self.problems -= 1
+                tell(f"removed: {orphan.name}")
+
+    def _orphans(self) -> Iterator[Leftover]:
+        records = self._backends.registry.backend.writer()
+        if records is not None:
+            yield from records.temporary()
+        for store in self._backends.stores:
+            data = store.backend.writer()
+            if data is None:
+                tell(f"{store}: cannot list its data, so data without a record is not found")
+            else:
+                yield from data.leftovers(self._used)
+
+    def _report(self, text: str, error: BackendError | None = None) -> None:
+        self.problems += 1
+        if error is not None:
+            log_bug(error)
+        tell(text)
+
+
+def _compare(image: Image, location: DataLocation) -> None:
+    """Read all data at a location, and compare its size and hash with the record.
+
+    :raises BackendError: the data cannot be read, or is not the image's.
+    """
+    checksum = checksum_of(image)
+    hasher = checksum.hasher() if checksum is not None else None
+    size = 0
+    blob = location.open(0, None, None, OPERATOR)
+    with contextlib.closing(blob), _progress(image) as bar, only_backend_errors(location):
+        for chunk in blob:
+            size += len(chunk)
+            if hasher is not None:
+                hasher.update(chunk)
+            bar.update(len(chunk))
+    if image.size not in (None, size):
+        raise BackendError(f"the data is {size} bytes, not {image.size} as its record says")
+    if hasher is not None and checksum is not None and hasher.hexdigest() != checksum.digest:
+        raise WrongHash(
+            f"the data's {checksum.algorithm} is {hasher.hexdigest()},"
+            f" not {checksum.digest} as its record says"
+        )
+
+
+def _progress(image: Image) -> Any:
+    return tqdm(
+        total=image.size,
+        desc=image.id,
+        unit="B",
+        unit_scale=True,
+        disable=None,
+        leave=False,
+        file=sys.stderr,
+    )
