@@ -33,12 +33,16 @@ class Digests(NamedTuple):
 class HashingReader:
     """The data of an image: counts and hashes the bytes as they are read."""
 
-    def __init__(self, source: BinaryIO, progress: Callable[[int], object]) -> None:
+    def __init__(
+        self, source: BinaryIO, progress: Callable[[int], object], size: int | None = None
+    ) -> None:
         """Prepare; read nothing yet.
 
         :param progress: is called with the number of bytes of each chunk.
+        :param size: the number of bytes, if something else than the source knows it.
         """
         self._source = source
+        self._known_size = size
         self._progress = progress
         self._size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -46,6 +50,8 @@ class HashingReader:
 
     def expected_size(self) -> int | None:
         """Return the number of bytes still to read; None if unknown before the end."""
+        if self._known_size is not None:
+            return self._known_size
         try:
             status = os.fstat(self._source.fileno())
             if stat.S_ISREG(status.st_mode):
@@ -145,11 +151,15 @@ class Leftover(NamedTuple):
     :ivar name: its path or URL, for the operator.
     :ivar seconds: how long ago it was written.
     :ivar remove: removes it, and raises `WriteError` if it cannot.
+    :ivar image_id: the image whose data it is, judged by its name; None if unknown.
+    :ivar location: the location that the record of this image would have.
     """
 
     name: str
     seconds: float
     remove: Callable[[], None]
+    image_id: str | None = None
+    location: Location | None = None
 
 
 class DataWriter(ABC):

@@ -9,24 +9,26 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.new_file import (
     NewFile,
     is_temporary,
     leftover,
     mode_of,
+    paths_in,
     remove_file,
     temporary_files,
 )
 from imageapi.backends.file.store import FileStore, path_of
 from imageapi.backends.writing import DataWriter, HashingReader, Leftover, NewData, WriteError
 from imageapi.errors import LocationRefused
-from imageapi.image import Image, Location
+from imageapi.image import Image, Location, is_image_id
 
 _CHUNK_SIZE = 1024 * 1024
 
-_REPLACEMENT = re.compile(r"\+[0-9a-f]{16}")
+_REPLACEMENT = re.compile(r"\+[0-9a-f]{16}\Z")
 
 
 class FileDataWriter(DataWriter):
@@ -66,13 +68,10 @@ class FileDataWriter(DataWriter):
     def leftovers(self, used: Iterable[Location]) -> Iterator[Leftover]:
         paths = set(filter(None, map(_real_path, used)))
         yield from temporary_files(self._store.directory)
-        with os.scandir(self._store.directory) as entries:
-            files = sorted(
-                entry.path for entry in entries if entry.is_file() and not is_temporary(entry.name)
-            )
-        for path in files:
-            if os.path.realpath(path) not in paths:
-                yield leftover(path)
+        for path in sorted(paths_in(self._store.directory)):
+            if not is_temporary(path) and os.path.realpath(path) not in paths:
+                location = Location("file://" + quote(os.fsencode(path)))
+                yield leftover(path, _image_id_of(path), location)
 
 
 def _real_path(location: Location) -> str | None:
@@ -82,10 +81,17 @@ def _real_path(location: Location) -> str | None:
         return None
 
 
+def _image_id_of(path: str) -> str | None:
+    """Return the id of the image whose data `put` would write there; None if of none."""
+    name = _REPLACEMENT.sub("", os.path.basename(path))
+    image_id = unquote(name, errors="surrogateescape")
+    return image_id if is_image_id(image_id) and file_name(image_id) == name else None
+
+
 def _exists(path: str) -> WriteError:
     return WriteError(
-        f"{path} exists, but no record uses it: remove it with"
-        " 'imageapi verify --all --remove-orphans', or choose another id"
+        f"{path} exists already, without a record of this image: choose another id, or"
+        " remove the file if 'imageapi verify --all' says that no record uses it"
     )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file that appears under its name only when it is complete."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -10,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from imageapi.backends.writing import Leftover, WriteError
+from imageapi.errors import BackendUnavailable
+from imageapi.image import Location
 
 # The errors of a file system without unnamed files (O_TMPFILE), such as NFS.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
@@ -35,12 +38,16 @@ class NewFile:
         self._replaces = replaces
         self._temporary: str | None = None
         self._is_kept = False
-        self._folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folder = open_folder(os.path.dirname(path))
         try:
             self._file = open(self._open(), "wb", buffering=0)  # noqa: SIM115 - closed in close()
-            os.fchmod(self._file.fileno(), mode)
         except BaseException:
             os.close(self._folder)
+            raise
+        try:
+            os.fchmod(self._file.fileno(), mode)
+        except BaseException:
+            self.close(keep=False)
             raise
 
     def __enter__(self) -> Self:
@@ -50,6 +57,15 @@ class NewFile:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
+
+    def belong_as(self, other: os.stat_result) -> None:
+        """Give the file the owner and group of another one, as far as this user may."""
+        for owner, group in ((other.st_uid, other.st_gid), (-1, other.st_gid)):
+            try:
+                os.fchown(self._file.fileno(), owner, group)
+            except OSError:
+                continue
+            return
 
     def place(self) -> None:
         """Give the file its name, unless it may not replace what has that name already."""
@@ -79,7 +95,9 @@ class NewFile:
         """Release everything; remove the placed file unless it is kept."""
         try:
             if self._temporary is not None:
-                os.unlink(self._temporary)
+                # An interruption may come between the rename and recording it.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._temporary)
             if not keep and not self._is_kept and not self._replaces and self._is_placed():
                 os.unlink(self._path)
         finally:
@@ -110,21 +128,45 @@ def mode_of(*, is_public: bool) -> int:
     return 0o644 if is_public else 0o640
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a file name is that of a `NewFile` that was interrupted, or is being written."""
-    return name.startswith(_TEMPORARY)
+def is_temporary(path: str) -> bool:
+    """Whether a path is that of a `NewFile` that was interrupted, or is being written."""
+    return os.path.basename(path).startswith(_TEMPORARY)
 
 
-def leftover(path: str) -> Leftover:
-    """Describe a file that no record uses."""
-    return Leftover(path, time.time() - os.lstat(path).st_mtime, lambda: remove_file(path))
+def leftover(path: str, image_id: str | None = None, location: Location | None = None) -> Leftover:
+    """Describe a file that no record uses; the parameters are the fields of `Leftover`."""
+    try:
+        status = os.lstat(path)
+        # A file that was copied with its old mtime has a new ctime.
+        seconds = time.time() - max(status.st_mtime, status.st_ctime)
+    except OSError:
+        seconds = 0.0  # it was removed meanwhile
+    return Leftover(path, seconds, lambda: remove_file(path), image_id, location)
 
 
 def temporary_files(folder: str) -> Iterator[Leftover]:
-    """Find the files of a folder that were not completed."""
-    with os.scandir(folder) as entries:
-        names = [entry.path for entry in entries if is_temporary(entry.name)]
-    yield from map(leftover, names)
+    """Find the files of a folder that were not completed.
+
+    :raises BackendUnavailable: the folder cannot be read.
+    """
+    yield from map(leftover, sorted(filter(is_temporary, paths_in(folder))))
+
+
+def paths_in(folder: str) -> list[str]:
+    """Return the paths of the regular files of a folder, and of links to such files.
+
+    :raises BackendUnavailable: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_file()]
+    except OSError as error:
+        raise BackendUnavailable(f"{folder}: {error.strerror}") from None
+
+
+def open_folder(folder: str) -> int:
+    """Open a folder, to lock it or to write its entries to the disk."""
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def remove_file(path: str) -> None:
@@ -132,13 +174,14 @@ def remove_file(path: str) -> None:
 
     :raises WriteError: it cannot be removed.
     """
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.unlink(path)
-        os.fsync(folder)
+        folder = open_folder(os.path.dirname(path))
+        try:
+            os.unlink(path)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise WriteError(f"{path}: {error.strerror}") from None
-    finally:
-        os.close(folder)

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -83,18 +83,32 @@ class SwiftDataWriter(DataWriter):
         names = set(_names_in(container, used))
         for entry in objects_in(self._account, container, self._store.prefix):
             name = str(entry["name"])
-            if name not in names and _DATA.search(name[-33:]):
-                yield self._leftover(container, name, entry)
+            if name not in names and _DATA.fullmatch(name[-33:]):
+                yield self._leftover(container, name, name, _age_of(entry))
+        yield from self._segments_without(names)
+
+    def _segments_without(self, names: Collection[str]) -> Iterator[Leftover]:
+        """Find the segments of data with other names.
+
+        All segments of an upload are as old as its newest one: it may still be running.
+        """
+        found: dict[str, list[Mapping[str, Any]]] = {}
         for entry in objects_in(self._account, self._segments, self._store.prefix):
             segment = _SEGMENT.fullmatch(str(entry["name"]))
             if segment is not None and segment[1] not in names:
-                yield self._leftover(self._segments, segment[0], entry)
+                found.setdefault(segment[1], []).append(entry)
+        for data_name, entries in found.items():
+            seconds = min(map(_age_of, entries))
+            for entry in entries:
+                yield self._leftover(self._segments, str(entry["name"]), data_name, seconds)
 
-    def _leftover(self, container: str, name: str, entry: Mapping[str, Any]) -> Leftover:
-        written = datetime.fromisoformat(str(entry["last_modified"])).replace(tzinfo=UTC)
-        seconds = (datetime.now(UTC) - written).total_seconds()
+    def _leftover(self, container: str, name: str, data_name: str, seconds: float) -> Leftover:
         return Leftover(
-            f"{container}/{name}", seconds, partial(self._remove_object, container, name)
+            f"{container}/{name}",
+            seconds,
+            partial(self._remove_object, container, name),
+            data_name[len(self._store.prefix) : -33],
+            Location(SwiftLocation.of(self._store.container, data_name).url),
         )
 
     def _remove_object(self, container: str, name: str) -> None:
@@ -126,6 +140,12 @@ class SwiftDataWriter(DataWriter):
 def segments_of(container: str) -> str:
     """Return the name of the container with the segments of a container's large objects."""
     return f"{container}_segments"
+
+
+def _age_of(entry: Mapping[str, Any]) -> float:
+    """Return how many seconds ago an object of a listing was written."""
+    written = datetime.fromisoformat(str(entry["last_modified"])).replace(tzinfo=UTC)
+    return (datetime.now(UTC) - written).total_seconds()
 
 
 def _names_in(container: str, used: Iterable[Location]) -> Iterator[str]:

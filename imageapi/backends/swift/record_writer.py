@@ -9,12 +9,9 @@ from imageapi.backends.http_client.client import read_small
 from imageapi.backends.http_client.status import ABSENT, close, refuse_status
 from imageapi.backends.swift.account import NO_NAME
 from imageapi.backends.swift.data_writer import SentBytes, not_accepted
-from imageapi.backends.swift.registry import SwiftRegistry
+from imageapi.backends.swift.registry import LARGEST_RECORD, SwiftRegistry
 from imageapi.backends.writing import RecordWriter, WriteError
 from imageapi.errors import ImageNotFound
-
-# Larger than any record.
-_LARGEST_RECORD = 2**21
 
 # The status for If-None-Match: * if the object exists.
 _EXISTS = 412
@@ -29,7 +26,7 @@ class SwiftRecordWriter(RecordWriter):
 
     def read(self, image_id: str) -> bytes:
         response, url = self._account.request("GET", self._path(image_id), {"X-Newest": "true"})
-        record = read_small(response, url, _LARGEST_RECORD)
+        record = read_small(response, url, LARGEST_RECORD)
         if response.status in (*ABSENT, NO_NAME):
             raise ImageNotFound("no record")
         if response.status != 200:
@@ -51,11 +48,15 @@ class SwiftRecordWriter(RecordWriter):
             raise not_accepted(response, url)
 
     def _put(self, image_id: str, record: bytes, condition: dict[str, str]) -> None:
+        if len(record) > LARGEST_RECORD:
+            raise WriteError(
+                f"the record would have {len(record)} bytes; at most {LARGEST_RECORD} are allowed"
+            )
         path = self._path(image_id)
         response, url = self._account.request("PUT", path, condition, SentBytes([record]))
         close(response)
         if response.status == _EXISTS:
-            raise WriteError(f"{url.shown} exists already")
+            raise WriteError(f"it exists already: {url.shown}")
         if response.status != 201:
             raise not_accepted(response, url)
         if self.read(image_id) != record:

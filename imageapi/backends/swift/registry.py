@@ -24,7 +24,7 @@ from imageapi.caller import Caller
 from imageapi.errors import ImageNotFound, MalformedImage
 from imageapi.image import Image, is_image_id
 
-_LARGEST_RECORD = 1024 * 1024
+LARGEST_RECORD = 1024 * 1024
 
 
 #: The options that are always in the backend's own section.
@@ -58,11 +58,11 @@ class SwiftRegistry(RegistryBackend):
         if known is not None:
             headers["If-None-Match"] = known.etag
         response, url = self.account.request("GET", path, headers)
-        if response.status == 200 and (response.length_remaining or 0) > _LARGEST_RECORD:
+        if response.status == 200 and (response.length_remaining or 0) > LARGEST_RECORD:
             close(response)
-            raise MalformedImage(f"{url.shown}: the record is larger than {_LARGEST_RECORD} bytes")
+            raise MalformedImage(f"{url.shown}: the record is larger than {LARGEST_RECORD} bytes")
         # Read the body of any status, so that the connection can be kept.
-        data = read_small(response, url, _LARGEST_RECORD)
+        data = read_small(response, url, LARGEST_RECORD)
         if response.status == 304 and known is not None:
             return _image(known.found)
         if response.status in (*ABSENT, NO_NAME):
