@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imageapi import document
-from imageapi.errors import MalformedImage
+from imageapi.errors import ImageAPIError
 from imageapi.image import Image
 
 
 def new_record(image: Image) -> bytes:
-    """Return the record document of a new image."""
-    return _dumped({"images": [document.record(image)]})
+    """Return the record document of a new image.
+
+    :raises MalformedImage: a value of the image is not possible in a record.
+    """
+    record = _dumped({"images": [document.record(image)]})
+    document.parse(record, image.id)
+    return record
 
 
 def changed(
@@ -32,11 +37,15 @@ def changed(
     :param fields: new values by the names of the document's v1 shape; None removes the key.
     :param properties: properties to add or to replace.
     :raises MalformedImage: the record, or the changed record, is malformed.
+    :raises ImageAPIError: there is no such property to remove, or in the v2 shape the name of
+        a property is the name of a field, or the reverse.
     """
     document.parse(record, image_id)
     outer = json.loads(record.decode("utf-8-sig"))
     inner = _image_in(outer)
     is_v2 = "visibility" in inner
+    if is_v2 and "members" in fields and isinstance(inner.get("members"), str):
+        raise ImageAPIError("this record of the v2 shape has a property 'members': remove it first")
     now = datetime.now(UTC).isoformat(" ", "seconds").removesuffix("+00:00")
     for name, value in {**fields, "updated_at": now}.items():
         _set(inner, *(_in_v2(name, value) if is_v2 else (name, value)))
@@ -75,15 +84,18 @@ def _change_properties(
 ) -> None:
     if is_v2:
         properties = inner
-        for name in {*new, *removed} & document.V2_NAMES:
-            raise MalformedImage(f"property {name!r} is a field of this record's v2 shape")
+        for name in {*new, *removed}:
+            if name in document.V2_NAMES or (
+                isinstance(inner.get(name), list) and name == "members"
+            ):
+                raise ImageAPIError(f"{name!r} is no property in a record of the v2 shape")
     else:
         if inner.get("properties") is None:
             inner["properties"] = {}
         properties = inner["properties"]
     for name in removed:
         if name not in properties:
-            raise MalformedImage(f"there is no property {name!r}")
+            raise ImageAPIError(f"there is no property {name!r}")
         del properties[name]
     properties.update(new)
 
