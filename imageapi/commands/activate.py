@@ -5,7 +5,8 @@ import argparse
 
 from imageapi.backends.writing import WriteError
 from imageapi.commands import arguments, changes
-from imageapi.commands.configured import open_backends
+from imageapi.commands.configured import naming, open_backends
+from imageapi.commands.sources import interruptible
 
 _STATUSES = {"active", "deactivated"}
 
@@ -22,13 +23,11 @@ def add_parser(commands: arguments.Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with open_backends(options) as backends:
+    with open_backends(options) as backends, interruptible(), naming(options.id):
         records = changes.record_writer(backends)
         image = changes.image_of(records, options.id)
         if image.status not in _STATUSES or image.deleted:
             state = "deleted" if image.deleted else image.status
-            raise WriteError(
-                f"image {options.id} is {state}: only active and deactivated ones change"
-            )
+            raise WriteError(f"it is {state}: only active and deactivated images change")
         changes.change(records, options.id, lambda _: {"status": options.status})
     return 0

@@ -5,9 +5,8 @@ import argparse
 import sys
 import uuid
 
-from imageapi.backends.writing import WriteError
 from imageapi.commands import arguments, changes, details
-from imageapi.commands.configured import open_backends
+from imageapi.commands.configured import naming, open_backends
 from imageapi.commands.sources import interruptible, located, opened, with_progress
 from imageapi.commands.terminal import complain
 from imageapi.config.plugins import Backends
@@ -50,8 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     for note in meta_headers(image, sys.maxsize).notes:
         complain(f"warning: {note}")
-    if not image.is_public and image.owner is None and not image.members:
-        complain("warning: only admins can see it: a private image needs --owner or --member")
+    details.warn_of_hidden(image)
     with open_backends(options) as backends, interruptible():
         if options.location is None:
             _add(backends, image, options)
@@ -63,19 +61,16 @@ def _run(options: argparse.Namespace) -> int:
 
 def _add(backends: Backends, image: Image, options: argparse.Namespace) -> None:
     writers = changes.writers_of(backends, options.store)
-    changes.refuse_existing(writers.records, image.id)
-    with opened(options.file) as source, with_progress(source) as data:
+    with opened(options.file) as source, with_progress(source) as data, naming(image.id):
         changes.add(writers, image, data, options.checksum)
 
 
 def _register(backends: Backends, image: Image, options: argparse.Namespace) -> None:
     records = changes.record_writer(backends)
-    changes.refuse_existing(records, image.id)
     location = Location(options.location, options.store)
-    with located(location, image, backends) as source, with_progress(source) as data:
-        while data.read(1024 * 1024):
-            pass
-    digests = data.digests()
-    if digests.size == 0:
-        raise WriteError("the data is empty")
-    changes.register(records, image, location, digests, options.checksum)
+    with naming(image.id):
+        changes.refuse_existing(records, image.id)
+        with located(location, image, backends) as source, with_progress(source) as data:
+            while data.read(1024 * 1024):
+                pass
+        changes.register(records, image, location, data.digests(), options.checksum)

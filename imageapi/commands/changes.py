@@ -17,8 +17,14 @@ from imageapi.backends.writing import DataWriter, Digests, HashingReader, Record
 from imageapi.config.plugins import Backends, Loaded
 from imageapi.document_editing import changed, new_record
 from imageapi.download.locations import UnusableLocation, data_locations_of
-from imageapi.errors import ConfigurationError, ImageAPIError, ImageNotFound, only_backend_errors
-from imageapi.image import Image, Location
+from imageapi.errors import (
+    ConfigurationError,
+    ImageAPIError,
+    ImageNotFound,
+    MalformedImage,
+    only_backend_errors,
+)
+from imageapi.image import DELETED, Image, Location
 
 LOG = logging.getLogger(__name__)
 
@@ -90,11 +96,11 @@ def add(writers: Writers, image: Image, data: HashingReader, checksum: str | Non
         complete = _with_digests(replace(image, locations=locations), data.digests())
         record = new_record(complete)
         try:
-            writers.records.create(image.id, record)
+            # From here on, the data may go only when no record names it.
             new.is_kept = True
+            writers.records.create(image.id, record)
         except BaseException:
-            new.is_kept = False
-            _withdraw(writers.records, image.id, record)
+            new.is_kept = not _is_withdrawn(writers.records, complete, record)
             raise
     return complete
 
@@ -177,23 +183,28 @@ def replace_data(
 ) -> None:
     """Give an image other data, then remove the data that it had.
 
+    An image that never had data becomes active.
+
     :raises WriteError: the record changed meanwhile, or something cannot be written.
     """
     old = writers.records.read(image_id)
     image = document.parse(old, image_id)
     _refuse_protected(image)
+    if image.deleted or image.status in DELETED:
+        raise WriteError("it is deleted: add an image with another id")
     with writers.data.put(image, data, is_replacement=True) as new:
         digests = data.digests()
         _check_digests(digests, checksum)
-        record = changed(
-            old, image_id, _data_fields(digests, _recorded(new.location, writers, image_id))
-        )
+        fields = _data_fields(digests, _recorded(new.location, writers, image_id))
+        if image.status != "deactivated":
+            fields["status"] = "active"
+        record = changed(old, image_id, fields)
         try:
-            writers.records.replace(image.id, old, record)
+            # From here on, the data may go only when no record names it.
             new.is_kept = True
+            writers.records.replace(image.id, old, record)
         except BaseException:
-            # Unless it is certain that the record does not name it, the data stays.
-            new.is_kept = _is_recorded(writers.records, image.id, record)
+            new.is_kept = _may_be_recorded(writers.records, image.id, new.location)
             raise
     _remove_data(image, backends)
 
@@ -202,6 +213,7 @@ def _data_fields(digests: Digests, location: Location | None) -> dict[str, objec
     locations = None if location is None else document.locations_of([location])
     return {
         "size": digests.size,
+        "virtual_size": None,
         "checksum": digests.md5,
         "os_hash_algo": "sha512",
         "os_hash_value": digests.sha512,
@@ -217,14 +229,18 @@ def remove(records: RecordWriter, backends: Backends, image_id: str) -> None:
     image = document.parse(old, image_id)
     _refuse_protected(image)
     records.remove(image_id, old)
-    _remove_data(image, backends)
+    # In Swift, another command may have written the record again at the same moment.
+    try:
+        records.read(image_id)
+    except ImageNotFound:
+        _remove_data(image, backends)
+    else:
+        raise WriteError("another command wrote its record at the same moment: try again")
 
 
 def _refuse_protected(image: Image) -> None:
     if image.protected:
-        raise WriteError(
-            f"image {image.id} is protected: first 'imageapi set {image.id} --no-protected'"
-        )
+        raise WriteError(f"it is protected: first run 'imageapi set {image.id} --no-protected'")
 
 
 def _remove_data(image: Image, backends: Backends) -> None:
@@ -253,22 +269,36 @@ def refuse_existing(records: RecordWriter, image_id: str) -> None:
         records.read(image_id)
     except ImageNotFound:
         return
-    raise WriteError(f"image {image_id} exists already")
+    raise WriteError("it exists already")
 
 
-def _is_recorded(records: RecordWriter, image_id: str, record: bytes) -> bool:
+def _may_be_recorded(records: RecordWriter, image_id: str, location: Location | None) -> bool:
+    """Whether a record may name data that was written, as far as it can be read."""
     try:
-        return records.read(image_id) == record
+        image = image_of(records, image_id)
+    except ImageNotFound:
+        return False
     except ImageAPIError:
         return True
+    return location is None or location.url in [one.url for one in image.locations]
 
 
-def _withdraw(records: RecordWriter, image_id: str, record: bytes) -> None:
-    """Remove the record if it is ours: it may have been stored despite an error."""
+def _is_withdrawn(records: RecordWriter, image: Image, record: bytes) -> bool:
+    """Remove the record if it is ours: it may have been stored despite an error.
+
+    :returns: whether it is certain that no record names our data.
+    """
     try:
-        if records.read(image_id) == record:
-            records.remove(image_id, record)
-    except ImageNotFound:
-        pass
+        found = records.read(image.id)
+        if found == record:
+            records.remove(image.id, record)
+            return True
+        other = document.parse(found, image.id)
+    except (ImageNotFound, MalformedImage):
+        return True
     except ImageAPIError as error:
-        LOG.error("the record of image %r may be left behind: %s", image_id, error)
+        LOG.error("the record of image %r may be left behind: %s", image.id, error)
+        return False
+    # Another command may have changed our record already.
+    ours = (image.locations, image.os_hash_value)
+    return (other.locations, other.os_hash_value) != ours

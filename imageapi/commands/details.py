@@ -5,17 +5,25 @@ import argparse
 from typing import Any
 
 from imageapi.commands import arguments
-
-_DISK_FORMATS = ["aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk"]
-_CONTAINER_FORMATS = ["aki", "ami", "ari", "bare", "compressed", "docker", "ova", "ovf"]
+from imageapi.commands.terminal import complain
+from imageapi.document import record
+from imageapi.image import Image
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, visibility_is_required: bool) -> None:
     """Add the arguments; `fields_of` reads them."""
     parser.add_argument("--name", type=arguments.utf8)
-    parser.add_argument("--disk-format", metavar="F", choices=_DISK_FORMATS, help=_any_of("disk"))
     parser.add_argument(
-        "--container-format", metavar="F", choices=_CONTAINER_FORMATS, help=_any_of("container")
+        "--disk-format",
+        metavar="F",
+        type=arguments.disk_format,
+        help=f"one of {', '.join(arguments.DISK_FORMATS)}",
+    )
+    parser.add_argument(
+        "--container-format",
+        metavar="F",
+        type=arguments.container_format,
+        help=f"one of {', '.join(arguments.CONTAINER_FORMATS)}",
     )
     for name, metavar, about in (("disk", "G", "disk, in GiB"), ("ram", "M", "RAM, in MiB")):
         parser.add_argument(
@@ -62,5 +70,14 @@ def fields_of(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _any_of(kind: str) -> str:
-    return f"one of {', '.join(_DISK_FORMATS if kind == 'disk' else _CONTAINER_FORMATS)}"
+def described(image: Image) -> dict[str, Any]:
+    """Return the record of an image without its locations, which may hold credentials."""
+    fields = record(image)
+    fields.pop("locations", None)
+    return fields
+
+
+def warn_of_hidden(image: Image) -> None:
+    """Warn the operator of an image that only admins can see."""
+    if not image.is_public and image.owner is None and not image.members:
+        complain("warning: only admins can see it: a private image needs --owner or --member")

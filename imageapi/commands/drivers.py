@@ -6,6 +6,7 @@ import argparse
 from imageapi.commands import arguments
 from imageapi.commands.terminal import tell
 from imageapi.config import plugins
+from imageapi.errors import ImageAPIError
 
 
 def add_parser(commands: arguments.Commands) -> None:
@@ -17,9 +18,10 @@ def add_parser(commands: arguments.Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     status = 0
-    for driver in plugins.installed():
-        if options.name not in (None, driver.name):
-            continue
+    found = [one for one in plugins.installed() if options.name in (None, one.name)]
+    if not found:
+        raise ImageAPIError(f"no driver is named {options.name!r}")
+    for driver in found:
         tell(f"{driver.kind} {driver.name!r} of {driver.distribution}")
         if driver.problem:
             status = 1

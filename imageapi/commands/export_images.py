@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("name images, or give --all")
     status = 0
     with open_backends(options) as backends, interruptible():
-        for image_id in sorted(ids_of(backends)) if options.all else options.ids:
+        for image_id in ids_of(backends) if options.all else options.ids:
             try:
                 tell(f"{image_id}: {_export(image_id, backends, options.folder)}")
             except ImageAPIError as error:
@@ -64,6 +64,9 @@ def _export(image_id: str, backends: Backends, folder: str) -> str:
     try:
         with NewFile(f"{path}.img", 0o600, replaces=True) as data:
             _write_data(image, backends, data)
+            # An interruption must not leave the details of other data.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             data.place()
         with NewFile(path, 0o600, replaces=True) as described:
             described.write(json.dumps(_details(image)).encode())

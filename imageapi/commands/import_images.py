@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     status = 0
     with open_backends(options) as target, backends_of([options.source]) as source:
         writers = changes.writers_of(target, options.store)
-        for image_id in sorted(ids_of(source)) if options.all else options.ids:
+        for image_id in ids_of(source) if options.all else options.ids:
             try:
                 with interruptible():
                     tell(f"{image_id}: {_copy(image_id, source, target, writers)}")
@@ -103,19 +103,19 @@ def _same(image: Image, existing: Image) -> str:
 
     :raises WriteError: they are of different data.
     """
-    if (image.size, image.checksum) != (existing.size, existing.checksum):
-        raise WriteError("an image of this id with other data exists already")
+    if image.size not in (None, existing.size) or image.checksum not in (None, existing.checksum):
+        raise WriteError("it exists already, with other data")
     return "skipped: it exists already"
 
 
 def opened_data(image: Image, source: Backends, caller: Caller) -> Iterator[bytes]:
     """Open the data of an image; each of its bytes is verified before the last one is read."""
+    opener = Opener("always", _RESUME_ATTEMPTS)
     if image.size == 0:
+        opener.verify_empty(image)
         return iter(())
     request = DownloadRequest(image, None, may_continue=False, caller=caller)
-    steps = Opener("always", _RESUME_ATTEMPTS).open(
-        request, data_locations_of(image, source.stores)
-    )
+    steps = opener.open(request, data_locations_of(image, source.stores))
     while True:
         try:
             next(steps)

@@ -6,9 +6,9 @@ import json
 
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, ids_of, open_backends
-from imageapi.commands.terminal import complain, tell
-from imageapi.document import details
-from imageapi.errors import BackendError, only_backend_errors
+from imageapi.commands.details import described
+from imageapi.commands.terminal import complain, log_bug, tell
+from imageapi.errors import BackendError, ImageNotFound, only_backend_errors
 
 
 def add_parser(commands: arguments.Commands) -> None:
@@ -21,16 +21,19 @@ def add_parser(commands: arguments.Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     status = 0
     with open_backends(options) as backends:
-        for image_id in sorted(ids_of(backends)):
+        for image_id in ids_of(backends):
             try:
                 with only_backend_errors(backends.registry):
                     image = backends.registry.backend.get(image_id, OPERATOR)
+            except ImageNotFound:
+                continue  # removed meanwhile
             except BackendError as error:
+                log_bug(error)
                 complain(f"image {image_id}: {error}")
                 status = 1
                 continue
             if options.json:
-                print(json.dumps(details(image, "")["images"][0]))
+                print(json.dumps(described(image)))
             else:
                 visibility = "public" if image.is_public else "private"
                 size = "-" if image.size is None else image.size

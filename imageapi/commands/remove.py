@@ -4,7 +4,8 @@
 import argparse
 
 from imageapi.commands import arguments, changes
-from imageapi.commands.configured import open_backends
+from imageapi.commands.configured import naming, open_backends
+from imageapi.commands.sources import interruptible
 
 
 def add_parser(commands: arguments.Commands) -> None:
@@ -15,6 +16,6 @@ def add_parser(commands: arguments.Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with open_backends(options) as backends:
+    with open_backends(options) as backends, interruptible(), naming(options.id):
         changes.remove(changes.record_writer(backends), backends, options.id)
     return 0

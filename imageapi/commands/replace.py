@@ -4,7 +4,7 @@
 import argparse
 
 from imageapi.commands import arguments, changes
-from imageapi.commands.configured import open_backends
+from imageapi.commands.configured import naming, open_backends
 from imageapi.commands.sources import interruptible, opened, with_progress
 
 
@@ -31,5 +31,6 @@ def _run(options: argparse.Namespace) -> int:
         with_progress(source) as data,
     ):
         writers = changes.writers_of(backends, options.store)
-        changes.replace_data(writers, backends, options.id, data, options.checksum)
+        with naming(options.id):
+            changes.replace_data(writers, backends, options.id, data, options.checksum)
     return 0

@@ -7,8 +7,8 @@ import sys
 
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, open_backends
+from imageapi.commands.details import described
 from imageapi.commands.terminal import log_bug, tell
-from imageapi.document import details
 from imageapi.download.locations import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
 from imageapi.image import Image
@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
             log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
         if options.json:
-            print(json.dumps(details(image, "")["images"][0], indent=2))
+            print(json.dumps(described(image), indent=2))
             return 0
         for name, value in meta_headers(image, sys.maxsize).lines:
             tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")

@@ -85,11 +85,12 @@ def with_progress(source: BinaryIO, size: int | None = None) -> Iterator[Hashing
 
     :param size: the number of bytes; None if the source itself may know it.
     """
+    known_size = size
     if size is None:
         with contextlib.suppress(OSError):
             size = os.fstat(source.fileno()).st_size or None
     with tqdm(total=size, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
-        yield HashingReader(source, bar.update)
+        yield HashingReader(source, bar.update, known_size)
 
 
 @contextlib.contextmanager

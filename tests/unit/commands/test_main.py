@@ -1,219 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import importlib.metadata
 import io
 import logging
 import os
-import stat
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import imageapi
-from imageapi.backends.file import writer
 from imageapi.backends.file.store import FileStore
 from imageapi.commands import main
 from tests.deployment import Deployment
 
-SECRET_LOCATION = "swift+https://user:s3cret@host/v1/c/o?sig=s1gnature"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """The command sets logging up as an application does."""
-    root, ours = logging.getLogger(), logging.getLogger("imageapi")
-    before = root.level, root.handlers[:], ours.level
-    yield
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
-    ours.setLevel(before[2])
-
 
 @pytest.fixture
 def run(deployment: Deployment) -> Any:
-    """Run the command over the deployment's configuration."""
+    """Run the command over the deployment's configuration; return its status."""
     return lambda *words: main.main(["--config-file", str(deployment.config_file), *words])
-
-
-class TestAdd:
-    def test_prints_the_id(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        source = deployment.folder / "disk.raw"
-        source.write_bytes(b"data")
-        assert run("add", str(source)) == 0
-        image_id = capsys.readouterr().out.strip()
-        assert deployment.data_path(image_id).read_bytes() == b"data"
-
-    def test_all_options(self, deployment: Deployment, run: Any, capsys: Any) -> None:
-        source = deployment.folder / "disk.raw"
-        source.write_bytes(b"data")
-        options = (
-            "--id i --name n\u00e9 --disk-format qcow2 --container-format bare --min-disk 5"
-            " --min-ram 256 --private --owner p1 --property a=b=c --property empty="
-        )
-        assert run("add", str(source), *options.split()) == 0
-        capsys.readouterr()
-        assert run("show", "i") == 0
-        shown = capsys.readouterr().out.splitlines()
-        for line in (
-            "Name: n\u00e9",
-            "Disk_format: qcow2",
-            "Container_format: bare",
-            "Size: 4",
-            "Is_public: False",
-            "Min_ram: 256",
-            "Min_disk: 5",
-            "Owner: p1",
-            "Property-A: b=c",
-            "Property-Empty: ",
-            f"Data: store 'file', file://{deployment.data_path('i')}: 4 bytes",
-        ):
-            assert line in shown
-
-    def test_standard_input(
-        self, deployment: Deployment, run: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        stdin = io.TextIOWrapper(io.BytesIO(b"data"))
-        monkeypatch.setattr(sys, "stdin", stdin)
-        assert run("add", "-", "--id", "i") == 0
-        assert deployment.data_path("i").read_bytes() == b"data"
-
-    def test_id_that_exists(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        deployment.add("i", b"before")
-        source = deployment.folder / "disk.raw"
-        source.write_bytes(b"data")
-        assert run("add", str(source), "--id", "i") == 1
-        assert "image i exists already" in capsys.readouterr().err
-        assert deployment.data_path("i").read_bytes() == b"before"
-
-    def test_no_such_file(self, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run("add", "/absent/disk.raw") == 1
-        assert capsys.readouterr().err == "imageapi: /absent/disk.raw: No such file or directory\n"
-
-    def test_folder_instead_of_a_file(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert run("add", str(deployment.folder)) == 1
-        assert "Is a directory" in capsys.readouterr().err
-
-    def test_warns_of_what_cannot_be_sent(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        source = deployment.folder / "disk.raw"
-        source.write_bytes(b"")
-        assert run("add", str(source), "--property", "a b=c") == 0
-        assert "warning: property 'a b' is not sent" in capsys.readouterr().err
-
-    @pytest.mark.parametrize("core", ["stores = memory, file", "registry = memory"])
-    def test_needs_both_backends_to_be_of_a_kind(
-        self, core: str, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        deployment.configure(core=core)
-        assert run("add", os.devnull) == 1
-        assert "both as file, or both as swift" in capsys.readouterr().err
-
-    @pytest.mark.parametrize(
-        "words",
-        [
-            ["--id", "a/b"],
-            ["--id", "detail"],
-            ["--id", "x" * 256],
-            ["--id", "\udcff"],
-            ["--name", "\udcff"],
-            ["--owner", "\udcff"],
-            ["--disk-format", "\udcff"],
-            ["--container-format", "\udcff"],
-            ["--property", "a=\udcff"],
-            ["--property", "\udcff=a"],
-            ["--property", "a"],
-            ["--property", "=b"],
-            ["--min-ram", "-1"],
-            ["--min-disk", "x"],
-        ],
-    )
-    def test_wrong_options(
-        self, run: Any, words: list[str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with pytest.raises(SystemExit) as caught:
-            run("add", os.devnull, *words)
-        assert caught.value.code == 2
-        told = capsys.readouterr().err
-        assert f"argument {words[0]}" in told
-        assert ("is not UTF-8" in told) == ("\udcff" in words[1] and words[0] != "--id")
-
-    @pytest.mark.parametrize(("private", "mode"), [([], 0o644), (["--private"], 0o640)])
-    def test_modes(self, deployment: Deployment, run: Any, private: list[str], mode: int) -> None:
-        before = os.umask(0o022)
-        try:
-            assert run("add", os.devnull, "--id", "i", *private) == 0
-        finally:
-            os.umask(before)
-        for path in (deployment.data_path("i"), deployment.record_path("i")):
-            assert stat.S_IMODE(path.stat().st_mode) == mode
-
-
-class TestShow:
-    def test_absent(self, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run("show", "absent") == 1
-        error = capsys.readouterr().err
-        assert error == "imageapi: image absent: registry 'file': no record\n"
-
-    def test_nothing_that_a_terminal_would_obey(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        deployment.add("i", b"data", members=["\x1b[2Jp", "\ud800"], name="\x1b[2Jn")
-        assert run("show", "i") == 0
-        shown = capsys.readouterr().out
-        assert "Name:  [2Jn" in shown
-        assert "Members:  [2Jp, \\ud800" in shown
-
-    def test_malformed(
-        self, deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        deployment.record_path("i").write_text("{")
-        assert run("show", "i") == 1
-        assert str(deployment.record_path("i")) in capsys.readouterr().err
-
-    @pytest.mark.parametrize(
-        ("fields", "told", "status"),
-        [
-            ({"location": "file://{}/absent"}, "file://{}/absent: {}/absent: No such file", 1),
-            ({"location": "file:///etc/passwd"}, "/etc/passwd is not below {}", 1),
-            (
-                {"location": SECRET_LOCATION},
-                "no store, swift+https://host/v1/c/o: no store opens",
-                1,
-            ),
-            ({"locations": ["rbd:x", "file://{}/i"]}, "store 'file', file://{}/i: 4 bytes", 0),
-            ({"size": 5}, "4 bytes, but the record says 5 bytes", 1),
-            ({"members": ["p2", "p1"]}, "Members: p1, p2", 0),
-        ],
-    )
-    def test_where_the_data_is(
-        self,
-        deployment: Deployment,
-        run: Any,
-        capsys: pytest.CaptureFixture[str],
-        fields: dict[str, Any],
-        told: str,
-        status: int,
-    ) -> None:
-        images = str(deployment.images)
-        for name in ("location", "locations"):
-            if name in fields:
-                value = fields[name]
-                filled = [one.format(images) for one in ([value] if name == "location" else value)]
-                fields = {"locations": filled}
-        deployment.add("i", b"data", **fields)
-        assert run("show", "i") == status
-        shown = capsys.readouterr().out
-        assert told.format(images, images) in shown
-        assert "s3cret" not in shown
-        assert "s1gnature" not in shown
 
 
 class TestCheck:
@@ -270,7 +75,9 @@ class TestCheck:
         assert shown.count(": ok") == 2
 
 
-@pytest.mark.parametrize("command", [["check"], ["serve"], ["show", "i"], ["add", os.devnull]])
+@pytest.mark.parametrize(
+    "command", [["check"], ["serve"], ["show", "i"], ["list"], ["add", os.devnull, "--public"]]
+)
 def test_wrong_configuration(
     deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -343,12 +150,39 @@ def test_serve_without_gunicorn(
     assert "pip install 'imageapi[server]'" in capsys.readouterr().err
 
 
-def test_interrupted(
-    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*args: Any) -> None:
-        raise KeyboardInterrupt
+class Output:
+    """Where the command prints; it fails when it is flushed."""
 
-    monkeypatch.setattr(writer, "add_image", interrupt)
-    assert run("add", os.devnull) == 1
-    assert capsys.readouterr().err == "imageapi: interrupted\n"
+    encoding = "utf-8"
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def write(self, _: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        raise self.error
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
+        (OSError(errno.ENOSPC, "No space left on device"), "imageapi: No space left on device\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "imageapi: /x: Permission"),
+    ],
+)
+def test_output_that_cannot_be_written(
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    told: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Output(error))
+    assert run("list") == 1
+    assert capsys.readouterr().err.startswith(told)
