@@ -79,7 +79,8 @@ def _export(image_id: str, backends: Backends, folder: str) -> str:
 def _details(image: Image) -> dict[str, Any]:
     fields: dict[str, Any] = details(image, "")["images"][0]
     del fields["uri"]
-    return fields
+    # glance-replicator sends each field as a header, which cannot be null.
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _write_data(image: Image, backends: Backends, file: NewFile) -> None:
