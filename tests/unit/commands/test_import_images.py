@@ -98,7 +98,7 @@ def test_source_that_breaks_off_is_resumed(
     chunks = iter(range(1000))
 
     def break_off(self: FileBlob) -> bytes:
-        if next(chunks) % 3 == 2:
+        if next(chunks) % 7 == 6:
             from imageapi.errors import BackendUnavailable
 
             raise BackendUnavailable("broken off")
