@@ -56,7 +56,7 @@ class Workplace:
         deployment = self._made("with-large", records=1, properties=1)
         command = [BIN / "imageapi", "--config-file", deployment.config_file, "add", "-"]
         adding = subprocess.Popen(
-            [*map(str, command), "--id", LARGE_ID],
+            [*map(str, command), "--public", "--id", LARGE_ID],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )

@@ -8,12 +8,12 @@ only the exceptions of `imageapi.errors`, and their texts contain no secret.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 from oslo_config import cfg
 
-from imageapi.backends.upload import Adder
+from imageapi.backends.writing import DataWriter, RecordWriter
 from imageapi.caller import Caller
 from imageapi.image import Image, Location
 
@@ -90,6 +90,17 @@ class RegistryBackend(Backend):
         :raises imageapi.errors.BadReply: the upstream's response is invalid.
         """
 
+    def image_ids(self) -> Iterator[str] | None:
+        """Return the ids of all records, in any order; None if the registry cannot tell.
+
+        :raises imageapi.errors.BackendError: as for `get`; also while iterating.
+        """
+        return None
+
+    def writer(self) -> RecordWriter | None:
+        """Return what writes the records; None if nothing here does."""
+        return None
+
 
 class Blob(ABC):
     """Data being read: an iterator over chunks, owned by one response.
@@ -156,13 +167,8 @@ class StoreBackend(Backend):
         """
         return ""
 
-    def adder(self, registry: RegistryBackend) -> Adder | None:
-        """Return a function that adds images to this store and to a registry.
-
-        ``imageapi add`` calls it.
-
-        :returns: the function; None if images cannot be added to both.
-        """
+    def writer(self) -> DataWriter | None:
+        """Return what writes data; None if nothing here does."""
         return None
 
     @abstractmethod

@@ -2,10 +2,16 @@
 """The types of the command line's arguments.  Each refuses an invalid text."""
 
 import argparse
+import difflib
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from imageapi.image import LONGEST_IMAGE_ID, is_image_id
 from imageapi.protocol.value_text import SURROGATE
+
+#: The formats that Glance accepts by default.
+DISK_FORMATS = ("aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
+CONTAINER_FORMATS = ("aki", "ami", "ari", "bare", "compressed", "docker", "ova", "ovf")
 
 #: The object to which each command adds its parser.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -35,6 +41,24 @@ def key_and_value(text: str) -> tuple[str, str]:
     raise argparse.ArgumentTypeError(f"{text!r} is not K=V")
 
 
+def disk_format(text: str) -> str:
+    """A disk format of Glance's list."""
+    return _known(text, "disk format", DISK_FORMATS)
+
+
+def container_format(text: str) -> str:
+    """A container format of Glance's list."""
+    return _known(text, "container format", CONTAINER_FORMATS)
+
+
+def _known(text: str, kind: str, names: Sequence[str]) -> str:
+    if text in names:
+        return text
+    near = difflib.get_close_matches(text.lower(), names, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(names)}"
+    raise argparse.ArgumentTypeError(f"{utf8(text)!r:.100} is no {kind}: {advice}")
+
+
 def count(text: str) -> int:
     """A whole number, 0 included."""
     if text.isascii() and text.isdigit():
@@ -53,3 +77,12 @@ def port(text: str) -> int:
     if 0 < count(text) < 65536:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+
+
+def checksum(text: str) -> str:
+    """An MD5 or a SHA-512, in hexadecimal digits."""
+    if len(text) in (32, 128) and all(digit in "0123456789abcdefABCDEF" for digit in text):
+        return text.lower()
+    raise argparse.ArgumentTypeError(
+        f"{text!r:.140} is neither an MD5 (32 hexadecimal digits) nor a SHA-512 (128)"
+    )

@@ -3,22 +3,63 @@
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
 
+from imageapi.caller import Caller
+from imageapi.commands.terminal import log_bug
 from imageapi.config import plugins
 from imageapi.config.files import files_from_environment, load_config
+from imageapi.errors import BackendError, ConfigurationError, ImageAPIError, only_backend_errors
+
+#: The caller for whom the commands ask the backends.
+OPERATOR = Caller(is_admin=True)
 
 
 @contextlib.contextmanager
 def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
     """Load the configured backends, and close them at the end."""
-    backends = plugins.load(config_of(options))
-    try:
+    with backends_of(options.config_file or files_from_environment()) as backends:
         yield backends
-    finally:
-        backends.close()
+
+
+@contextlib.contextmanager
+def backends_of(files: Sequence[str] | None) -> Iterator[plugins.Backends]:
+    """Load the backends of configuration files, and close them at the end."""
+    with contextlib.closing(plugins.load(load_config(files))) as backends:
+        yield backends
+
+
+def ids_of(backends: plugins.Backends) -> list[str]:
+    """Return the ids of all records, sorted.
+
+    :raises ConfigurationError: the registry cannot list them.
+    :raises ImageAPIError: the registry is unavailable.
+    """
+    registry = backends.registry
+    try:
+        with only_backend_errors(registry):
+            ids = registry.backend.image_ids()
+            if ids is not None:
+                return sorted(ids)
+    except BackendError as error:
+        log_bug(error)
+        raise ImageAPIError(f"{registry}: {error}") from None
+    raise ConfigurationError([f"{registry} (driver {registry.driver!r}) cannot list its images"])
+
+
+@contextlib.contextmanager
+def naming(image_id: str) -> Iterator[None]:
+    """Name the image in the text of an error."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except ImageAPIError as error:
+        if isinstance(error, BackendError):
+            log_bug(error)
+        raise ImageAPIError(f"image {image_id}: {error}") from None
 
 
 def config_of(options: argparse.Namespace) -> cfg.ConfigOpts:

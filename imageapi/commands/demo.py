@@ -14,8 +14,8 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from imageapi.api import ImageAPI
-from imageapi.backends.upload import HashingReader
-from imageapi.commands import arguments
+from imageapi.backends.writing import HashingReader
+from imageapi.commands import arguments, changes
 from imageapi.config.files import load_config
 from imageapi.image import Image
 
@@ -69,11 +69,9 @@ def _configure(folder: str) -> str:
 
 
 def _add_sample(api: ImageAPI) -> Image:
-    add = api.backends.stores[0].backend.adder(api.backends.registry.backend)
-    if add is None:
-        raise TypeError("the demo's configuration must name the file backends")
-    data = hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024)
-    return add(_IMAGE, HashingReader(io.BytesIO(data), lambda _: None))
+    data = io.BytesIO(hashlib.shake_256(b"imageapi").digest(3 * 1024 * 1024))
+    writers = changes.writers_of(api.backends)
+    return changes.add(writers, _IMAGE, HashingReader(data, lambda _: None), checksum=None)
 
 
 @contextmanager

@@ -2,15 +2,39 @@
 """The command ``imageapi``: a module here for each of its commands."""
 
 import argparse
+import contextlib
+import logging
+import os
+import sys
 from collections.abc import Sequence
 
 import imageapi
-from imageapi.commands import add, check, demo, serve, show
+from imageapi.commands import (
+    activate,
+    add,
+    check,
+    demo,
+    drivers,
+    export_images,
+    import_images,
+    remove,
+    replace,
+    serve,
+    show,
+    verify,
+)
+from imageapi.commands import list as list_
+from imageapi.commands import set as set_
 from imageapi.commands.terminal import complain, log_to_stderr
 from imageapi.config.files import ENVIRONMENT_VARIABLE
 from imageapi.errors import ConfigurationError, ImageAPIError
 
-_COMMANDS = (serve, add, show, check, demo)
+LOG = logging.getLogger(__name__)
+
+_COMMANDS = (
+    *(serve, list_, show, add, set_, activate, replace, remove),
+    *(verify, import_images, export_images, check, drivers, demo),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     log_to_stderr(debug=options.debug)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        # An error of the output must show here, and not when Python exits.
+        sys.stdout.flush()
+        return status
     except ConfigurationError as error:
         for problem in error.problems:
             complain(problem)
@@ -30,7 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
     except KeyboardInterrupt:
         complain("interrupted")
+    except BrokenPipeError:
+        # The reader of our output has left, such as ``head``.  Python would complain at exit.
+        _discard_output()
+    except OSError as error:
+        LOG.debug("failed", exc_info=error)
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+        if not error.filename:
+            _discard_output()  # it may be the output that cannot be written
     return 1
+
+
+def _discard_output() -> None:
+    with contextlib.suppress(OSError):
+        output = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,24 +2,25 @@
 """The command ``show``."""
 
 import argparse
+import json
 import sys
 
-from imageapi.caller import Caller
 from imageapi.commands import arguments
-from imageapi.commands.configured import open_backends
+from imageapi.commands.configured import OPERATOR, open_backends
+from imageapi.commands.details import described
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
 from imageapi.image import Image
 from imageapi.protocol.image_headers import meta_headers
 
-# The caller for whom the command asks the backends.
-_OPERATOR = Caller(is_admin=True)
-
 
 def add_parser(commands: arguments.Commands) -> None:
     show = commands.add_parser("show", help="show a record and the locations of its data")
     show.add_argument("id", metavar="ID", type=arguments.image_id)
+    show.add_argument(
+        "--json", action="store_true", help="print the record as a JSON document, and no locations"
+    )
     show.set_defaults(run=_run)
 
 
@@ -27,10 +28,13 @@ def _run(options: argparse.Namespace) -> int:
     with open_backends(options) as backends:
         try:
             with only_backend_errors(backends.registry):
-                image = backends.registry.backend.get(options.id, _OPERATOR)
+                image = backends.registry.backend.get(options.id, OPERATOR)
         except BackendError as error:
             log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None
+        if options.json:
+            print(json.dumps(described(image), indent=2))
+            return 0
         for name, value in meta_headers(image, sys.maxsize).lines:
             tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
         if image.members:
@@ -47,7 +51,7 @@ def _show_location(location: DataLocation | UnusableLocation, image: Image) -> b
     try:
         if isinstance(location, UnusableLocation):
             raise LocationRefused(location.reason)
-        blob = location.open(0, None, None, _OPERATOR)
+        blob = location.open(0, None, None, OPERATOR)
         size = blob.total_size
         blob.close()
     except BackendError as error:

@@ -47,6 +47,12 @@ def find(kind: str, driver: str) -> EntryPoint:
     raise ConfigurationError([cause])
 
 
+def of_kind(kind: str) -> list[EntryPoint]:
+    """Return all entry points of a kind, sorted by name."""
+    found = importlib.metadata.entry_points(group=f"imageapi.{kind}")
+    return sorted(found, key=lambda one: one.name)
+
+
 def _other_kind(driver: str) -> str:
     """Return a hint that another kind of backend has that name; empty if none has."""
     for kind in _KINDS:

@@ -224,3 +224,33 @@ class _Loader:
         for problem in problems:
             self._sections.add_problem(section, problem, origin)
         return None
+
+
+@dataclass(frozen=True)
+class Driver:
+    """An installed driver.
+
+    :ivar problem: why it cannot be used; empty if it can.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    options: Sequence[cfg.Opt]
+    problem: str
+
+
+def installed() -> Iterator[Driver]:
+    """Find every installed driver, by kind and name."""
+    for kind in (_REGISTRY, _STORE, _POLICY, _EVENTS):
+        for found in entry_points.of_kind(kind.name):
+            options: Sequence[cfg.Opt] = ()
+            problem = ""
+            try:
+                options = entry_points.import_backend(found, kind.base).options()
+            except ConfigurationError as error:
+                problem = str(error)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise any
+                problem = f"its options cannot be read: {type(error).__name__}: {error}"
+            distribution = entry_points.distribution_of(found)
+            yield Driver(kind.name, found.name, distribution, options, problem)

@@ -23,7 +23,7 @@ from imageapi.visibility import Visibility
 _VISIBILITIES = ("community", "private", "public", "shared")
 
 # Top-level names of the v2 shape that are not custom properties.
-_V2_NAMES = frozenset(
+V2_NAMES = frozenset(
     """
     checksum container_format created_at deleted deleted_at direct_url disk_format file id
     location locations min_disk min_ram name os_hash_algo os_hash_value os_hidden owner
@@ -243,7 +243,7 @@ def _properties(fields: Mapping[str, Any]) -> dict[str, Any]:
         properties = {
             name: value
             for name, value in fields.items()
-            if name not in _V2_NAMES and not (name == "members" and isinstance(value, list))
+            if name not in V2_NAMES and not (name == "members" and isinstance(value, list))
         }
     else:
         value = fields.get("properties")

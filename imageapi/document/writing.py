@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes an image as a v1 document: as a record, or as details for clients."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from imageapi.image import Image
+from imageapi.image import Image, Location
 from imageapi.protocol.value_text import in_utc, text_of, without_surrogates
 
 
@@ -22,10 +23,7 @@ def record(image: Image) -> dict[str, Any]:
     `parse` turns it into the same image, with two exceptions: parts of seconds are
     dropped, and U+FFFD replaces lone surrogates in fields.  Properties are unchanged.
     """
-    locations = [
-        {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
-        for location in image.locations
-    ]
+    locations = locations_of(image.locations)
     return {
         "id": image.id,
         **_v1_fields(image),
@@ -38,6 +36,14 @@ def record(image: Image) -> dict[str, Any]:
         **({"locations": locations} if locations else {}),
         **({"members": sorted(image.members)} if image.members else {}),
     }
+
+
+def locations_of(locations: Iterable[Location]) -> list[dict[str, Any]]:
+    """Return the value of ``locations`` in a record."""
+    return [
+        {"url": location.url, **({"metadata": {"store": location.store}} if location.store else {})}
+        for location in locations
+    ]
 
 
 def _v1_fields(image: Image) -> dict[str, Any]:

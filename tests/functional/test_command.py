@@ -33,7 +33,16 @@ def test_demo() -> None:
 def adding(deployment: Deployment) -> "subprocess.Popen[bytes]":
     """``imageapi add -`` that has written some data, and waits for more."""
     process = subprocess.Popen(
-        [COMMAND, "--config-file", str(deployment.config_file), "add", "-", "--id", "i"],
+        [
+            COMMAND,
+            "--config-file",
+            str(deployment.config_file),
+            "add",
+            "-",
+            "--id",
+            "i",
+            "--public",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -70,7 +79,14 @@ def test_add_that_is_interrupted_leaves_nothing(deployment: Deployment, number: 
 def test_add_shows_progress_on_a_terminal_only(deployment: Deployment) -> None:
     source = deployment.folder / "disk.raw"
     source.write_bytes(b"x" * 3_000_000)
-    command = [COMMAND, "--config-file", str(deployment.config_file), "add", str(source)]
+    command = [
+        COMMAND,
+        "--config-file",
+        str(deployment.config_file),
+        "add",
+        str(source),
+        "--public",
+    ]
     done = subprocess.run(command, capture_output=True, timeout=20)
     assert (done.returncode, done.stderr) == (0, b"")
     ours, theirs = pty.openpty()

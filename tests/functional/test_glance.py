@@ -2,7 +2,9 @@
 """examples/glance-v2.conf: v1 in front of a real Glance, with a real Keystone."""
 
 import hashlib
+import json
 import os
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -13,7 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 from glanceclient.v1.client import Client
 
-from tests.functional.openstack import Keystone, call, glance
+from tests.deployment import Deployment
+from tests.functional.openstack import ENVIRONMENTS, Keystone, call, glance
+from tests.functional.raw_server import RawServer, Request
 from tests.functional.servers import serving
 from tests.paths import BIN, EXAMPLES
 
@@ -187,3 +191,80 @@ def test_check(cloud: GlanceCloud) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"ok, endpoint {cloud.glance}/v2/images" in done.stdout
+
+
+class TestImport:
+    """``imageapi import`` from Glance into folders."""
+
+    def run(self, deployment: Deployment, cloud: GlanceCloud, *words: str) -> tuple[int, str]:
+        command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file)]
+        done = subprocess.run(
+            [*command, *words],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OS_TOKEN": cloud.tokens["alice"]},
+        )
+        assert cloud.tokens["alice"] not in done.stdout + done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    def test_record_and_data(self, deployment: Deployment, cloud: GlanceCloud) -> None:
+        """Repeated, it copies only what is not there yet."""
+        ids = [cloud.add("alice", "private"), cloud.add("root", "public")]
+        words = ("import", "--from", str(cloud.config))
+        assert self.run(deployment, cloud, *words, ids[0]) == (0, f"{ids[0]}: copied\n")
+        told = f"{ids[0]}: skipped: it exists already\n{ids[1]}: copied\n"
+        assert self.run(deployment, cloud, *words, *ids) == (0, told)
+        for image_id in ids:
+            record = json.loads(deployment.record_path(image_id).read_text())["images"][0]
+            assert record["properties"]["distro"] == "Ubuntu 10.04"
+            assert (record["name"], record["disk_format"]) == ("one", "raw")
+            assert record["checksum"] == hashlib.md5(DATA).hexdigest()
+            assert deployment.data_path(image_id).read_bytes() == DATA
+        assert record["is_public"]
+        assert self.run(deployment, cloud, "verify", "--all")[0] == 0
+
+    def test_what_the_token_may_not_see(self, deployment: Deployment, cloud: GlanceCloud) -> None:
+        image_id = cloud.add("root", "private")
+        status, told = self.run(deployment, cloud, "import", image_id, "--from", str(cloud.config))
+        assert (status, told) == (1, f"imageapi: image {image_id}: no record\n")
+        assert os.listdir(deployment.images) == []
+
+    def test_all(self, deployment: Deployment, cloud: GlanceCloud) -> None:
+        status, told = self.run(deployment, cloud, "import", "--all", "--from", str(cloud.config))
+        assert (status, "cannot list its images" in told) == (1, True)
+
+
+def test_replicator_loads_what_was_exported(deployment: Deployment, tmp_path: Path) -> None:
+    """``glance-replicator load`` reads data as UTF-8, so this data is text."""
+    image_id = "71c675ab-d94f-49cd-a114-e12490b328d9"
+    deployment.add(image_id, b"data\n", name="n", properties={"distro": "x"})
+    config = str(deployment.config_file)
+    command = [str(BIN / "imageapi"), "--config-file", config, "export", image_id]
+    (tmp_path / "dump").mkdir()
+    subprocess.run([*command, "--to", str(tmp_path / "dump")], check=True, timeout=60)
+    uploads: list[Request] = []
+
+    def answer(request: Request, connection: socket.socket) -> bool:
+        status, body = "404 Not Found", b""
+        if request.method == "POST":
+            uploads.append(request)
+            status, body = "201 Created", b'{"image": {"status": "active"}}'
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        return False
+
+    replicator = str(ENVIRONMENTS / "glance" / "bin" / "glance-replicator")
+    with RawServer(answer) as server:
+        done = subprocess.run(
+            [replicator, "load", f"127.0.0.1:{server.port}", str(tmp_path / "dump")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert uploads, done.stdout + done.stderr
+    headers = uploads[0].headers
+    assert headers["x-image-meta-id"] == image_id
+    assert headers["x-image-meta-name"] == "n"
+    assert headers["x-image-meta-property-distro"] == "x"
+    assert headers["content-length"] == "5"

@@ -283,7 +283,7 @@ def test_swift(
         api.close()
         main.main(["--debug", "--config-file", str(config), "check"])
         main.main(["--debug", "--config-file", str(config), "show", "i"])
-        main.main(["--debug", "--config-file", str(config), "add", os.devnull])
+        main.main(["--debug", "--config-file", str(config), "add", os.devnull, "--public"])
     shown = capsys.readouterr()
     assert SECRET not in told
     assert SECRET not in caplog.text
@@ -428,7 +428,7 @@ def test_exceptions(everywhere: Path, name: str) -> None:
     api.close()
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["show", "i"], ["add", os.devnull]])
+@pytest.mark.parametrize("arguments", [["check"], ["show", "i"], ["add", os.devnull, "--public"]])
 @pytest.mark.parametrize("kind", ["http", "swift"])
 def test_command(tmp_path: Path, arguments: list[str], kind: str) -> None:
     """In a process of its own, with its own logging."""

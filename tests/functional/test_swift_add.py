@@ -17,8 +17,8 @@ import pytest
 import imageapi
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
-from imageapi.backends.swift.writer import add_image
-from imageapi.backends.upload import HashingReader, UploadError
+from imageapi.backends.writing import HashingReader, WriteError
+from imageapi.commands import changes
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
 from tests.deployment import get
@@ -68,7 +68,16 @@ def objects(swift: Swift) -> list[str]:
 
 def command(config: Path, *words: str, **how: Any) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [str(BIN / "imageapi"), "--config-file", str(config), "add", *words, "--id", "i"],
+        [
+            str(BIN / "imageapi"),
+            "--config-file",
+            str(config),
+            "add",
+            *words,
+            "--id",
+            "i",
+            "--public",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # The parent process may ignore SIGINT, as with nohup.
@@ -182,7 +191,7 @@ def test_an_answer_to_the_record_that_does_not_come(
     swift: Swift, configured: Any, monkeypatch: pytest.MonkeyPatch, others: bytes, left: list[str]
 ) -> None:
     """The record may have been put, by this command or by another one."""
-    api, registry, store = backends(configured())
+    api, registry, _ = backends(configured())
     with closing(swift.client()) as client:
         real = registry.account.request
 
@@ -197,8 +206,8 @@ def test_an_answer_to_the_record_that_does_not_come(
 
         monkeypatch.setattr(registry.account, "request", lose)
         new = HashingReader(io.BytesIO(b"data"), lambda _: None)
-        with pytest.raises(UploadError, match="image i: no answer"):
-            add_image(registry, store, Image(id="i", status="queued"), new)
+        with pytest.raises(BackendUnavailable, match="no answer"):
+            put(api, new)
         assert objects(swift) == left
     api.close()
 
@@ -239,6 +248,11 @@ def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
     assert set(objects(swift)) <= set(left)
 
 
+def put(api: imageapi.ImageAPI, data: HashingReader) -> None:
+    image = Image(id="i", status="queued")
+    changes.add(changes.writers_of(api.backends), image, data, checksum=None)
+
+
 def backends(config: Path) -> tuple[imageapi.ImageAPI, SwiftRegistry, SwiftStore]:
     api = imageapi.ImageAPI(imageapi.load_config([config]))
     registry, store = api.backends.registry.backend, api.backends.stores[0].backend
@@ -256,7 +270,7 @@ def test_data_that_changes_on_its_way(
     segment_size: int,
 ) -> None:
     """The ETag that Swift returns is compared with the data that was read."""
-    api, registry, store = backends(configured(segment_size))
+    api, _, store = backends(configured(segment_size))
     real = store.account.request
 
     def corrupting(method: str, path: str, headers: Any, body: Any = None, query: str = "") -> Any:
@@ -266,12 +280,11 @@ def test_data_that_changes_on_its_way(
 
     monkeypatch.setattr(store.account, "request", corrupting)
     (tmp_path / "disk.raw").write_bytes(b"x" * 2 * MIB)
-    image = Image(id="i", status="queued")
     with (
         (tmp_path / "disk.raw").open("rb") as source,
-        pytest.raises(UploadError, match="other bytes"),
+        pytest.raises(WriteError, match="other bytes"),
     ):
-        add_image(registry, store, image, HashingReader(source, lambda _: None))
+        put(api, HashingReader(source, lambda _: None))
     api.close()
     assert objects(swift) == []
 
@@ -279,15 +292,15 @@ def test_data_that_changes_on_its_way(
 def test_file_that_grows(swift: Swift, configured: Any, tmp_path: Path) -> None:
     path = tmp_path / "disk.raw"
     path.write_bytes(b"x" * MIB)
-    api, registry, store = backends(configured())
+    api, _, _ = backends(configured())
     with path.open("rb") as source, path.open("ab") as writer:
 
         def grow(_: int) -> None:
             writer.write(b"more")
             writer.flush()
 
-        with pytest.raises(UploadError, match="grew while it was read"):
-            add_image(registry, store, Image(id="i", status="queued"), HashingReader(source, grow))
+        with pytest.raises(WriteError, match="grew while it was read"):
+            put(api, HashingReader(source, grow))
     api.close()
     assert objects(swift) == []
 
@@ -323,7 +336,7 @@ def test_a_writer_who_may_not_make_containers(swift: Swift, configured: Any) -> 
 def test_clean_up_that_is_interrupted_again_says_what_is_left(
     swift: Swift, configured: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    api, registry, store = backends(configured())
+    api, _, store = backends(configured())
     real = store.account.request
 
     def interrupted(method: str, path: str, *rest: Any) -> Any:
@@ -334,7 +347,7 @@ def test_clean_up_that_is_interrupted_again_says_what_is_left(
     monkeypatch.setattr(store.account, "request", interrupted)
     new = HashingReader(io.BytesIO(DATA), lambda _: None)
     with pytest.raises(KeyboardInterrupt):
-        add_image(registry, store, Image(id="i", status="queued"), new)
+        put(api, new)
     api.close()
     left = [line.split(" by hand: /")[1] for line in caplog.messages]
     assert set(objects(swift)) <= set(left)

@@ -53,7 +53,16 @@ def test_large_image(tmp_path: Path) -> None:
 
 def add(config: Path) -> str:
     """Pipe the data into ``imageapi add``; returns its MD5."""
-    command = [str(BIN / "imageapi"), "--config-file", str(config), "add", "-", "--id", "large"]
+    command = [
+        str(BIN / "imageapi"),
+        "--config-file",
+        str(config),
+        "add",
+        "-",
+        "--id",
+        "large",
+        "--public",
+    ]
     md5 = hashlib.md5()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None

@@ -3,8 +3,9 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn
+from urllib.parse import unquote
 
 from oslo_config import cfg
 
@@ -19,12 +20,13 @@ from imageapi.backends.file.folder import (
     file_name,
     open_below,
 )
+from imageapi.backends.writing import RecordWriter
 from imageapi.bounded_cache import BoundedCache
 from imageapi.caller import Caller
 from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
-from imageapi.image import Image, weight_of
+from imageapi.image import Image, is_image_id, weight_of
 
-_LARGEST_RECORD = 1024 * 1024
+LARGEST_RECORD = 1024 * 1024
 
 # The limit for parsed records in memory: one byte of JSON can take 44 bytes parsed.
 _REMEMBERED_BYTES = 8 * 1024 * 1024
@@ -72,9 +74,26 @@ class FileRegistry(RegistryBackend):
             raise known.found.again()
         return known.found
 
+    def image_ids(self) -> Iterator[str]:
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [entry.name for entry in entries if entry.name.endswith(".json")]
+        except OSError as error:
+            raise BackendUnavailable(f"{self.directory}: {error.strerror}") from None
+        for name in names:
+            image_id = unquote(name.removesuffix(".json"), errors="surrogateescape")
+            if is_image_id(image_id) and f"{file_name(image_id)}.json" == name:
+                yield image_id
+
     def path(self, image_id: str) -> str:
         """Return the path of an image's record."""
         return f"{self.directory}/{file_name(image_id)}.json"
+
+    def writer(self) -> RecordWriter:
+        # Not above: the writer knows this module.
+        from imageapi.backends.file.record_writer import FileRecordWriter
+
+        return FileRecordWriter(self)
 
     def check(self) -> str:
         return check_folder(self.directory)
@@ -89,8 +108,8 @@ class FileRegistry(RegistryBackend):
             found: Image | MalformedImage
             if not stat.S_ISREG(status.st_mode):
                 found = MalformedImage(f"{path}: not a regular file")
-            elif status.st_size > _LARGEST_RECORD:
-                found = MalformedImage(f"{path}: the record is larger than {_LARGEST_RECORD} bytes")
+            elif status.st_size > LARGEST_RECORD:
+                found = MalformedImage(f"{path}: the record is larger than {LARGEST_RECORD} bytes")
             else:
                 found = document.found(os.read(descriptor, status.st_size), image_id, path)
         finally:

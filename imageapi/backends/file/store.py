@@ -2,7 +2,6 @@
 """Data in a folder of this machine, or of a mounted file system."""
 
 import contextlib
-import functools
 import os
 import stat
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from imageapi.backends.file.folder import (
 )
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.small_file_cache import LARGEST, SmallBlob, SmallFile, SmallFiles
-from imageapi.backends.upload import Adder
+from imageapi.backends.writing import DataWriter
 from imageapi.caller import Caller
 from imageapi.errors import BackendUnavailable, DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
@@ -69,13 +68,11 @@ class FileStore(StoreBackend):
             return ""
         return f"directory: the registry's folder {registry.directory} is inside {self.directory}"
 
-    def adder(self, registry: RegistryBackend) -> Adder | None:
+    def writer(self) -> DataWriter:
         # Not above: the writer knows this module.
-        from imageapi.backends.file.writer import add_image
+        from imageapi.backends.file.data_writer import FileDataWriter
 
-        if isinstance(registry, FileRegistry):
-            return functools.partial(add_image, registry, self)
-        return None
+        return FileDataWriter(self)
 
     def path(self, image_id: str) -> str:
         """Return the path of the data of an image whose record has no location."""
@@ -93,7 +90,7 @@ class FileStore(StoreBackend):
         version: str | None = None,
         caller: Caller,
     ) -> Blob:
-        path = _path_of(location.url)
+        path = path_of(location.url)
         kept = self._small_files.get(path)
         if kept is not None and version in (None, kept.version):
             return SmallBlob(kept, start, stop)
@@ -143,7 +140,7 @@ class FileStore(StoreBackend):
 
 
 @remembered
-def _path_of(url: str) -> str:
+def path_of(url: str) -> str:
     """Return the absolute path of a file: URL (RFC 8089), percent-decoded."""
     scheme, _, path = url.partition(":")
     if scheme.lower() != "file":

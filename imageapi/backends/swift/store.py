@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data in OpenStack Swift: plain objects, static and dynamic large objects."""
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -9,7 +8,7 @@ from typing import NoReturn
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
-from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
+from imageapi.backends.base import Blob, StoreBackend
 from imageapi.backends.http_client.blob import HTTPBlob, range_headers
 from imageapi.backends.http_client.status import ABSENT, refuse_status
 from imageapi.backends.http_client.urls import Url
@@ -21,8 +20,7 @@ from imageapi.backends.swift.options import (
     container_of,
     dependent_options,
 )
-from imageapi.backends.swift.registry import SwiftRegistry
-from imageapi.backends.upload import Adder
+from imageapi.backends.writing import DataWriter
 from imageapi.caller import Caller
 from imageapi.errors import DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
@@ -69,17 +67,15 @@ class SwiftStore(StoreBackend):
         section = conf[group]
         self.account = SwiftAccount(conf, group)
         self.segment_size: int = section.segment_size
-        self.container, self._prefix = container_of(conf, group)
+        self.container, self.prefix = container_of(conf, group)
         self._allowed: Sequence[str] = [self.container, *section.allowed_containers]
         self._chunk_size: int = conf.imageapi.chunk_size
 
-    def adder(self, registry: RegistryBackend) -> Adder | None:
+    def writer(self) -> DataWriter:
         # Not above: the writer knows this module.
-        from imageapi.backends.swift.writer import add_image
+        from imageapi.backends.swift.data_writer import SwiftDataWriter
 
-        if isinstance(registry, SwiftRegistry):
-            return functools.partial(add_image, registry, self)
-        return None
+        return SwiftDataWriter(self)
 
     def locate(self, image_id: str) -> Location:
         return Location(self.location_of(image_id).url)
@@ -89,7 +85,7 @@ class SwiftStore(StoreBackend):
 
         :raises LocationRefused: the name is not valid in Swift.
         """
-        return SwiftLocation.of(self.container, self._prefix + name)
+        return SwiftLocation.of(self.container, self.prefix + name)
 
     def open(
         self,

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from imageapi.commands import main
 from tests.deployment import Deployment
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,17 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(deployment: Deployment) -> Any:
-    """Run the command over the deployment's configuration."""
-    return lambda *words: main.main(["--config-file", str(deployment.config_file), *words])
+def run(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command over the deployment: its status, its output, and its errors.
+
+    A wrong command line is status 2, as in a process.
+    """
+
+    def command(*words: str) -> tuple[int, str, str]:
+        try:
+            status = main.main(["--config-file", str(deployment.config_file), *words])
+        except SystemExit as end:
+            status = int(str(end.code))
+        return status, *capsys.readouterr()
+
+    return command

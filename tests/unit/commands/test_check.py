@@ -6,16 +6,18 @@ import pytest
 
 from imageapi.backends.file.store import FileStore
 from tests.deployment import Deployment
+from tests.unit.commands.conftest import Run
 
 
-def test_fine(deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fine(deployment: Deployment, run: Run) -> None:
     deployment.configure(
         core="stores = fast:file, file",
         more=f"[imageapi_store_fast]\ndirectory = {deployment.images}",
     )
-    assert run("check") == 0
+    status, out, _ = run("check")
+    assert status == 0
     of_ours = f"of imageapi {importlib.metadata.version('imageapi')}): ok"
-    assert capsys.readouterr().out.splitlines() == [
+    assert out.splitlines() == [
         f"registry 'file' (driver 'file' {of_ours}, directory {deployment.registry}",
         f"store 'fast' (driver 'file' {of_ours}, directory {deployment.images}",
         f"store 'file' (driver 'file' {of_ours}, directory {deployment.images}",
@@ -35,24 +37,24 @@ def test_fine(deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[st
     ],
 )
 def test_bug_of_a_backend(
-    run: Any,
+    run: Run,
     check: Any,
     told: str,
     logged: str,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(FileStore, "check", lambda _self: check())
-    assert run("check") == 1
-    assert told in capsys.readouterr().out
+    status, out, _ = run("check")
+    assert status == 1
+    assert told in out
     assert logged in caplog.text
     assert ("Traceback" in caplog.text) is bool(logged)
 
 
-def test_broken(deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken(deployment: Deployment, run: Run) -> None:
     deployment.images.rmdir()
-    assert run("check") == 1
-    shown = capsys.readouterr().out
+    status, shown, _ = run("check")
+    assert status == 1
     assert f"{deployment.images}: No such file or directory" in shown
     assert shown.count(": ok") == 2

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,6 +9,7 @@ from imageapi.commands.configured import config_of, open_backends
 from imageapi.config import options
 from imageapi.config.plugins import Backends
 from tests.deployment import Deployment
+from tests.unit.commands.conftest import Run
 
 
 @pytest.mark.parametrize(("option", "expected"), [("option.conf", "option"), (None, "environment")])
@@ -48,10 +48,10 @@ def test_configuration_file_that_is_not_there(
 
 @pytest.mark.parametrize("text", ["no section\n", "[imageapi\n", "[imageapi]\nchunk_size\n"])
 def test_configuration_file_that_cannot_be_parsed(
-    deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str], text: str
+    deployment: Deployment, run: Run, text: str
 ) -> None:
     deployment.config_file.write_text(text)
-    assert run("check") == 1
-    error = capsys.readouterr().err
+    status, _, error = run("check")
+    assert status == 1
     assert str(deployment.config_file) in error
     assert "Traceback" not in error

@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import importlib.metadata
+import io
 import logging
 import os
+import sys
 from typing import Any
 
 import pytest
 
 import imageapi
-from imageapi.backends.file import writer
-from imageapi.commands import main
+from imageapi.commands import changes, main
 from tests.deployment import Deployment
+from tests.unit.commands.conftest import Run
 
 
-@pytest.mark.parametrize("command", [["check"], ["serve"], ["show", "i"], ["add", os.devnull]])
-def test_wrong_configuration(
-    deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str], command: list[str]
-) -> None:
+@pytest.mark.parametrize(
+    "command", [["check"], ["serve"], ["show", "i"], ["add", os.devnull, "--public"]]
+)
+def test_wrong_configuration(deployment: Deployment, run: Run, command: list[str]) -> None:
     deployment.configure(core="registry = flie\nstores = swfit")
-    assert run(*command) == 1
-    lines = capsys.readouterr().err.splitlines()
+    status, _, err = run(*command)
+    assert status == 1
+    lines = err.splitlines()
     assert [line.split(":")[1] for line in lines] == [" [imageapi] registry", " [imageapi] stores"]
 
 
@@ -55,12 +59,45 @@ def test_debug_lets_no_library_through(deployment: Deployment, debug: bool) -> N
     assert logging.getLogger("imageapi.api").isEnabledFor(logging.DEBUG) is debug
 
 
-def test_interrupted(
-    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "add_image", interrupt)
-    assert run("add", os.devnull) == 1
-    assert capsys.readouterr().err == "imageapi: interrupted\n"
+    monkeypatch.setattr(changes, "add", interrupt)
+    words = ("add", os.devnull, "--public")
+    assert run(*words) == (1, "", "imageapi: interrupted\n")
+
+
+class Output:
+    """Where the command prints; it fails when it is flushed."""
+
+    encoding = "utf-8"
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def write(self, _: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        raise self.error
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
+        (OSError(errno.ENOSPC, "No space left on device"), "imageapi: No space left on device\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "imageapi: /x: Permission"),
+    ],
+)
+def test_output_that_cannot_be_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Output(error))
+    status, _, err = run("list")
+    assert status == 1
+    assert err.startswith(told)

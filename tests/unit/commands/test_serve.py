@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import sys
-from typing import Any
 
 import pytest
 
+from tests.unit.commands.conftest import Run
 
-def test_serve_without_gunicorn(
-    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+
+def test_serve_without_gunicorn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imageapi.commands.server", None)
-    assert run("serve") == 1
-    assert "pip install 'imageapi[server]'" in capsys.readouterr().err
+    status, _, err = run("serve")
+    assert status == 1
+    assert "pip install 'imageapi[server]'" in err

@@ -1,33 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from typing import Any
 
 import pytest
 
 from tests.deployment import Deployment
+from tests.unit.commands.conftest import Run
 
 SECRET_LOCATION = "swift+https://user:s3cret@host/v1/c/o?sig=s1gnature"
 
 
-def test_absent(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("show", "absent") == 1
-    error = capsys.readouterr().err
+def test_absent(run: Run) -> None:
+    status, _, error = run("show", "absent")
+    assert status == 1
     assert error == "imageapi: image absent: registry 'file': no record\n"
 
 
-def test_nothing_that_a_terminal_would_obey(
-    deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_that_a_terminal_would_obey(deployment: Deployment, run: Run) -> None:
     deployment.add("i", b"data", members=["\x1b[2Jp", "\ud800"], name="\x1b[2Jn")
-    assert run("show", "i") == 0
-    shown = capsys.readouterr().out
+    status, shown, _ = run("show", "i")
+    assert status == 0
     assert "Name:  [2Jn" in shown
     assert "Members:  [2Jp, \\ud800" in shown
 
 
-def test_malformed(deployment: Deployment, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed(deployment: Deployment, run: Run) -> None:
     deployment.record_path("i").write_text("{")
-    assert run("show", "i") == 1
-    assert str(deployment.record_path("i")) in capsys.readouterr().err
+    status, _, error = run("show", "i")
+    assert status == 1
+    assert str(deployment.record_path("i")) in error
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,7 @@ def test_malformed(deployment: Deployment, run: Any, capsys: pytest.CaptureFixtu
 )
 def test_where_the_data_is(
     deployment: Deployment,
-    run: Any,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
     fields: dict[str, Any],
     told: str,
     status: int,
@@ -60,8 +60,20 @@ def test_where_the_data_is(
             filled = [one.format(images) for one in ([value] if name == "location" else value)]
             fields = {"locations": filled}
     deployment.add("i", b"data", **fields)
-    assert run("show", "i") == status
-    shown = capsys.readouterr().out
+    found, shown, _ = run("show", "i")
+    assert found == status
     assert told.format(images, images) in shown
     assert "s3cret" not in shown
     assert "s1gnature" not in shown
+
+
+def test_json(deployment: Deployment, run: Run) -> None:
+    """All of the record except its locations, which may have credentials."""
+    deployment.add("i", b"data", members=["p1"], locations=[SECRET_LOCATION], properties={"a": 1})
+    status, shown, _ = run("show", "i", "--json")
+    record = json.loads(shown)
+    assert status == 0
+    assert (record["id"], record["members"], record["properties"]) == ("i", ["p1"], {"a": 1})
+    assert (record["protected"], record["size"]) == (False, "4")
+    assert "locations" not in record
+    assert "uri" not in record

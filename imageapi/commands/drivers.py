@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``drivers``: what is installed, and the options of each driver."""
+
+import argparse
+
+from imageapi.commands import arguments
+from imageapi.commands.terminal import tell
+from imageapi.config import plugins
+from imageapi.errors import ImageAPIError
+
+
+def add_parser(commands: arguments.Commands) -> None:
+    """Add the command and its arguments to the command line."""
+    parser = commands.add_parser("drivers", help="list the installed drivers and their options")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="only drivers of this name")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    status = 0
+    found = [one for one in plugins.installed() if options.name in (None, one.name)]
+    if not found:
+        raise ImageAPIError(f"no driver is named {options.name!r}")
+    for driver in found:
+        tell(f"{driver.kind} {driver.name!r} of {driver.distribution}")
+        if driver.problem:
+            status = 1
+            tell(f"    cannot be used: {driver.problem}")
+        for option in driver.options:
+            default = "" if option.default is None else f" (default: {option.default})"
+            tell(f"    {option.dest}{default}: {option.help or ''}")
+    return status

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``export``: writes images into a folder, in the layout of ``glance-replicator dump``.
+
+For each image, the file ``ID`` has its details as JSON, and the file ``ID.img`` its data.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+from typing import Any
+
+from imageapi.backends.file.folder import file_name
+from imageapi.backends.file.new_file import NewFile
+from imageapi.backends.writing import WriteError
+from imageapi.commands import arguments
+from imageapi.commands.configured import OPERATOR, ids_of, open_backends
+from imageapi.commands.import_images import opened_data
+from imageapi.commands.sources import ChunkFile, interruptible, with_progress
+from imageapi.commands.terminal import complain, log_bug, tell
+from imageapi.config.plugins import Backends
+from imageapi.document import details
+from imageapi.download.verified_stream import Body
+from imageapi.errors import BackendError, ImageAPIError, only_backend_errors
+from imageapi.image import Image
+
+_CHUNK_SIZE = 1024 * 1024
+
+
+def add_parser(commands: arguments.Commands) -> None:
+    """Add the command and its arguments to the command line."""
+    parser = commands.add_parser(
+        "export", help="write images into a folder, as 'glance-replicator dump' does"
+    )
+    parser.add_argument("ids", metavar="ID", nargs="*", type=arguments.image_id)
+    parser.add_argument("--to", dest="folder", metavar="DIR", required=True)
+    parser.add_argument("--all", action="store_true", help="every image")
+    parser.set_defaults(run=lambda options: _run(options, parser))
+
+
+def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if bool(options.ids) == options.all:
+        parser.error("name images, or give --all")
+    status = 0
+    with open_backends(options) as backends, interruptible():
+        for image_id in ids_of(backends) if options.all else options.ids:
+            try:
+                tell(f"{image_id}: {_export(image_id, backends, options.folder)}")
+            except ImageAPIError as error:
+                if isinstance(error, BackendError):
+                    log_bug(error)
+                complain(f"image {image_id}: {error}")
+                status = 1
+    return status
+
+
+def _export(image_id: str, backends: Backends, folder: str) -> str:
+    with only_backend_errors(backends.registry):
+        image = backends.registry.backend.get(image_id, OPERATOR)
+    if not image.is_active:
+        return f"skipped: its status is {image.status}"
+    path = os.path.join(os.path.abspath(folder), file_name(image_id))
+    try:
+        with NewFile(f"{path}.img", 0o600, replaces=True) as data:
+            _write_data(image, backends, data)
+            # An interruption must not leave the details of other data.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            data.place()
+        with NewFile(path, 0o600, replaces=True) as described:
+            described.write(json.dumps(_details(image)).encode())
+            described.place()
+    except OSError as error:
+        raise WriteError(f"{error.filename or path}: {error.strerror}") from None
+    return f"written to {path}.img"
+
+
+def _details(image: Image) -> dict[str, Any]:
+    fields: dict[str, Any] = details(image, "")["images"][0]
+    del fields["uri"]
+    # glance-replicator sends each field as a header, which cannot be null.
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _write_data(image: Image, backends: Backends, file: NewFile) -> None:
+    with contextlib.ExitStack() as stack:
+        body = opened_data(image, backends, OPERATOR)
+        if isinstance(body, Body):
+            stack.callback(body.close)
+        reader = stack.enter_context(io.BufferedReader(ChunkFile(body)))
+        data = stack.enter_context(with_progress(reader, image.size))
+        while chunk := data.read(_CHUNK_SIZE):
+            file.write(chunk)

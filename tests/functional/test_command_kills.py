@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``kill -9`` in the middle of the commands that write: nothing half-done is served."""
+
+import hashlib
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import imageapi
+from imageapi.commands import main
+from tests.deployment import Deployment, get
+from tests.functional.swift import Swift, running_swift, swift_configuration, v1_options
+
+MIB = 1024 * 1024
+OLD = random.Random(1).randbytes(2 * MIB + 1)
+NEW = random.Random(2).randbytes(3 * MIB + 2)
+
+#: The moments, as parts of the duration of a command that nobody kills.
+MOMENTS = [random.Random(3).uniform(0, 1.1) for _ in range(50)]
+
+Command = tuple[str, ...]
+COMMANDS: dict[str, Command] = {
+    "add": ("add", "NEW", "--id", "new", "--public"),
+    "replace": ("replace", "i", "NEW"),
+    "set": ("set", "i", "--name", "changed", "--property", "a=b"),
+    "remove": ("remove", "i"),
+    "import": ("import", "new", "--from", "SOURCE"),
+}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Place:
+    """The swift_configuration that the commands use, and what they read."""
+
+    def __init__(self, folder: Path, config: Path) -> None:
+        self.folder = folder
+        self.config = config
+        self.source = Deployment(folder / "source")
+        self.source.add("new", NEW)
+        (folder / "OLD").write_bytes(OLD)
+        (folder / "NEW").write_bytes(NEW)
+
+    def words(self, command: Command) -> list[str]:
+        """The arguments of a command line."""
+        paths = {"NEW": self.folder / "NEW", "OLD": self.folder / "OLD"}
+        paths["SOURCE"] = self.source.config_file
+        return [
+            "--config-file",
+            str(self.config),
+            *(str(paths.get(word, word)) for word in command),
+        ]
+
+    def run(self, *command: str) -> int:
+        """Run a command in a process of its own; its exit status."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.start(*command), 0)[1])
+
+    def start(self, *command: str) -> int:
+        """Start a command in a copy of this process, which has imported everything."""
+        child = os.fork()
+        if child:
+            return child
+        status = 70
+        try:
+            # Not the objects by which pytest captures the output of the tests.
+            sys.stdout = sys.stderr = open(self.folder / "output", "a")  # noqa: SIM115
+            # SIGKILL, unlike a power failure, loses nothing that was written.
+            os.fsync = lambda fd: None
+            status = main.main(self.words(command))
+        finally:
+            os._exit(status)
+
+    def kill_after(self, seconds: float, *command: str) -> None:
+        """Start a command, and kill it."""
+        child = self.start(*command)
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    def served(self) -> dict[str, bytes | None]:
+        """What the service sends of each image that it has; None for what it does not send."""
+        with closing(imageapi.ImageAPI(imageapi.load_config([str(self.config)]))) as api:
+            answers = {image_id: get(api, f"/v1/images/{image_id}") for image_id in ("i", "new")}
+            for answer in answers.values():
+                assert answer.status_code in (200, 404)
+                if answer.status_code == 200:
+                    assert answer.headers["Etag"] == hashlib.md5(answer.body).hexdigest()
+            return {
+                image_id: answer.body if answer.status_code == 200 else None
+                for image_id, answer in answers.items()
+            }
+
+
+def check(place: Place, name: str) -> None:
+    """What is served is the state before the command, or the one after it."""
+    served = place.served()
+    allowed: dict[str, list[dict[str, bytes | None]]] = {
+        "add": [{"i": OLD, "new": None}, {"i": OLD, "new": NEW}],
+        "import": [{"i": OLD, "new": None}, {"i": OLD, "new": NEW}],
+        "replace": [{"i": OLD, "new": None}, {"i": NEW, "new": None}],
+        "set": [{"i": OLD, "new": None}],
+        "remove": [{"i": OLD, "new": None}, {"i": None, "new": None}],
+    }
+    assert served in allowed[name]
+    assert place.run("list") == 0
+    # Status 0: all that is served is whole, and what is left was named.
+    (place.folder / "output").write_text("")
+    assert place.run("verify", "--all") == 0
+
+
+def duration(place: Place, command: Command, prepare: Callable[[], None]) -> float:
+    prepare()
+    begin = time.monotonic()
+    assert place.run(*command) == 0
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_files(tmp_path: Path, name: str) -> None:
+    deployment = Deployment(tmp_path / "deployment")
+    place = Place(tmp_path, deployment.config_file)
+
+    def prepare() -> None:
+        for folder in (deployment.images, deployment.registry):
+            for path in folder.iterdir():
+                path.unlink()
+        assert place.run("add", "OLD", "--id", "i", "--public") == 0
+
+    seconds = duration(place, COMMANDS[name], prepare)
+    for moment in MOMENTS:
+        prepare()
+        place.kill_after(moment * seconds, *COMMANDS[name])
+        check(place, name)
+        said = (tmp_path / "output").read_text()
+        used = 2 * said.count("images: 2") + said.count("images: 1")
+        left = os.listdir(deployment.images) + os.listdir(deployment.registry)
+        assert said.count("no record uses ") == len(left) - 2 * used
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_swift(swift: Swift, tmp_path: Path, name: str) -> None:
+    config = tmp_path / "imageapi.conf"
+    config.write_text(swift_configuration(v1_options(swift), f"segment_size = {MIB}"))
+    place = Place(tmp_path, config)
+
+    def prepare() -> None:
+        with closing(swift.client()) as client:
+            for container in ("records", "images", "images_segments"):
+                client.put_container(container)
+                for entry in client.get_container(container)[1]:
+                    client.delete_object(container, entry["name"])
+        assert place.run("add", "OLD", "--id", "i", "--public") == 0
+
+    seconds = duration(place, COMMANDS[name], prepare)
+    for moment in MOMENTS[:10]:
+        prepare()
+        place.kill_after(moment * seconds, *COMMANDS[name])
+        check(place, name)
+
+
+PAIRS = [("set", "set"), ("replace", "remove"), ("add", "add"), ("replace", "replace")]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_commands_at_the_same_moment(tmp_path: Path, one: str, other: str) -> None:
+    """One wins, and none is half."""
+    deployment = Deployment(tmp_path / "deployment")
+    place = Place(tmp_path, deployment.config_file)
+    for moment in MOMENTS[:10]:
+        for folder in (deployment.images, deployment.registry):
+            for path in folder.iterdir():
+                path.unlink()
+        assert place.run("add", "OLD", "--id", "i", "--public") == 0
+        first = place.start(*COMMANDS[one])
+        time.sleep(moment * 0.02)
+        second = place.start(*COMMANDS[other])
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (first, second)]
+        assert 0 in statuses
+        assert set(statuses) <= {0, 1}
+        if (one, other) == ("add", "add"):
+            assert sorted(statuses) == [0, 1]
+        served = place.served()
+        assert served["i"] in (OLD, NEW, None)
+        (tmp_path / "output").write_text("")
+        assert place.run("verify", "--all") == 0
+        assert "no record uses" not in (tmp_path / "output").read_text()
