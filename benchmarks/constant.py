@@ -5,17 +5,19 @@
 just as ``imageapi serve`` runs imageapi.  uWSGI calls `application`, for WSGI.
 """
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from imageapi.asgi import Application
+from oslo_config import cfg
+
 from imageapi.asgi.scope import Receive, Scope, Send
-from imageapi.commands.server import Server, settings_for
+from imageapi.commands.serve_settings import ServeSettings
+from imageapi.commands.server import Server
 
 #: The environment variable that names the file of the answer.
 ANSWER = "IMAGEAPI_BENCHMARKS_ANSWER"
@@ -71,9 +73,10 @@ class ConstantASGI:
 
 
 def _serve(port: str) -> None:
-    # The server is typed for the one application that it has; it takes any.
-    build = cast(Callable[[], Application], ConstantASGI)
-    Server(build, settings_for("127.0.0.1", int(port), 1)).run()
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    flags = argparse.Namespace(bind=[f"127.0.0.1:{port}"], access_log="")
+    Server(ConstantASGI(), ConstantASGI, ServeSettings.of(conf, flags)).run()
 
 
 if __name__ == "__main__":

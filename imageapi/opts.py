@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
+from imageapi.config import serve_options
 from imageapi.config.options import CORE, GROUP
 
 
@@ -23,6 +24,7 @@ def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
 
     return [
         (GROUP, CORE),
+        (serve_options.GROUP, serve_options.OPTIONS),
         ("imageapi_registry_file", FileRegistry.options()),
         ("imageapi_registry_http", HTTPRegistry.options()),
         ("imageapi_store_file", FileStore.options()),

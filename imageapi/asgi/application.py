@@ -2,8 +2,9 @@
 """The entry points for ASGI: an application and a middleware."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from oslo_config import cfg
 from webob import Request
@@ -16,6 +17,8 @@ from imageapi.asgi.threads import Pool
 from imageapi.events.base import EventsBackend
 from imageapi.lazy_api import LazyAPI
 from imageapi.protocol.routes import image_id_of
+
+T = TypeVar("T")
 
 #: How many requests use their backends at once; further ones wait for a thread.
 THREADS = 32
@@ -59,6 +62,10 @@ class _Door:
 
     def _answer(self, scope: Scope) -> Steps:
         return (yield from self.api.route(Request(environ_of(scope))))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run something else that may block in one of the threads."""
+        return await self._pool.run(work)
 
     def close(self) -> None:
         """End the threads and close the backends.  Send no request to this object afterwards."""

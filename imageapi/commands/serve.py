@@ -2,35 +2,105 @@
 """The command ``serve``."""
 
 import argparse
+import logging
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
 
-from imageapi.asgi.application import THREADS, Application
-from imageapi.commands import arguments
+from oslo_config import cfg
+
+from imageapi.commands import arguments, logs
+from imageapi.commands.access_log import AccessLog
 from imageapi.commands.configured import config_of
-from imageapi.errors import ImageAPIError
+from imageapi.commands.serve_settings import ServeSettings
+from imageapi.commands.served import Served
+from imageapi.config import plugins
+from imageapi.errors import ConfigurationError, ImageAPIError
+
+# prometheus_client reads it when it is imported: the folder in which all workers count.
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def add_parser(commands: arguments.Commands) -> None:
-    serve = commands.add_parser("serve", help="serve the configured images with gunicorn")
-    serve.add_argument("--host", default="127.0.0.1", help="address (%(default)s)")
-    serve.add_argument("--port", type=arguments.port, default=9292, help="port (%(default)s)")
-    serve.add_argument(
-        "--workers", type=arguments.positive, default=1, help="processes (%(default)s)"
+    serve = commands.add_parser(
+        "serve",
+        help="serve the configured images with gunicorn",
+        description="Each flag wins over the option of the same name in [imageapi_serve].",
     )
+    serve.add_argument("--host", metavar="A", help="the address to listen on (127.0.0.1)")
+    serve.add_argument("--port", metavar="P", type=arguments.port, help="and its port (9292)")
+    serve.add_argument("--workers", metavar="N", type=arguments.positive, help="processes (1)")
     serve.add_argument(
         "--threads",
+        metavar="N",
         type=arguments.positive,
-        default=THREADS,
-        help="threads of each process that read data; a slow client occupies none (%(default)s)",
+        help="threads of each process that read data; a slow client occupies none (32)",
     )
     serve.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        from imageapi.commands.server import Server, settings_for
+        from imageapi.commands.server import Server
     except ImportError:
         raise ImageAPIError("serve needs gunicorn: pip install 'imageapi[server]'") from None
 
-    settings = settings_for(options.host, options.port, options.workers)
-    Server(lambda: Application(config_of(options), threads=options.threads), settings).run()
+    options.bind = _bind_of(options)
+    with ExitStack() as stack:
+        conf = config_of(options)
+        settings = _settings(conf, options)
+        if settings.metrics_bind and _METRICS_FOLDER not in os.environ:
+            folder = tempfile.mkdtemp(prefix="imageapi-metrics-")
+            stack.callback(_remove, folder, os.getpid())
+            os.environ[_METRICS_FOLDER] = folder
+        served = _build(conf, settings)
+        _configure_logs(settings, debug=options.debug)
+        Server(served, lambda: _build_again(options, settings), settings).run()
     return 0
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove a folder at the end of its owner; workers, which are forked, leave it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settings(conf: cfg.ConfigOpts, options: argparse.Namespace) -> ServeSettings:
+    try:
+        return ServeSettings.of(conf, options)
+    except (ValueError, RecursionError, cfg.Error):
+        # A value is unusable: this reports it, with all other problems.
+        plugins.load(conf).close()
+        raise
+
+
+def _bind_of(options: argparse.Namespace) -> list[str] | None:
+    if options.host is None and options.port is None:
+        return None
+    host, port = options.host or "127.0.0.1", options.port or 9292
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+
+
+def _configure_logs(settings: ServeSettings, *, debug: bool) -> None:
+    level = logging.DEBUG if debug else logging.INFO
+    try:
+        logs.configure(settings.log_file, settings.access_log, settings.log_format, level=level)
+    except OSError as error:
+        problem = f"[imageapi_serve]: {error.filename} cannot be written: {error.strerror}"
+        raise ConfigurationError([problem]) from None
+
+
+def _build(conf: cfg.ConfigOpts, settings: ServeSettings) -> Served:
+    events = [AccessLog()] if settings.access_log else []
+    return Served(conf, settings, events)
+
+
+def _build_again(options: argparse.Namespace, settings: ServeSettings) -> Served:
+    """Read the configuration again; of [imageapi_serve] only the files of TLS count."""
+    conf = config_of(options)
+    if _settings(conf, options) != settings:
+        logging.getLogger(__name__).warning(
+            "[imageapi_serve] has changed: restart the service to apply this section"
+        )
+    return _build(conf, settings)

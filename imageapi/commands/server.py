@@ -6,30 +6,22 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+import gunicorn.glogging
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
-from imageapi.asgi import Application
-from imageapi.commands.worker import ENDS, Worker
+from imageapi.commands.serve_settings import ServeSettings
+from imageapi.commands.worker import ENDS, worker_of
 from imageapi.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
 
-# In seconds: how long downloads may continue after SIGTERM; how long they may continue
-# in a worker that SIGHUP has replaced; and how long a client may accept no data.
-STOP_SECONDS = 30
-LEAVE_SECONDS = 6 * 60 * 60
-STALL_SECONDS = 300
-
 #: How many unsent bytes the kernel may buffer for a client.  Otherwise it buffers
 #: megabytes for each client, even a slow one.
 UNSENT_BYTES = 128 * 1024
-
-#: How many connections a worker accepts, if the limit of descriptors allows it.
-CONNECTIONS = 4000
 
 # Descriptors of a connection: its socket, its data, and briefly another file.  And those
 # that are open without any connection, or accepted before they are counted.
@@ -37,23 +29,32 @@ _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_BESIDES = 80
 
 
+class Closing(Protocol):
+    """An application that can be closed."""
+
+    def close(self) -> None: ...
+
+
 class Server(BaseApplication):
     """gunicorn with the settings of this module; reads no command line and no file."""
 
-    def __init__(self, build: Callable[[], Application], settings: dict[str, Any]) -> None:
+    def __init__(
+        self, app: Closing, build: Callable[[], Closing], settings: ServeSettings, **more: Any
+    ) -> None:
         """Prepare a server; ``run()`` serves until a signal stops it.
 
-        :param build: creates the application, before workers are forked.
-        :param settings: gunicorn's settings, by name.
-        :raises ConfigurationError: from ``build``.
+        :param app: the application, created before workers are forked.
+        :param build: creates it again, for a reload; raises `ConfigurationError`.
+        :param more: other settings of gunicorn.
         """
+        self._app = app
         self._build = build
         self._settings = settings
-        self._app = build()
+        self._more = more
         super().__init__()
 
     def run(self) -> None:
-        self.cfg.set("worker_connections", _allowed_connections())
+        self.cfg.set("worker_connections", _allowed_connections(self._settings.connections))
         _Master(self).run()
 
     def renew(self) -> bool:
@@ -71,7 +72,7 @@ class Server(BaseApplication):
         return True
 
     def load_config(self) -> None:
-        for name, value in self._settings.items():
+        for name, value in {**settings_for(self._settings), **self._more}.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
@@ -113,20 +114,21 @@ class _Master(Arbiter):
             self.spawn_worker()
 
 
-def _allowed_connections() -> int:
-    """Raise the descriptor limit of this process and its workers, for `CONNECTIONS`.
+def _allowed_connections(wanted: int) -> int:
+    """Raise the descriptor limit of this process and its workers.
 
+    :param wanted: how many connections a worker may hold.
     :returns: the number of connections that the limit allows.  A worker that reaches
         the limit would respond with errors.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed, needed = CONNECTIONS, CONNECTIONS * _DESCRIPTORS_EACH + _DESCRIPTORS_BESIDES
+    allowed, needed = wanted, wanted * _DESCRIPTORS_EACH + _DESCRIPTORS_BESIDES
     if hard != resource.RLIM_INFINITY and hard < needed:
         allowed = max(1, (hard - _DESCRIPTORS_BESIDES) // _DESCRIPTORS_EACH)
         LOG.warning(
             "a process may open only %d files, so a worker holds %d connections instead of %d:"
             " raise the limit to %d (ulimit -Hn, or LimitNOFILE= in systemd)",
-            *(hard, allowed, CONNECTIONS, needed),
+            *(hard, allowed, wanted, needed),
         )
         needed = hard
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -134,30 +136,44 @@ def _allowed_connections() -> int:
     return allowed
 
 
-def _bound_what_clients_cost(master: Arbiter) -> None:
-    milliseconds = STALL_SECONDS * 1000
+def _bound_what_clients_cost(master: Arbiter, *, stall_timeout: int) -> None:
     for listener in master.LISTENERS:
         # Accepted connections inherit these options.
-        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        option = socket.TCP_USER_TIMEOUT
+        listener.sock.setsockopt(socket.IPPROTO_TCP, option, stall_timeout * 1000)
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
-def _take_time_to_leave(_: Arbiter, worker: AnyWorker) -> None:
-    # Only in the worker: the first process waits for its own graceful_timeout, and
-    # handles no signals meanwhile.
-    worker.cfg.set("graceful_timeout", LEAVE_SECONDS)
+def settings_for(settings: ServeSettings) -> dict[str, Any]:
+    """Return gunicorn's settings."""
 
+    def when_ready(master: Arbiter) -> None:
+        _bound_what_clients_cost(master, stall_timeout=settings.stall_timeout)
 
-def settings_for(host: str, port: int, workers: int) -> dict[str, Any]:
-    """Return gunicorn's settings; a host with a colon is an IPv6 address."""
+    def post_fork(_: Arbiter, worker: AnyWorker) -> None:
+        # Only in the worker: the first process waits for its own graceful_timeout, and
+        # handles no signals meanwhile.
+        worker.cfg.set("graceful_timeout", settings.reload_timeout)
+
+    def child_exit(_: Arbiter, worker: AnyWorker) -> None:
+        if settings.metrics_bind:
+            from imageapi.events.prometheus import forget_process
+
+            forget_process(int(worker.pid))
+
     return {
-        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        "workers": workers,
-        "worker_class": Worker,
+        "bind": [*settings.bind, *filter(None, [settings.metrics_bind])],
+        "workers": settings.workers,
+        "worker_class": worker_of(settings),
+        "logger_class": Logger,
         "proc_name": "imageapi",
-        "graceful_timeout": STOP_SECONDS,
-        "when_ready": _bound_what_clients_cost,
-        "post_fork": _take_time_to_leave,
+        "keepalive": settings.idle_timeout,
+        "graceful_timeout": settings.stop_timeout,
+        "certfile": settings.certificate,
+        "keyfile": settings.private_key,
+        "when_ready": when_ready,
+        "post_fork": post_fork,
+        "child_exit": child_exit,
         "asgi_lifespan": "on",
         # Always the same parser: "auto" would use another one if it is installed.
         "http_parser": "python",
@@ -167,3 +183,12 @@ def settings_for(host: str, port: int, workers: int) -> dict[str, Any]:
         # gunicorn would create a socket in the home folder.
         "control_socket_disable": True,
     }
+
+
+class Logger(gunicorn.glogging.Logger):
+    """Passes gunicorn's own lines to the log of this process."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers[:] = []
+        self.error_log.propagate = True

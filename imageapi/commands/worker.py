@@ -15,10 +15,10 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
 from imageapi.asgi.socket_writer import EXTENSION, Turns, Writer
+from imageapi.commands.serve_settings import ServeSettings
 
-#: In seconds: how long a client may take to send its first request's headers; and how
-#: long it may still begin a request after the worker gets the signal to end.
-HEAD_SECONDS = 20.0
+#: How long a client may still begin a request after the worker gets the signal to end,
+#: in seconds.
 LINGER_SECONDS = 2.0
 
 #: How many connections are accepted before they are counted.
@@ -41,6 +41,11 @@ class Worker(ASGIWorker):
 
     loop: asyncio.AbstractEventLoop
 
+    #: In seconds: how long a client may take to send its first request's headers.
+    head_timeout = 20.0
+    #: The port of the listener that never speaks TLS; None if each does.
+    plain_port: int | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The open connections, oldest first.
@@ -48,7 +53,7 @@ class Worker(ASGIWorker):
         self.turns = Turns()
 
     def _setup_event_loop(self) -> None:
-        self.loop = _Loop(lambda: Connection(self), self.cfg.backlog)
+        self.loop = _Loop(lambda: Connection(self), self.cfg.backlog, self.plain_port)
         asyncio.set_event_loop(self.loop)
 
     def init_process(self) -> None:
@@ -106,8 +111,16 @@ class Worker(ASGIWorker):
             await asyncio.sleep(_BEAT_SECONDS)
 
 
+def worker_of(settings: ServeSettings) -> type[Worker]:
+    """Return the class of the workers for these settings; gunicorn passes it none of them."""
+    metrics = settings.metrics_bind
+    plain_port = int(metrics.rpartition(":")[2]) if metrics else None
+    values = {"head_timeout": float(settings.head_timeout), "plain_port": plain_port}
+    return type("Worker", (Worker,), values)
+
+
 class Connection(ASGIProtocol):
-    """gunicorn's connection, with a time limit for the first request (`HEAD_SECONDS`)."""
+    """gunicorn's connection, with a time limit for the first request."""
 
     worker: Worker
 
@@ -135,7 +148,7 @@ class Connection(ASGIProtocol):
         transport.set_write_buffer_limits(high=0)
         # gunicorn cancels this timer when headers have arrived, and after the response sets
         # it again, to its ``keepalive``.
-        self._keepalive_handle = self.worker.loop.call_later(HEAD_SECONDS, self.end)
+        self._keepalive_handle = self.worker.loop.call_later(self.worker.head_timeout, self.end)
         self.worker.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -193,12 +206,17 @@ def _keep_freed_memory() -> None:
 class _Loop(asyncio.SelectorEventLoop):
     """Creates gunicorn's server with our connections, and accepts a few at a time."""
 
-    def __init__(self, connect: Callable[[], Connection], backlog: int) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], backlog: int, plain_port: int | None
+    ) -> None:
         super().__init__()
+        self._plain_port = plain_port
         self._connect = connect
         self._listen_backlog = backlog
 
     async def create_server(self, *_: Any, **given: Any) -> Any:
+        if given["sock"].getsockname()[1] == self._plain_port:
+            given["ssl"] = None
         server = await super().create_server(self._connect, backlog=ACCEPTED_AT_ONCE, **given)
         # asyncio uses one number both for how many connections it accepts at once, and for
         # the system's queue (the backlog).

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
 from imageapi.backends.http_client.urls import prefix
-from imageapi.config import entry_points, options
+from imageapi.config import entry_points, options, serve_options
 from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections
 from imageapi.errors import ConfigurationError
 from imageapi.events.base import EventsBackend
@@ -81,6 +81,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     """
     sections = Sections(conf)
     unusable = sections.register(options.GROUP, options.CORE)
+    sections.register(serve_options.GROUP, serve_options.OPTIONS)
     loader = _Loader(conf, sections)
     with _defaults_for(conf, unusable):
         core = conf[options.GROUP]

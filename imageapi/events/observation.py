@@ -19,6 +19,9 @@ LOG = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
+#: After a failure of an events backend is logged, further ones are not for this time.
+QUIET_SECONDS = 60.0
+
 # What a client may call its request: one word that is safe in a log.
 _REQUEST_ID = re.compile(r"[0-9A-Za-z_.-]{1,80}")
 
@@ -28,17 +31,19 @@ class Observers:
 
     def __init__(self, backends: Sequence[EventsBackend]) -> None:
         self._backends = backends
+        # Until when, by the monotonic clock, failures are not logged.
+        self._quiet_until = 0.0
 
     def begin(self, request: Request, image_id: str | None) -> "Observation":
         """Begin to observe a request."""
         for backend in self._backends:
-            _tell(backend.request_began)
+            self._tell(backend.request_began)
         return Observation(self, request, image_id)
 
     def loaded(self, load: Load) -> None:
         """Tell how busy this process is."""
         for backend in self._backends:
-            _tell(backend.loaded, load)
+            self._tell(backend.loaded, load)
 
     def end(self, describe: Callable[[], RequestEnded]) -> None:
         """Tell that a request has ended.
@@ -48,15 +53,20 @@ class Observers:
         if self._backends:
             event = describe()
             for backend in self._backends:
-                _tell(backend.request_ended, event)
+                self._tell(backend.request_ended, event)
 
-
-def _tell(method: Callable[P, None], *about: P.args, **named: P.kwargs) -> None:
-    """Call a method of an events backend; log what it raises."""
-    try:
-        method(*about, **named)
-    except Exception:
-        LOG.exception("an events backend failed; the response is not affected")
+    def _tell(self, method: Callable[P, None], *about: P.args, **named: P.kwargs) -> None:
+        """Call a method of an events backend; log what it raises, at most once a minute."""
+        try:
+            method(*about, **named)
+        except Exception:
+            now = time.monotonic()
+            if now >= self._quiet_until:
+                self._quiet_until = now + QUIET_SECONDS
+                LOG.exception(
+                    "an events backend failed; no response is affected. Further failures are not"
+                    " logged for a minute"
+                )
 
 
 class Observation:

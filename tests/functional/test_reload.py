@@ -24,11 +24,13 @@ DATA = os.urandom(1_000_000) * 50
 
 # ``imageapi serve`` that waits only one second for downloads at SIGTERM.
 SERVE = """\
+import dataclasses
 from imageapi.commands import main
 from imageapi.commands import server
-server.STOP_SECONDS = 1
 settings_for = server.settings_for
-server.settings_for = lambda *given: settings_for(*given) | {"timeout": 2}
+server.settings_for = lambda given: settings_for(
+    dataclasses.replace(given, stop_timeout=1)
+) | {"timeout": 2}
 raise SystemExit(main.main())
 """
 
@@ -40,7 +42,7 @@ from imageapi.commands import main
 from imageapi.commands import server
 settings_for = server.settings_for
 slow = {"post_fork": lambda master, worker: time.sleep(1)}
-server.settings_for = lambda *given: settings_for(*given) | slow
+server.settings_for = lambda given: settings_for(given) | slow
 raise SystemExit(main.main())
 """
 

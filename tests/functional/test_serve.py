@@ -83,22 +83,13 @@ def test_a_client_does_not_choose_where_it_is_mounted(deployment: Deployment, na
     assert answer.headers["X-Image-Meta-Uri"] == "http://h/v1/images/i"
 
 
-IMPATIENT = """
-import sys
-from imageapi.commands import main
-from imageapi.commands import worker
-worker.HEAD_SECONDS = 0.5
-sys.exit(main.main(sys.argv[1:]))
-"""
-
-
 @contextlib.contextmanager
 def impatient(deployment: Deployment, clients: int) -> Iterator[tuple[int, list[socket.socket]]]:
-    """A server that waits half a second for a head, and connections to it."""
+    """A server that waits a second for a head, and connections to it."""
     deployment.add("i", b"data")
-    program = [sys.executable, "-c", IMPATIENT]
+    deployment.configure(more="[imageapi_serve]\nhead_timeout = 1")
     with (
-        running_imageapi(deployment.config_file, "--threads", "1", program=program) as server,
+        running_imageapi(deployment.config_file, "--threads", "1") as server,
         contextlib.ExitStack() as open_sockets,
     ):
         yield (
@@ -128,21 +119,11 @@ def test_silent_clients_are_closed(deployment: Deployment) -> None:
         assert [sock.recv(1) for sock in silent] == [b""] * 20
 
 
-PATIENT = """
-import sys
-from imageapi.commands import main
-from imageapi.commands import server
-from imageapi.commands import worker
-worker.HEAD_SECONDS = server.STOP_SECONDS = 3600
-sys.exit(main.main(sys.argv[1:]))
-"""
-
-
 def test_a_silent_client_keeps_no_worker_from_leaving(deployment: Deployment) -> None:
     deployment.add("i", b"data")
-    program = [sys.executable, "-c", PATIENT]
+    deployment.configure(more="[imageapi_serve]\nhead_timeout = 3600\nstop_timeout = 3600")
     with (
-        running_imageapi(deployment.config_file, program=program) as server,
+        running_imageapi(deployment.config_file) as server,
         socket.create_connection(("127.0.0.1", server.port), 30) as silent,
         server.connection() as client,
     ):

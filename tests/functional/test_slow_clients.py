@@ -6,7 +6,6 @@ The system buffers only little of the image for a slow client.
 
 import http.client
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +23,7 @@ from tests.functional.wsgi_servers import (
     gunicorn,
     uwsgi,
 )
+from tests.paths import BIN
 
 DATA = os.urandom(1_000_000) * 50
 
@@ -31,20 +31,17 @@ DATA = os.urandom(1_000_000) * 50
 # pause that long: the test then repeats the download with the next number.
 SECONDS = (2, 8, 32)
 
-SERVE = """\
-import sys
-from imageapi.commands import main
-from imageapi.commands import server
-server.STALL_SECONDS = int(sys.argv.pop(1))
-raise SystemExit(main.main())
-"""
-
 Start = Callable[[Deployment], AbstractContextManager[Running]]
 
 
 def impatient_serve(seconds: int) -> Start:
-    words = (sys.executable, "-c", SERVE, str(seconds), "--config-file", "CONFIG", "serve")
-    return by_command(*words, "--port", "PORT")
+    serve = by_command(str(BIN / "imageapi"), "--config-file", "CONFIG", "serve", "--port", "PORT")
+
+    def start(deployment: Deployment) -> AbstractContextManager[Running]:
+        deployment.configure(more=f"[imageapi_serve]\nstall_timeout = {seconds}")
+        return serve(deployment)
+
+    return start
 
 
 def impatient_gunicorn(seconds: int) -> Start:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+import argparse
 import resource
 from typing import Any
 
 import pytest
 from gunicorn.arbiter import Arbiter
+from oslo_config import cfg
 
 from imageapi.commands import server
-from imageapi.commands.server import Server, settings_for
+from imageapi.commands.serve_settings import ServeSettings
+from imageapi.commands.server import Server
 from imageapi.errors import ConfigurationError
 
 
@@ -20,14 +23,9 @@ class Application:
 
 
 def server_of(build: Any) -> Server:
-    return Server(build, settings_for("127.0.0.1", 9292, 2))
-
-
-@pytest.mark.parametrize(
-    ("host", "bind"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("name", "name:80")]
-)
-def test_the_address_of_an_ipv6_host_has_brackets(host: str, bind: str) -> None:
-    assert settings_for(host, 80, 1)["bind"] == bind
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    return Server(build(), build, ServeSettings.of(conf, argparse.Namespace()))
 
 
 def test_a_new_configuration_replaces_the_old_application() -> None:
@@ -80,7 +78,7 @@ def test_connections_that_the_limit_of_descriptors_allows(
     found: list[Any] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, new: found.append(new))
-    assert server._allowed_connections() == connections
+    assert server._allowed_connections(4000) == connections
     assert found == ([] if new_limits is None else [new_limits])
     assert ("raise the limit to 12080" in caplog.text) is (connections < 4000)
 

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the lines of ``imageapi serve`` go, and what they look like."""
+
+import json
+import logging
+import logging.handlers
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from imageapi.events.base import RequestEnded
+from imageapi.protocol.value_text import CONTROL
+
+ACCESS = logging.getLogger("imageapi.access")
+
+
+def configure(log_file: str | None, access_log: str | None, log_format: str, *, level: int) -> None:
+    """Set up the logs of this process, which belongs to the command.
+
+    A file that was renamed is created again at the next line.
+
+    :param log_file: the file of the log; None for standard error.
+    :param access_log: the file of the access log; ``-`` for standard output, empty for none.
+    :param log_format: ``text`` or ``json``.
+    :raises OSError: a file cannot be opened for writing.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [_handler(log_file, sys.stderr, _formatter(log_format))]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("imageapi").setLevel(level)
+    ACCESS.propagate = False
+    ACCESS.handlers[:] = []
+    if access_log:
+        ACCESS.setLevel(logging.INFO)
+        name = None if access_log == "-" else access_log
+        ACCESS.handlers[:] = [_handler(name, sys.stdout, _access_formatter(log_format))]
+    else:
+        ACCESS.setLevel(logging.CRITICAL)
+
+
+def _handler(path: str | None, stream: TextIO, formatter: logging.Formatter) -> logging.Handler:
+    handler: logging.Handler
+    if path is None:
+        handler = logging.StreamHandler(stream)
+    else:
+        handler = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    if log_format == "json":
+        return _JSONFormatter()
+    return _TextFormatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+
+
+def _access_formatter(log_format: str) -> logging.Formatter:
+    return _JSONAccess() if log_format == "json" else _TextAccess()
+
+
+class _TextFormatter(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
+class _JSONFormatter(_TextFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = _line(self, record)
+        line.update(level=record.levelname, logger=record.name, message=record.getMessage())
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _line(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    return {"time": formatter.formatTime(record), "process": record.process}
+
+
+def _fields(event: RequestEnded) -> Mapping[str, object]:
+    return {
+        "remote_address": event.remote_address,
+        "project": event.caller.project_id,
+        "method": event.method,
+        "path": event.path,
+        "status": event.status,
+        "bytes": event.sent,
+        "seconds": round(event.seconds, 3),
+        "outcome": event.outcome.value,
+        "request_id": event.request_id,
+    }
+
+
+class _JSONAccess(_TextFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        event: RequestEnded = record.__dict__["event"]
+        return json.dumps({**_line(self, record), **_fields(event)})
+
+
+class _TextAccess(_TextFormatter):
+    """ADDRESS PROJECT [TIME] "METHOD PATH" STATUS BYTES SECONDS "OUTCOME" REQUEST-ID PROCESS."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(_fields(record.__dict__["event"]))
+        text = {name: _shown(value) for name, value in fields.items()}
+        return (
+            f"{text['remote_address']} {text['project']} [{self.formatTime(record)}]"
+            f' "{text["method"]} {text["path"]}" {text["status"]} {text["bytes"]}'
+            f' {fields["seconds"]:.3f} "{text["outcome"]}" {text["request_id"]} {record.process}'
+        )
+
+
+def _shown(value: object) -> str:
+    """Return a value without quotes and control characters, so that lines can be parsed."""
+    if value is None or value == "":
+        return "-"
+    return CONTROL.sub("?", str(value)).replace('"', "?")

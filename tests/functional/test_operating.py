@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``imageapi serve`` as it is operated: its logs, its metrics, its health, and TLS."""
+
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import trustme
+
+from tests.deployment import Deployment
+from tests.functional.http_client import ask, begin, connection
+from tests.functional.servers import Running, free_port, running, running_imageapi
+from tests.functional.waiting import becomes_true
+from tests.paths import BIN, ROOT
+
+DATA = os.urandom(3_000_000)
+
+
+@pytest.fixture
+def logged(deployment: Deployment) -> Iterator[tuple[Running, Path]]:
+    """A server of two workers with a JSON access log, and the file of that log."""
+    deployment.add("i", DATA)
+    deployment.add("damaged", DATA, checksum="0" * 32)
+    path = deployment.folder / "access.log"
+    deployment.configure(
+        core="chunk_size = 65536",
+        more=f"[imageapi_serve]\nworkers = 2\naccess_log = {path}\nlog_format = json",
+    )
+    with running_imageapi(deployment.config_file) as server:
+        yield server, path
+
+
+def lines_of(path: Path, count: int) -> list[dict[str, Any]]:
+    """The access log, once it has this many lines."""
+    assert becomes_true(lambda: len(path.read_text().splitlines()) >= count)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_access_log(logged: tuple[Running, Path]) -> None:
+    server, path = logged
+    sent = {"X_Openstack_Request_Id": "req-of-the-client"}
+    assert ask(server.port, "/v1/images/i", **sent).body == DATA
+    assert ask(server.port, "/v1/images/i", Range="bytes=5-9").status == 206
+    assert ask(server.port, "/v1/images/absent").status == 404
+    assert ask(server.port, "/elsewhere?secret=1").status == 404
+    found = lines_of(path, 4)
+    facts = [(line["path"], line["status"], line["bytes"], line["outcome"]) for line in found]
+    assert facts[:2] == [
+        ("/v1/images/i", 200, len(DATA), "complete"),
+        ("/v1/images/i", 206, 5, "complete"),
+    ]
+    assert [line["status"] for line in found[2:]] == [404, 404]
+    assert found[0]["request_id"] == "req-of-the-client"
+    assert "secret" not in path.read_text()
+    assert all(psutil.Process(line["process"]).parent() for line in found)
+
+
+def test_access_log_tells_how_a_download_ended(logged: tuple[Running, Path]) -> None:
+    server, path = logged
+    with connection(server.port) as client, pytest.raises(Exception, match="IncompleteRead"):
+        begin(client, "/v1/images/damaged").read()
+    with connection(server.port) as client:
+        begin(client, "/v1/images/damaged", Range="bytes=0-2999990").read(10)
+    found = lines_of(path, 2)
+    assert [(line["status"], line["outcome"]) for line in found] == [
+        (200, "broken off"),
+        (206, "left"),
+    ]
+    assert all(0 < line["bytes"] < len(DATA) for line in found)
+
+
+def test_log_files_that_are_rotated(deployment: Deployment) -> None:
+    deployment.add("i", b"data")
+    logs = {"access_log": deployment.folder / "a.log", "log_file": deployment.folder / "e.log"}
+    more = "".join(f"{option} = {path}\n" for option, path in logs.items())
+    deployment.configure(more=f"[imageapi_serve]\nworkers = 2\n{more}")
+    with running_imageapi(deployment.config_file) as server:
+        ask(server.port, "/v1/images/i")
+        for path in logs.values():
+            path.rename(f"{path}.1")
+        server.process.send_signal(signal.SIGUSR1)
+        deployment.record("broken", min_ram="much")
+        assert ask(server.port, "/v1/images/broken").status == 404
+        assert becomes_true(lambda: all(path.exists() for path in logs.values()))
+        assert '"GET /v1/images/broken" 404' in logs["access_log"].read_text()
+        assert " ERROR imageapi.download.opener: image 'broken'" in logs["log_file"].read_text()
+        assert '"GET /v1/images/i" 200' in Path(f"{logs['access_log']}.1").read_text()
+        assert (deployment.folder / "server.log").read_text() == ""
+
+
+def metrics_of(port: int) -> str:
+    answer = ask(port, "/metrics")
+    assert answer.status == 200
+    return answer.body.decode()
+
+
+def requests_counted(text: str) -> int:
+    """How many GET requests were answered with 200."""
+    pattern = r'^imageapi_requests_total\{(?=.*method="GET")(?=.*status="200").*\} ([0-9.]+)$'
+    return sum(int(float(value)) for value in re.findall(pattern, text, re.MULTILINE))
+
+
+def test_metrics_of_all_workers_add_up(deployment: Deployment) -> None:
+    deployment.add("i", b"data")
+    port = free_port()
+    deployment.configure(
+        core="events = prometheus",
+        more=f"[imageapi_serve]\nworkers = 2\nmetrics_bind = 127.0.0.1:{port}",
+    )
+    with running_imageapi(deployment.config_file) as server:
+        workers: set[int] = set()
+        for count in range(1, 60):
+            assert ask(server.port, "/v1/images/i").body == b"data"
+            assert requests_counted(metrics_of(port)) == count
+            workers = {child.pid for child in psutil.Process(server.process.pid).children()}
+        killed = workers.pop()
+        os.kill(killed, signal.SIGKILL)
+        assert becomes_true(lambda: not psutil.pid_exists(killed))
+        assert becomes_true(lambda: requests_counted(metrics_of(port)) == 59)
+        assert f'pid="{killed}"' not in metrics_of(port)
+        assert ask(port, "/v1/images/i").status == 404
+        assert ask(server.port, "/metrics").status == 404
+        assert ask(port, "/metrics", "POST").status == 405
+
+
+def test_metrics_need_the_driver(deployment: Deployment) -> None:
+    deployment.configure(more=f"[imageapi_serve]\nmetrics_bind = 127.0.0.1:{free_port()}")
+    done = subprocess.run(
+        [BIN / "imageapi", "--config-file", deployment.config_file, "serve"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    problem = "metrics_bind: needs the driver prometheus in [imageapi] events"
+    assert done.stderr == f"imageapi: [imageapi_serve] {problem}\n"
+
+
+def test_healthcheck(deployment: Deployment) -> None:
+    with running_imageapi(deployment.config_file) as server:
+        answer = ask(server.port, "/healthcheck")
+        assert (answer.status, answer.body) == (200, b"OK\n")
+        assert ask(server.port, "/healthcheck?detailed").body == b"OK\n"
+        assert ask(server.port, "/healthcheck", "HEAD").body == b""
+        deployment.images.rmdir()
+        assert ask(server.port, "/healthcheck").status == 200
+        broken = ask(server.port, "/healthcheck?detailed")
+        assert (broken.status, broken.body) == (503, b"store 'file' does not work\n")
+        log = (deployment.folder / "server.log").read_text()
+        assert f"healthcheck: store 'file': {deployment.images}: No such file or directory" in log
+
+
+class TestTLS:
+    @pytest.fixture
+    def tls(self, deployment: Deployment) -> Iterator[tuple[int, Path]]:
+        """The port of a server that speaks TLS, and the file of its authority."""
+        authority = trustme.CA()
+        pem, ca = deployment.folder / "server.pem", deployment.folder / "ca.pem"
+        authority.cert_pem.write_to_path(ca)
+        authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
+            pem
+        )
+        deployment.add("i", DATA, name="one")
+        port, metrics = free_port(), free_port()
+        deployment.configure(
+            core="events = prometheus",
+            more=f"[imageapi_serve]\nbind = 127.0.0.1:{port}\ncertificate = {pem}\n"
+            f"metrics_bind = 127.0.0.1:{metrics}",
+        )
+        command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file), "serve"]
+        with running(command, port, deployment.folder / "server.log"):
+            assert "imageapi_" in metrics_of(metrics)
+            yield port, ca
+
+    def test_python(self, tls: tuple[int, Path]) -> None:
+        port, ca = tls
+        context = ssl.create_default_context(cafile=ca)
+        url = f"https://127.0.0.1:{port}/v1/images/i"
+        with urllib.request.urlopen(url, context=context, timeout=60) as response:
+            assert response.read() == DATA
+            assert response.headers["X-Image-Meta-Uri"] == url
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(url, timeout=60)
+
+    def test_curl(self, tls: tuple[int, Path], tmp_path: Path) -> None:
+        port, ca = tls
+        curl = ROOT / ".clients" / "usr" / "bin" / "curl"
+        program = str(curl) if curl.exists() else "curl"
+        target = tmp_path / "copy"
+        command = [program, "--fail", "--silent", "--cacert", str(ca), "--output", str(target)]
+        done = subprocess.run([*command, f"https://127.0.0.1:{port}/v1/images/i"], timeout=60)
+        assert done.returncode == 0
+        assert target.read_bytes() == DATA
+
+    def test_glanceclient(self, tls: tuple[int, Path], tmp_path: Path) -> None:
+        from glanceclient.v1.client import Client
+
+        port, ca = tls
+        client = Client(f"https://127.0.0.1:{port}", token="t", cacert=str(ca))
+        assert b"".join(client.images.data("i")) == DATA
+        assert client.images.get("i").name == "one"
+
+    def test_plain_http_is_no_answer(self, tls: tuple[int, Path]) -> None:
+        with pytest.raises(ConnectionError):
+            ask(tls[0], "/v1/images/i")

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imageapi import Caller
+from imageapi.commands import logs
+from imageapi.commands.access_log import AccessLog
+from imageapi.events.base import Outcome, RequestEnded
+
+
+@pytest.fixture(autouse=True)
+def access_log_as_it_was() -> Iterator[None]:
+    yield
+    for handler in (*logs.ACCESS.handlers, *logging.getLogger().handlers):
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+    logs.ACCESS.handlers[:] = []
+
+
+def event(**fields: Any) -> RequestEnded:
+    given: dict[str, Any] = {
+        "method": "GET",
+        "path": "/v1/images/i",
+        "caller": Caller(project_id="p1", token="s3cret"),
+        "status": 200,
+        "outcome": Outcome.COMPLETE,
+        "sent": 5,
+        "seconds": 0.0123,
+        "remote_address": "192.0.2.1",
+        "request_id": "req-1",
+    }
+    return RequestEnded(**{**given, **fields})
+
+
+def configure(folder: Path, log_format: str = "text", access_log: str | None = None) -> None:
+    access = str(folder / "access.log") if access_log is None else access_log
+    logs.configure(str(folder / "log"), access, log_format, level=logging.INFO)
+
+
+def test_access_line(tmp_path: Path) -> None:
+    configure(tmp_path)
+    AccessLog().request_ended(event())
+    line = (tmp_path / "access.log").read_text()
+    assert re.fullmatch(
+        r"192\.0\.2\.1 p1 \[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\]"
+        r' "GET /v1/images/i" 200 5 0\.012 "complete" req-1 \d+\n',
+        line,
+    )
+
+
+@pytest.mark.parametrize("value", ['a" 200 1 0.0 "b', "a\nb", "a\x1b[31mb"])
+def test_value_of_a_client_forges_no_line(tmp_path: Path, value: str) -> None:
+    configure(tmp_path)
+    AccessLog().request_ended(event(method=value, caller=Caller(project_id=value)))
+    text = (tmp_path / "access.log").read_text()
+    assert text.count("\n") == 1
+    assert text.count('"') == 4
+    assert text[:-1].isprintable()
+
+
+def test_missing_values_are_hyphens(tmp_path: Path) -> None:
+    configure(tmp_path)
+    AccessLog().request_ended(event(status=None, remote_address=None, caller=Caller()))
+    line = (tmp_path / "access.log").read_text()
+    assert line.startswith("- - [")
+    assert '" - 5 0.012 ' in line
+
+
+def test_json(tmp_path: Path) -> None:
+    configure(tmp_path, "json")
+    AccessLog().request_ended(event(outcome=Outcome.BROKEN_OFF))
+    found = json.loads((tmp_path / "access.log").read_text())
+    assert found.pop("time").endswith("Z")
+    assert isinstance(found.pop("process"), int)
+    assert found == {
+        "remote_address": "192.0.2.1",
+        "project": "p1",
+        "method": "GET",
+        "path": "/v1/images/i",
+        "status": 200,
+        "bytes": 5,
+        "seconds": 0.012,
+        "outcome": "broken off",
+        "request_id": "req-1",
+    }
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_line_of_the_log_has_time_and_process(tmp_path: Path, log_format: str) -> None:
+    configure(tmp_path, log_format)
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        logging.getLogger("imageapi.api").exception("it failed")
+    text = (tmp_path / "log").read_text()
+    if log_format == "json":
+        found = json.loads(text)
+        assert (found["level"], found["logger"], found["message"]) == (
+            "ERROR",
+            "imageapi.api",
+            "it failed",
+        )
+        assert found["traceback"].endswith("ValueError: a bug")
+    else:
+        first, *_, last = text.splitlines()
+        assert re.fullmatch(r"\S+T\S+Z \d+ ERROR imageapi\.api: it failed", first)
+        assert last == "ValueError: a bug"
+
+
+def test_renamed_files_are_created_again(tmp_path: Path) -> None:
+    configure(tmp_path)
+    for name in ("log", "access.log"):
+        logging.getLogger("imageapi").info("before")
+        AccessLog().request_ended(event(request_id="before"))
+        (tmp_path / name).rename(tmp_path / f"{name}.1")
+        logging.getLogger("imageapi").info("after")
+        AccessLog().request_ended(event(request_id="after"))
+        assert "before" in (tmp_path / f"{name}.1").read_text()
+        assert "before" not in (tmp_path / name).read_text()
+
+
+def test_no_access_log(tmp_path: Path) -> None:
+    configure(tmp_path, access_log="")
+    AccessLog().request_ended(event())
+    assert logs.ACCESS.handlers == []
+
+
+def test_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        configure(tmp_path / "absent")
