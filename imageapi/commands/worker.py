@@ -145,7 +145,9 @@ class Connection(ASGIProtocol):
         super().connection_made(transport)
         # Pass on a chunk only after the one before was sent: asyncio would copy what it
         # buffers, for each client.
-        transport.set_write_buffer_limits(high=0)
+        # With TLS, asyncio would pause at 0 bytes too, and not always resume.
+        high = 0 if transport.get_extra_info("sslcontext") is None else 1
+        transport.set_write_buffer_limits(high=high, low=0)
         # gunicorn cancels this timer when headers have arrived, and after the response sets
         # it again, to its ``keepalive``.
         self._keepalive_handle = self.worker.loop.call_later(self.worker.head_timeout, self.end)

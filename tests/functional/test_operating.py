@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import trustme
+from glanceclient.v1.client import Client
 
 from tests.deployment import Deployment
 from tests.functional.http_client import ask, begin, connection
@@ -25,12 +26,18 @@ from tests.paths import BIN, ROOT
 
 DATA = os.urandom(3_000_000)
 
+# More than the kernel buffers for a client.
+SPARSE = 200_000_000
+
 
 @pytest.fixture
 def logged(deployment: Deployment) -> Iterator[tuple[Running, Path]]:
     """A server of two workers with a JSON access log, and the file of that log."""
     deployment.add("i", DATA)
     deployment.add("damaged", DATA, checksum="0" * 32)
+    deployment.record("large", size=SPARSE)
+    with deployment.data_path("large").open("wb") as file:
+        file.truncate(SPARSE)
     path = deployment.folder / "access.log"
     deployment.configure(
         core="chunk_size = 65536",
@@ -70,13 +77,14 @@ def test_access_log_tells_how_a_download_ended(logged: tuple[Running, Path]) -> 
     with connection(server.port) as client, pytest.raises(Exception, match="IncompleteRead"):
         begin(client, "/v1/images/damaged").read()
     with connection(server.port) as client:
-        begin(client, "/v1/images/damaged", Range="bytes=0-2999990").read(10)
+        begin(client, "/v1/images/large").read(10)
     found = lines_of(path, 2)
     assert [(line["status"], line["outcome"]) for line in found] == [
         (200, "broken off"),
-        (206, "left"),
+        (200, "left"),
     ]
-    assert all(0 < line["bytes"] < len(DATA) for line in found)
+    assert 0 < found[0]["bytes"] < len(DATA)
+    assert 0 < found[1]["bytes"] < SPARSE
 
 
 def test_log_files_that_are_rotated(deployment: Deployment) -> None:
@@ -90,9 +98,10 @@ def test_log_files_that_are_rotated(deployment: Deployment) -> None:
             path.rename(f"{path}.1")
         server.process.send_signal(signal.SIGUSR1)
         deployment.record("broken", min_ram="much")
-        assert ask(server.port, "/v1/images/broken").status == 404
+        assert ask(server.port, "/v1/images/broken").status == 500
         assert becomes_true(lambda: all(path.exists() for path in logs.values()))
-        assert '"GET /v1/images/broken" 404' in logs["access_log"].read_text()
+        assert becomes_true(lambda: "broken" in logs["access_log"].read_text())
+        assert '"GET /v1/images/broken" 500' in logs["access_log"].read_text()
         assert " ERROR imageapi.download.opener: image 'broken'" in logs["log_file"].read_text()
         assert '"GET /v1/images/i" 200' in Path(f"{logs['access_log']}.1").read_text()
         assert (deployment.folder / "server.log").read_text() == ""
@@ -119,14 +128,15 @@ def test_metrics_of_all_workers_add_up(deployment: Deployment) -> None:
     )
     with running_imageapi(deployment.config_file) as server:
         workers: set[int] = set()
-        for count in range(1, 60):
+        for count in range(1, 31):
             assert ask(server.port, "/v1/images/i").body == b"data"
-            assert requests_counted(metrics_of(port)) == count
+            # A response is counted after its last byte was sent.
+            assert becomes_true(lambda: requests_counted(metrics_of(port)) == count)  # noqa: B023
             workers = {child.pid for child in psutil.Process(server.process.pid).children()}
         killed = workers.pop()
         os.kill(killed, signal.SIGKILL)
         assert becomes_true(lambda: not psutil.pid_exists(killed))
-        assert becomes_true(lambda: requests_counted(metrics_of(port)) == 59)
+        assert becomes_true(lambda: requests_counted(metrics_of(port)) == 30)
         assert f'pid="{killed}"' not in metrics_of(port)
         assert ask(port, "/v1/images/i").status == 404
         assert ask(server.port, "/metrics").status == 404
@@ -180,7 +190,7 @@ class TestTLS:
         )
         command = [str(BIN / "imageapi"), "--config-file", str(deployment.config_file), "serve"]
         with running(command, port, deployment.folder / "server.log"):
-            assert "imageapi_" in metrics_of(metrics)
+            metrics_of(metrics)
             yield port, ca
 
     def test_python(self, tls: tuple[int, Path]) -> None:
@@ -203,9 +213,10 @@ class TestTLS:
         assert done.returncode == 0
         assert target.read_bytes() == DATA
 
-    def test_glanceclient(self, tls: tuple[int, Path], tmp_path: Path) -> None:
-        from glanceclient.v1.client import Client
-
+    def test_glanceclient(self, tls: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        # requests prefers these to the client's own cacert.
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
         port, ca = tls
         client = Client(f"https://127.0.0.1:{port}", token="t", cacert=str(ca))
         assert b"".join(client.images.data("i")) == DATA
