@@ -9,7 +9,6 @@ chunk is read, before the response exists.
 
 import json
 import logging
-import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote
@@ -41,7 +40,7 @@ from imageapi.protocol import error_responses
 from imageapi.protocol.image_headers import BINARY, HeaderLine, data_headers
 from imageapi.protocol.preconditions import Decision, allows_range, evaluate
 from imageapi.protocol.ranges import RangeNotSatisfiable, may_continue, parse_range
-from imageapi.protocol.routes import asks_for_details, image_id_of
+from imageapi.protocol.routes import asks_for_details, image_id_of, quoted_path
 from imageapi.protocol.value_text import header_text
 from imageapi.visibility import Visibility
 
@@ -52,9 +51,6 @@ Steps: TypeAlias = Generator[None, None, Response]
 
 # The policy's target if the answer is that of an absent image.
 _NO_IMAGE: Mapping[str, object] = {}
-
-_PATH_SAFE = "/!$&'()*+,;=:@"
-_PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # needs no quoting; most ids are like this
 
 
 class ImageAPI:
@@ -304,10 +300,7 @@ class ImageAPI:
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
             return f"{self._public_endpoint}/v1/images/{quote(image.id)}"  # an id contains no slash
-        path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
-        if not _PLAIN_PATH.fullmatch(path):
-            path = quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)
-        return f"{request.host_url}{path}"
+        return f"{request.host_url}{quoted_path(request.environ)}"
 
 
 def _raise_for_conditions(request: Request, image: Image) -> None:

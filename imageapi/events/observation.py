@@ -7,13 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import ParamSpec
-from urllib.parse import quote
 
 from webob import Request
 
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.events.base import EventsBackend, Load, Outcome, RequestEnded
 from imageapi.image import Image
+from imageapi.protocol.routes import quoted_path
 
 LOG = logging.getLogger(__name__)
 
@@ -108,11 +108,10 @@ class Observation:
             return
         self._is_ended = True
         environ = self._environ
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         self._observers.end(
             lambda: RequestEnded(
                 method=environ["REQUEST_METHOD"],
-                path=quote(path.encode("latin-1", "replace")),
+                path=quoted_path(environ),
                 image_id=self._image_id,
                 image=self.image,
                 caller=self.caller,

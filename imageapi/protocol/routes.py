@@ -4,9 +4,15 @@
 docs/wire.md, Routes, has the rules.
 """
 
-from urllib.parse import unquote_to_bytes
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from imageapi.image import is_image_id
+
+_PATH_SAFE = "/!$&'()*+,;=:@"
+_PLAIN_PATH = re.compile(r"[/0-9A-Za-z_.-]*")  # needs no quoting; most ids are like this
 
 _VERSIONS = ("/v1", "/v1.0", "/v1.1")
 
@@ -28,6 +34,14 @@ def image_id_of(script_name: str, path_info: str) -> str | None:
     except UnicodeError:
         return None
     return image_id if is_image_id(image_id) else None
+
+
+def quoted_path(environ: Mapping[str, Any]) -> str:
+    """Return the percent-encoded path of a WSGI request, with the mount point."""
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if _PLAIN_PATH.fullmatch(path):
+        return path
+    return quote(path.encode("latin-1", "replace"), safe=_PATH_SAFE)
 
 
 def asks_for_details(query: str) -> bool:
