@@ -31,6 +31,7 @@ def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
         ("imageapi_store_http", HTTPStore.options()),
         *_swift_opts(),
         ("imageapi_policy_rules", RulesPolicy.options()),
+        *_notifications_opts(),
     ]
 
 
@@ -48,3 +49,17 @@ def _swift_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
         # An example of a section that auth_section can name.
         ("imageapi_swift", options.sample_options()),
     ]
+
+
+def _notifications_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
+    """Return the options of the extra ``notifications``; none if it is not installed.
+
+    The options of the broker are oslo.messaging's, which lists them under its own name.
+    """
+    try:
+        from imageapi.events.notifications import NotificationsEvents
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("imageapi"):
+            raise
+        return []
+    return [("imageapi_events_notifications", NotificationsEvents.options())]

@@ -16,8 +16,9 @@ CORE = (
         "stores",
         default=["file"],
         help="The stores that have the image data, each NAME or NAME:DRIVER. The options of each"
-        " are in the section imageapi_store_NAME. A location is opened by the first store that"
-        " fits it. If a record has no location, its data is in the first store of the list.",
+        " are in the section imageapi_store_NAME. A location is opened by the store that it names,"
+        " or else by the first store of the list that supports the scheme of its URL. If a record"
+        " has no location, its data is in the first store of the list.",
     ),
     cfg.StrOpt(
         "policy",
@@ -37,8 +38,9 @@ CORE = (
         "chunk_size",
         default=65536,
         min=1,
-        help="How many bytes are read at a time. A slow download holds up to three chunks in"
-        " memory; a fast download over ASGI half a MiB more.",
+        help="How many bytes are read at a time. A slow download holds up to two chunks in memory,"
+        " or three if the size of its data is unknown. Over ASGI, a fast download reads chunks of"
+        " 768 KiB if chunk_size is smaller.",
     ),
     cfg.StrOpt(
         "public_endpoint",
@@ -50,19 +52,20 @@ CORE = (
         "verify_checksum",
         default="once",
         choices=[
-            ("always", "Verify every whole download."),
+            ("always", "Verify each whole download, and each part that reaches the last byte."),
             ("once", "Verify each version of the data once in each process."),
             ("never", "Do not verify, but trust the stores."),
         ],
-        help="When data is verified against its checksum while it is sent. A download whose data"
-        " is wrong is aborted before its last chunk.",
+        help="When imageapi compares data with its checksum. It does so for whole downloads, and"
+        " for parts that reach the last byte. If the data is wrong, the last chunk is never sent.",
     ),
     cfg.IntOpt(
         "resume_attempts",
         default=3,
         min=0,
-        help="How often one response resumes data that breaks off, from the byte reached. Data"
-        " is resumed only if the store can tell that it is unchanged.",
+        help="How often imageapi tries to open the data of one response again if it breaks off."
+        " It continues at the byte that it has reached, and only if the store can tell that the"
+        " data is unchanged.",
     ),
     cfg.IntOpt(
         "max_property_headers",

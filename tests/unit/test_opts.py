@@ -26,6 +26,19 @@ def test_without_the_extra_swift_its_options_are_left_out(monkeypatch: pytest.Mo
     ]
 
 
+def test_without_the_extra_notifications_its_options_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sections = [section for section, _ in list_opts()]
+    assert "imageapi_events_notifications" in sections
+    # The module stays loaded for other tests; only this import of it fails.
+    monkeypatch.delitem(sys.modules, "imageapi.events.notifications")
+    monkeypatch.setitem(sys.modules, "oslo_messaging", None)
+    assert [section for section, _ in list_opts()] == [
+        section for section in sections if "notifications" not in section
+    ]
+
+
 def test_options_that_are_set_in_code(tmp_path: Path) -> None:
     """Registered from the public list, and then once more by the loader."""
     (tmp_path / "policy.yaml").write_text('"download_image": "!"')

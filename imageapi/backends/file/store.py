@@ -50,7 +50,7 @@ class FileStore(StoreBackend):
                 default=True,
                 help="Whether unchanged times and size mean that a file's bytes are unchanged."
                 " Writes through mmap, or on some network file systems, do not update the times."
-                " If false, verify_checksum = once verifies every whole download.",
+                " If false, verify_checksum = once does the same as always.",
             ),
         )
 

@@ -70,7 +70,7 @@ class HTTPStore(StoreBackend):
                 default=False,
                 help="Whether the same ETag, Last-Modified or Content-MD5 always means the same"
                 " bytes. If true, verify_checksum = once verifies data once for each value. If"
-                " false, it verifies every whole download.",
+                " false, verify_checksum = once does the same as always.",
             ),
             AUTH,
             *OPTIONS,

@@ -69,8 +69,8 @@ OPTIONS = (
         "read_timeout",
         type=Seconds(),
         default=30.0,
-        help="Timeout in seconds for the headers of a response, for a whole record, and for the"
-        " next bytes of data.",
+        help="Timeout in seconds for a whole response with a record, its headers included; for"
+        " the headers of any other response; and each time for the next bytes of data.",
     ),
     POOL_SIZE,
     cfg.StrOpt(

@@ -59,8 +59,8 @@ _TYPES = {
 
 # Help texts that replace misleading ones of keystoneauth.
 _HELP = {
-    "timeout": "Timeout in seconds for a login, for the headers of a response, for a whole"
-    " record, and for the next bytes of data.",
+    "timeout": "Timeout in seconds for a whole response of a login or with a record, its headers"
+    " included; for the headers of any other response; and each time for the next bytes of data.",
     "retriable_status_codes": "HTTP status codes after which a request is retried.",
     "insecure": "Do not verify the certificates of servers.",
     "endpoint_override": "The URL of the account, such as"
@@ -72,8 +72,8 @@ _HELP = {
     " retriable_status_codes. It is not retried if Retry-After asks for more than 10 seconds.",
     "connect_retry_delay": "Seconds before a retry after a failed connection. By default 0.5,"
     " doubled at each retry. Never more than 10.",
-    "status_code_retry_delay": "Seconds before a retry after such a status. By default 0.5,"
-    " doubled at each retry. Never more than 10.",
+    "status_code_retry_delay": "Seconds before a retry after a status in retriable_status_codes."
+    " By default 0.5, doubled at each retry. Never more than 10.",
 }
 
 _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -102,8 +102,9 @@ def backend_options(objects: str) -> Sequence[cfg.Opt]:
     """
     _, auth_section = loading.get_auth_common_conf_options()
     auth_section.help = (
-        "The section from which auth_type and all options after it are read, instead of this"
-        " one. Backends with the same auth_section share one login."
+        "The section from which auth_type and all other options of the login and of the"
+        " connection are read, instead of this one. Do not set these options in this section too."
+        " Backends with the same auth_section share one login."
     )
     return [
         cfg.StrOpt("container", required=True, help=f"The container of the {objects}."),

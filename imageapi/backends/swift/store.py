@@ -31,7 +31,9 @@ _VERSION = re.compile(r"([0-9A-Za-z-]+) [0-9.]+")
 
 #: The options that are always in the backend's own section.
 OWN_OPTIONS = (
-    *backend_options("data. That of a record without a location is <object_prefix><id>"),
+    *backend_options(
+        "data. The data of a record without a location is the object <object_prefix><id>"
+    ),
     cfg.ListOpt(
         "allowed_containers",
         default=[],
@@ -44,8 +46,9 @@ OWN_OPTIONS = (
         default=1024**3,
         min=1024**2,
         max=5 * 1024**3,
-        help="Number of bytes above which imageapi add uploads a static large object, and size"
-        " of its segments. By default Swift accepts 1000 segments for each object.",
+        help="The commands that write data (add, replace, import) upload a static large object"
+        " if the data has more than this number of bytes. It is also the size of the segments. By"
+        " default Swift accepts 1000 segments for each object.",
     ),
 )
 
