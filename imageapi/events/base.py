@@ -89,4 +89,4 @@ class EventsBackend(Backend):
         """A response ended."""
 
     def loaded(self, load: Load) -> None:
-        """Get the load of this process; `imageapi serve` calls it once a second."""
+        """Get the load of this process; ``imageapi serve`` calls it once a second."""
