@@ -7,6 +7,7 @@ which starts and replaces workers, is in `imageapi.commands.server`.
 
 import asyncio
 import ctypes
+import gc
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -58,6 +59,7 @@ class Worker(ASGIWorker):
 
     def init_process(self) -> None:
         _keep_freed_memory()
+        _collect_garbage_rarely()
         super().init_process()
 
     def init_signals(self) -> None:
@@ -203,6 +205,16 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 8 * 2**20)
         mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
         mallopt(_M_ARENA_MAX, 1)
+
+
+def _collect_garbage_rarely() -> None:
+    """Let no burst of connections wait for the garbage collector.
+
+    Without this, it examines all objects of the loaded application many times while
+    hundreds of clients connect.  A client behind them waited a fifth longer.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
 
 
 class _Loop(asyncio.SelectorEventLoop):

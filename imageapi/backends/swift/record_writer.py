@@ -6,7 +6,7 @@ moment both may succeed.  Each record is therefore read back, at its newest copy
 """
 
 from imageapi.backends.http_client.client import read_small
-from imageapi.backends.http_client.status import ABSENT, close, refuse_status
+from imageapi.backends.http_client.status import ABSENT, REFUSED, close, refuse_status
 from imageapi.backends.swift.account import NO_NAME
 from imageapi.backends.swift.data_writer import SentBytes, not_accepted
 from imageapi.backends.swift.registry import LARGEST_RECORD, SwiftRegistry
@@ -29,6 +29,8 @@ class SwiftRecordWriter(RecordWriter):
         record = read_small(response, url, LARGEST_RECORD)
         if response.status in (*ABSENT, NO_NAME):
             raise ImageNotFound("no record")
+        if response.status in REFUSED:
+            raise not_accepted(response, url)
         if response.status != 200:
             refuse_status(response, url)
         return record
