@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the lines of ``imageapi serve`` go, and what they look like."""
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -11,6 +12,9 @@ from typing import Any, TextIO
 
 from imageapi.events.base import RequestEnded
 from imageapi.protocol.value_text import CONTROL
+
+#: How long a failure to write a log is not told again.
+QUIET_SECONDS = 60.0
 
 ACCESS = logging.getLogger("imageapi.access")
 
@@ -40,13 +44,44 @@ def configure(log_file: str | None, access_log: str | None, log_format: str, *, 
 
 
 def _handler(path: str | None, stream: TextIO, formatter: logging.Formatter) -> logging.Handler:
-    handler: logging.Handler
-    if path is None:
-        handler = logging.StreamHandler(stream)
-    else:
-        handler = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+    handler = _Stream(stream) if path is None else _File(path, encoding="utf-8")
     handler.setFormatter(formatter)
     return handler
+
+
+class _Forgiving(logging.Handler):
+    """A handler whose failures stop nothing.
+
+    A line that cannot be written goes to standard error.  What failed is told there at most
+    once a minute.
+    """
+
+    _quiet_until = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            # The file was renamed, and no new one can be created.
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        _, error, _ = sys.exc_info()
+        now = time.monotonic()
+        with contextlib.suppress(OSError, ValueError):
+            if now >= self._quiet_until:
+                self._quiet_until = now + QUIET_SECONDS
+                print(f"imageapi: a log cannot be written: {error}", file=sys.stderr)
+            if getattr(self, "stream", None) is not sys.stderr:
+                print(self.format(record), file=sys.stderr)
+
+
+class _Stream(_Forgiving, logging.StreamHandler[TextIO]):
+    pass
+
+
+class _File(_Forgiving, logging.handlers.WatchedFileHandler):
+    pass
 
 
 def _formatter(log_format: str) -> logging.Formatter:

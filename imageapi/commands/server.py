@@ -5,6 +5,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from gunicorn.workers.base import Worker as AnyWorker
 
 from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.worker import ENDS, worker_of
-from imageapi.errors import ConfigurationError
+from imageapi.errors import BackendError, ConfigurationError
 
 LOG = logging.getLogger(__name__)
 
@@ -192,3 +193,8 @@ class Logger(gunicorn.glogging.Logger):
         super().setup(cfg)
         self.error_log.handlers[:] = []
         self.error_log.propagate = True
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        # That a download was broken off, and why, is in the log already.
+        if not isinstance(sys.exc_info()[1], BackendError):
+            super().exception(msg, *args, **kwargs)

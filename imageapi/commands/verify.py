@@ -140,7 +140,7 @@ class _Verification:
         :param remove: whether to remove it, if it is old enough.
         """
         if self._unreadable:
-            self._report("data without a record is not looked for: some records cannot be read")
+            tell("data without a record is not looked for, because some records cannot be read")
             return
         try:
             for orphan in self._orphans():
@@ -153,7 +153,10 @@ class _Verification:
             return
         # A record that was added since this verification began is not known to it.
         if orphan.seconds - (time.time() - self._began) < _OLD_SECONDS:
-            tell(f"no record uses {orphan.name}, which is less than a day old")
+            tell(
+                f"kept: no record uses {orphan.name}, but it was written or changed less than a"
+                " day ago"
+            )
             return
         if not remove:
             self._report(f"no record uses {orphan.name}")

@@ -53,7 +53,7 @@ def test_page(machine: Machine) -> None:
     for name in ("registry", "images"):
         folder = root / "var/lib/imageapi" / name
         assert folder.stat().st_mode & 0o7777 == 0o2750
-        assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o640]
+        assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o644]
     assert (root / "etc/imageapi/images.key").stat().st_mode & 0o777 == 0o600
     assert (root / "opt/imageapi").readlink() == Path("imageapi-0.1.0")
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 import logging
 import re
@@ -19,7 +20,8 @@ def access_log_as_it_was() -> Iterator[None]:
     yield
     for handler in (*logs.ACCESS.handlers, *logging.getLogger().handlers):
         if isinstance(handler, logging.FileHandler):
-            handler.close()
+            with contextlib.suppress(OSError):  # /dev/full
+                handler.close()
     logs.ACCESS.handlers[:] = []
 
 
@@ -134,3 +136,35 @@ def test_no_access_log(tmp_path: Path) -> None:
 def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         configure(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_log_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was renamed, and the folder is gone: lines go to standard error, until it is back."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    configure(folder, log_format)
+    log = logging.getLogger("imageapi")
+    log.info("first")
+    gone = folder.rename(tmp_path / "gone")
+    for number in range(3):
+        log.info("line %d", number)
+        AccessLog().request_ended(event(request_id=f"req-{number}"))
+    told = capsys.readouterr().err
+    assert told.count("imageapi: a log cannot be written: [Errno 2] No such file") == 2
+    assert all(f"line {number}" in told and f"req-{number}" in told for number in range(3))
+    gone.rename(folder)
+    log.info("again")
+    assert "again" in (folder / "log").read_text()
+
+
+def test_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("/dev/full", "", "text", level=logging.INFO)
+    for _ in range(3):
+        logging.getLogger("imageapi").info("a line")
+    told = capsys.readouterr().err
+    assert told.count("a log cannot be written: [Errno 28] No space left on device") == 1
+    assert told.count("a line") == 3
+    assert "Traceback" not in told
