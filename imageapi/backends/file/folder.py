@@ -140,13 +140,22 @@ def _open_names(root: str, names: Sequence[str]) -> int:
 
 
 def configured_folder(conf: cfg.ConfigOpts, group: str) -> str:
-    """Return the absolute path of the folder that a section names.
+    """Return the path of the folder that a section names, without ``.`` and ``..``.
 
-    :raises ConfigurationError: the value is not a valid path.
+    :raises ConfigurationError: the value is not an absolute path.
     """
     directory: str = conf[group].directory
     if "\0" in directory:
         raise ConfigurationError(["directory: must not contain a NUL character"])
+    if not directory:
+        raise ConfigurationError(
+            ["directory: is empty; set it to an absolute path, or remove the line for the default"]
+        )
+    # A relative path would mean another folder wherever the process is started.
+    if not os.path.isabs(directory):
+        raise ConfigurationError(
+            [f"directory: {directory!r} is a relative path; write an absolute path, from / on"]
+        )
     return os.path.abspath(directory)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from imageapi.backends.file import folder
 from imageapi.backends.file.folder import StatSignature, file_name, is_below
 from imageapi.image import is_image_id
+from tests.configuration import problems_of
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,21 @@ def test_identity_is_settled_when_its_times_are_past(
 )
 def test_is_below(tmp_path: Path, path: str, below: bool) -> None:
     assert is_below(f"{tmp_path}/a", f"{tmp_path}/{path}") is below
+
+
+@pytest.mark.parametrize("kind", ["registry", "store"])
+@pytest.mark.parametrize(
+    ("directory", "problem"),
+    [
+        ("", "is empty; set it to an absolute path, or remove the line for the default"),
+        ("images", "'images' is a relative path; write an absolute path, from / on"),
+        ("./images", "'./images' is a relative path; write an absolute path, from / on"),
+        ("~/images", "'~/images' is a relative path; write an absolute path, from / on"),
+    ],
+)
+def test_a_folder_that_depends_on_where_the_process_started_is_refused(
+    kind: str, directory: str, problem: str, tmp_path: Path
+) -> None:
+    section = f"imageapi_{kind}_file"
+    (found,) = problems_of(tmp_path, f"[{section}]\ndirectory = {directory}\n")
+    assert found.startswith(f"[{section}] directory: {problem} (")
