@@ -42,11 +42,14 @@ class ConfigurationError(ImageAPIError):
     """The configuration is invalid.
 
     :ivar problems: one sentence for each problem to correct.
+    :ivar section: the section of the problems, if its options cannot be known because of
+        them.  None for the section of the backend that raises the error.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], section: str | None = None) -> None:
         # A single string is one problem, not a sequence of characters.
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.section = section
         super().__init__("\n".join(self.problems))
 
 

@@ -209,21 +209,21 @@ class _Loader:
             ]
             return None if any(unusable) else plugin(self._conf, section)
         except ConfigurationError as error:
-            problems = error.problems
+            self._sections.refuse(section, error, origin)
+            return None
         except UNRESOLVED:
-            problems = (f"a value {DOLLAR}",)
+            problem = f"a value {DOLLAR}"
         except cfg.NotInitializedError:
             origin = ""  # the application has this problem, and no plugin
-            problems = ("the ConfigOpts has not been called yet: call conf([]) first",)
+            problem = "the ConfigOpts has not been called yet: call conf([]) first"
         except (Exception, SystemExit) as error:
             hint = entry_points.what_to_install(found, error)
             if not hint:
                 LOG.exception("[%s]: %s cannot be created", section, origin)
                 # The exception's text may contain an option's value, and so a secret.
                 hint = "; see the traceback in the log"
-            problems = (f"{found.name!r} cannot be created: {type(error).__name__}{hint}",)
-        for problem in problems:
-            self._sections.add_problem(section, problem, origin)
+            problem = f"{found.name!r} cannot be created: {type(error).__name__}{hint}"
+        self._sections.add_problem(section, problem, origin)
         return None
 
 

@@ -43,6 +43,7 @@ class Sections:
         self._known: dict[str, set[str]] = {}
         self._owners: dict[str, str] = {}
         self._expected: set[str] = set()
+        self._incomplete: set[str] = set()
 
     def add_problem(self, group: str, problem: str, *about: str) -> None:
         """Add a problem of a section, with the file that sets the option.
@@ -60,6 +61,21 @@ class Sections:
     def expect(self, group: str) -> None:
         """Suppress the warning for a section that may never be registered."""
         self._expected.add(group)
+
+    def refuse(self, group: str, error: ConfigurationError, owner: str) -> None:
+        """Add the problems of a backend.
+
+        If its options cannot be known because of them, no option is called unknown.
+
+        :param group: the section of the backend.
+        :param owner: the owner of the options, for the texts of problems.
+        """
+        if error.section is not None:
+            group = error.section
+            self._incomplete.add(group)
+            owner = self._owners.setdefault(group, owner)
+        for problem in error.problems:
+            self.add_problem(group, problem, owner)
 
     def register(self, group: str, options: Sequence[cfg.Opt], owner: str = "") -> Sequence[str]:
         """Register a section's options.
@@ -86,11 +102,11 @@ class Sections:
     def report_unknown_options(self) -> None:
         """Refuse misspelt options, which would otherwise silently keep their defaults."""
         for path in getattr(self._conf, "config_file", None) or ():
-            for group, names in _names_in(path).items():
-                if group in self._known:
+            for group, names in names_in(path).items():
+                if group in self._known and group not in self._incomplete:
                     self._report_unknown(path, group, names)
                     continue
-                if group in self._expected:
+                if group in self._expected or group in self._incomplete:
                     continue
                 nearest = nearest_of(group, self._known)
                 if nearest or group.startswith("imageapi_"):
@@ -143,8 +159,11 @@ def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:
                 yield deprecated.name.replace("-", "_")
 
 
-def _names_in(path: str) -> Mapping[str, Iterable[str]]:
-    """The options in a configuration file, by section."""
+def names_in(path: str) -> Mapping[str, Iterable[str]]:
+    """Return the names of the options in a configuration file, by section.
+
+    If it cannot be read, a warning is logged, and nothing is returned.
+    """
     sections: dict[str, dict[str, list[str]]] = {}
     try:
         cfg.ConfigParser(path, sections).parse()

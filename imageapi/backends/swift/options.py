@@ -26,6 +26,9 @@ from imageapi.errors import ConfigurationError
 #: The plugins that most operators need.
 AUTH_TYPE = "v3password, v3applicationcredential, v1password (tempauth), none"
 
+#: The same for a message.
+AUTH_TYPES = "v3applicationcredential, v3password, v1password or none"
+
 # The options of keystoneauth's sessions and adapters that are supported, with our
 # defaults.  With keystoneauth's own defaults there is no retry and no timeout.
 _DEFAULTS: Mapping[str, object] = {
@@ -116,7 +119,7 @@ def backend_options(objects: str) -> Sequence[cfg.Opt]:
 def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
     """Return the options that depend on the values of others, by section.
 
-    :raises ConfigurationError: ``auth_type`` is not the name of a plugin.
+    :raises ConfigurationError: ``auth_type`` is not set, or not the name of a plugin.
     """
     section = section_of(conf, group)
     options = connection_options()
@@ -126,11 +129,13 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
         message = f"its options clash with those of the application: {error}"
         raise ConfigurationError([f"auth_section: [{section}]: {message}"]) from None
     name = conf[section].auth_type
+    if not name:
+        raise ConfigurationError([f"auth_type: is not set; set it to {AUTH_TYPES}"], section)
     try:
-        plugin = loading.get_auth_plugin_conf_options(name) if name else []
+        plugin = loading.get_auth_plugin_conf_options(name)
     except AuthPluginException:
-        message = f"no keystoneauth plugin named {name!r} is installed; use one such as {AUTH_TYPE}"
-        raise ConfigurationError([f"auth_type: {message}"]) from None
+        message = f"no keystoneauth plugin named {name!r} is installed; set it to {AUTH_TYPES}"
+        raise ConfigurationError([f"auth_type: {message}"], section) from None
     return {section: [*options, *plugin]}
 
 

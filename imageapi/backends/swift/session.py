@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 import requests
@@ -28,7 +28,6 @@ from imageapi.backends.http_client.connections import SMALL_POOLS, close_pools
 from imageapi.backends.http_client.options import UpstreamSettings
 from imageapi.backends.http_client.urls import Url, prefix
 from imageapi.backends.swift.options import (
-    AUTH_TYPE,
     dependent_options,
     refuse_misplaced,
     section_of,
@@ -264,10 +263,9 @@ def _plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin:
     except exceptions.AuthPluginException as error:
         message = f"{conf[section].auth_type} cannot be used: {type(error).__name__}"
         raise ConfigurationError([f"auth_type: {message}"]) from None
-    if auth is None:
-        raise ConfigurationError([f"auth_type: must be set in [{section}]: {AUTH_TYPE}"])
     try:
         prefix(getattr(auth, "auth_url", None) or "http://x")
     except ValueError as error:
         raise ConfigurationError([f"auth_url: in [{section}]: {error}"]) from None
-    return auth
+    # Not None: dependent_options() refuses a section without auth_type.
+    return cast("BaseAuthPlugin", auth)
