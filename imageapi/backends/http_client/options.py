@@ -134,6 +134,13 @@ def tls_context(section: cfg.ConfigOpts.GroupAttr, ca: str, cert: str, key: str)
     """
     if section[key] and not section[cert]:
         raise ConfigurationError([f"{key}: set {cert} too"])
+    contents = {
+        ca: "CA certificates in PEM",
+        cert: f"a certificate in PEM, and its unencrypted key unless {key} names the key's file",
+        key: f"the unencrypted key of {cert} in PEM",
+    }
+    for option in contents:
+        _refuse_unreadable(option, section[option], contents[option])
     option = ca
     try:
         context = ssl.create_default_context(cafile=section[ca] or None)
@@ -142,12 +149,29 @@ def tls_context(section: cfg.ConfigOpts.GroupAttr, ca: str, cert: str, key: str)
             # Without a password OpenSSL would ask the terminal for one.
             context.load_cert_chain(section[cert], section[key] or None, password="")  # nosec B106
     except ssl.SSLError:
-        raise ConfigurationError([f"{option}: must be a valid, unencrypted PEM file"]) from None
+        files = section[option]
+        if option == cert and section[key]:
+            files += f" with {key} = {section[key]}"
+        problem = f"{option}: {files}: not usable; it must hold {contents[option]}"
+        raise ConfigurationError([problem]) from None
+    return context
+
+
+def _refuse_unreadable(option: str, path: str | None, content: str) -> None:
+    """Refuse a file that cannot be read.
+
+    :param content: what it must hold.
+    """
+    if not path:
+        return
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
     except OSError as error:
-        raise ConfigurationError([f"{option}: cannot read the file: {error.strerror}"]) from None
+        problem = f"{option}: {path}: {error.strerror}; it must hold {content}"
+        raise ConfigurationError([problem]) from None
     except ValueError:
         raise ConfigurationError([f"{option}: must not contain a NUL character"]) from None
-    return context
 
 
 def _proxy(url: str | None, context: ssl.SSLContext) -> dict[str, Any] | None:

@@ -31,10 +31,19 @@ def test_a_key_needs_its_certificate() -> None:
 def test_the_option_of_an_unusable_certificate_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("no certificate")
     wrong, absent = str(tmp_path / "no.pem"), str(tmp_path / "absent.pem")
-    not_pem, not_read = "must be a valid, unencrypted PEM file", "cannot read the file"
-    assert problems_of(ca_file=wrong) == [f"ca_file: {not_pem}"]
-    assert problems_of(cert_file=wrong) == [f"cert_file: {not_pem}"]
-    assert problems_of(cert_file=absent) == [f"cert_file: {not_read}: No such file or directory"]
+    certificate = "a certificate in PEM, and its unencrypted key unless key_file names the key's"
+    authorities = "CA certificates in PEM"
+    for option, content in (("ca_file", authorities), ("cert_file", f"{certificate} file")):
+        assert problems_of(**{option: wrong}) == [
+            f"{option}: {wrong}: not usable; it must hold {content}"
+        ]
+        assert problems_of(**{option: absent}) == [
+            f"{option}: {absent}: No such file or directory; it must hold {content}"
+        ]
+    (problem,) = problems_of(cert_file=wrong, key_file=absent)
+    assert problem.startswith(f"key_file: {absent}: No such file or directory; it must hold the")
+    (problem,) = problems_of(cert_file=wrong, key_file=wrong)
+    assert problem.startswith(f"cert_file: {wrong} with key_file = {wrong}: not usable;")
 
 
 @pytest.mark.parametrize(
