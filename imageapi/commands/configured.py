@@ -3,15 +3,19 @@
 
 import argparse
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
 
 from imageapi.caller import Caller
+from imageapi.commands.glance_options import refuse_policy, unused
 from imageapi.commands.terminal import log_bug
 from imageapi.config import plugins
-from imageapi.config.files import files_from_environment, load_config
+from imageapi.config.files import USUAL_FILES, files_from_environment, load_config
 from imageapi.errors import BackendError, ConfigurationError, ImageAPIError, only_backend_errors
+
+LOG = logging.getLogger(__name__)
 
 #: The caller for whom the commands ask the backends.
 OPERATOR = Caller(is_admin=True)
@@ -20,7 +24,16 @@ OPERATOR = Caller(is_admin=True)
 @contextlib.contextmanager
 def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
     """Load the configured backends, and close them at the end."""
-    with backends_of(options.config_file or files_from_environment()) as backends:
+    conf = load_config(options.config_file or files_from_environment())
+    refuse_policy(conf)
+    with contextlib.closing(plugins.load(conf)) as backends:
+        yield backends
+
+
+@contextlib.contextmanager
+def backends_for_serving(options: argparse.Namespace) -> Iterator[plugins.Backends]:
+    """Do as `open_backends`, and log what ``serve`` logs of the configuration files."""
+    with contextlib.closing(plugins.load(config_of(options))) as backends:
         yield backends
 
 
@@ -65,6 +78,19 @@ def naming(image_id: str) -> Iterator[None]:
 def config_of(options: argparse.Namespace) -> cfg.ConfigOpts:
     """Read the files of ``--config-file``, of the environment, or of the usual paths.
 
-    :raises ConfigurationError: a file cannot be read or parsed.
+    Options of Glance that have no effect here are logged, and so is a lack of files.
+
+    :raises ConfigurationError: a file cannot be read or parsed, or has a policy that
+        would not apply.
     """
-    return load_config(options.config_file or files_from_environment())
+    conf = load_config(options.config_file or files_from_environment())
+    refuse_policy(conf)
+    if not conf.config_file and not conf.config_dir:
+        LOG.warning(
+            "there is no configuration file, so all options have their defaults: looked for %s;"
+            " name another file with --config-file",
+            ", ".join(USUAL_FILES),
+        )
+    for problem in unused(conf):
+        LOG.warning(problem)
+    return conf

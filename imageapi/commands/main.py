@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status: 0 for success, 1 for an error.
     """
     options = _parser().parse_args(arguments)
+    options.config_file = [*options.config_file, *options.later_config_files]
     log_to_stderr(debug=options.debug)
     try:
         status = int(options.run(options))
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config-file",
         metavar="F",
         action="append",
+        default=[],
         help=f"a configuration file; may be repeated. Default: {ENVIRONMENT_VARIABLE},"
         " else /etc/imageapi/imageapi.conf and oslo.config's other usual paths",
     )
@@ -90,4 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_parser(commands)
+    # Not the same destination: the parser of a command would replace the earlier files.
+    parser.set_defaults(later_config_files=[])
+    for one in commands.choices.values():
+        one.add_argument(
+            "--config-file",
+            metavar="F",
+            action="append",
+            dest="later_config_files",
+            default=argparse.SUPPRESS,
+            help="a configuration file, as before the command",
+        )
     return parser

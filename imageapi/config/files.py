@@ -14,6 +14,14 @@ PROJECT = "imageapi"
 
 ENVIRONMENT_VARIABLE = "IMAGEAPI_CONFIG_FILE"
 
+#: Where oslo.config looks for a configuration file; it reads the first that it finds.
+USUAL_FILES = (
+    "~/.imageapi/imageapi.conf",
+    "~/imageapi.conf",
+    "/etc/imageapi/imageapi.conf",
+    "/etc/imageapi.conf",
+)
+
 
 def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.ConfigOpts:
     """Read configuration files into a new ConfigOpts.

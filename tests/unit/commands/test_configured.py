@@ -55,3 +55,27 @@ def test_configuration_file_that_cannot_be_parsed(
     assert status == 1
     assert str(deployment.config_file) in error
     assert "Traceback" not in error
+
+
+def test_configuration_files_before_and_after_the_command(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = deployment.folder / "later.conf"
+    later.write_text("[imageapi]\npolicy = visible\n")
+    words = ["--config-file", str(deployment.config_file), "check", "--config-file", str(later)]
+    assert main.main(words) == 0
+    assert "policy 'visible'" in capsys.readouterr().out
+
+
+def test_looked_for_files_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("IMAGEAPI_CONFIG_FILE", raising=False)
+    config_of(Namespace(config_file=[]))
+    (message,) = caplog.messages
+    assert message == (
+        "there is no configuration file, so all options have their defaults: looked for"
+        " ~/.imageapi/imageapi.conf, ~/imageapi.conf, /etc/imageapi/imageapi.conf,"
+        " /etc/imageapi.conf; name another file with --config-file"
+    )
