@@ -93,6 +93,9 @@ class Image:
     :ivar members: the ids of the projects that share the image.
     :ivar os_hash_algo, os_hash_value: the name of a hash in hashlib, and its digest
         in hexadecimal digits.  If set, this hash is verified instead of the MD5.
+    :ivar unknown_keys: keys of the record that imageapi does not use and that may be
+        misspelt.  The log and the commands show them, and clients never see them.
+        Images that differ only in them are equal.
     """
 
     id: str
@@ -117,6 +120,7 @@ class Image:
     members: frozenset[str] = frozenset()
     os_hash_algo: str | None = None
     os_hash_value: str | None = None
+    unknown_keys: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Check the values whose wrong type would expose an image or break its response.

@@ -9,6 +9,7 @@ from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, open_backends
 from imageapi.commands.details import described
 from imageapi.commands.terminal import log_bug, tell
+from imageapi.document.unknown_keys import notes_of
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, ImageAPIError, LocationRefused, only_backend_errors
 from imageapi.image import Image
@@ -39,6 +40,8 @@ def _run(options: argparse.Namespace) -> int:
             tell(f"{name.removeprefix('X-Image-Meta-')}: {value.encode('latin-1').decode()}")
         if image.members:
             tell(f"Members: {', '.join(sorted(image.members))}")
+        for note in notes_of(image):
+            tell(f"Note: {note}")
         # In a list, so that each location is shown.
         fits = [_show_location(one, image) for one in data_locations_of(image, backends.stores)]
     return 0 if any(fits) else 1

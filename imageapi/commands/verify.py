@@ -16,6 +16,7 @@ from imageapi.commands.configured import OPERATOR, ids_of, open_backends
 from imageapi.commands.sources import interruptible
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.config.plugins import Backends
+from imageapi.document.unknown_keys import notes_of
 from imageapi.download.checksum import checksum_of
 from imageapi.download.opener import Opener
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
@@ -102,6 +103,9 @@ class _Verification:
             self.images -= 1
             self.verify(image_id, may_be_gone=True)
             return
+        # These are no problems: a key may be a comment of the record's author.
+        for note in notes_of(image):
+            tell(f"image {image.id}: {note}")
         for location, problem in errors:
             url = f", {location.recorded.redacted()}" if location.recorded else ""
             self._report(f"image {image.id}: {location}{url}: {problem}", problem)

@@ -15,6 +15,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from imageapi.document.unknown_keys import unknown_keys
 from imageapi.errors import MalformedImage
 from imageapi.image import DELETED, STATUSES, Image, Location
 from imageapi.protocol.value_text import in_utc
@@ -111,6 +112,7 @@ def _image(fields: Mapping[str, Any], image_id: str) -> Image:
         members=_members(fields),
         os_hash_algo=algorithm,
         os_hash_value=digest,
+        unknown_keys=unknown_keys(fields, is_v2=_is_v2(fields)),
     )
 
 

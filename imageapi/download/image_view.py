@@ -12,6 +12,7 @@ from typing import NamedTuple
 from imageapi.backends.base import StoreBackend
 from imageapi.bounded_cache import BoundedCache
 from imageapi.config.plugins import Loaded
+from imageapi.document.unknown_keys import notes_of
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.image import Image, weight_of
 from imageapi.policy.base import Target
@@ -75,7 +76,10 @@ class ImageViews:
         self._noted: BoundedCache[int, bool] = BoundedCache(_MOST_NOTED)
 
     def of(self, image: Image) -> ImageView:
-        """Return the view of an image; log once what cannot be sent unchanged."""
+        """Return the view of an image; log once what is wrong with its record.
+
+        That is: what cannot be sent unchanged, and keys of the record that are not used.
+        """
         known = self._known.get(image.id)
         if known is None or known.image() is not image:
             known = self._new(image)
@@ -83,11 +87,12 @@ class ImageViews:
 
     def _new(self, image: Image) -> _Remembered:
         headers = meta_headers(image, self._max_property_headers)
-        if headers.notes:
-            version = hash((image.id, headers.lines))
+        notes = (*headers.notes, *notes_of(image))
+        if notes:
+            version = hash((image.id, headers.lines, image.unknown_keys))
             is_noted = self._noted.get(version)
             self._noted.put(version, True)
-            for note in () if is_noted else headers.notes:
+            for note in () if is_noted else notes:
                 LOG.warning("image %r: %s", image.id, note)
         made = _Remembered(
             weakref.ref(image), headers.lines, data_locations_of(image, self._stores)

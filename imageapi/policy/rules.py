@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy `rules`: oslo.policy, with defaults in code and a policy file."""
 
+import difflib
 import logging
 import os
 import re
@@ -44,6 +45,17 @@ _RULES = (
         " active image. Also checked at GET of an absent image, with an empty target.",
         operations=_OPERATIONS,
     ),
+)
+
+
+# Rules of Glance's policy files that are similar to ours.  They have no effect here, but
+# are not misspelt.
+_RULES_OF_GLANCE = frozenset(
+    """
+    add_image copy_image deactivate delete_image get_images get_image_location
+    get_member get_members manage_image_cache modify_image publicize_image reactivate
+    upload_image
+    """.split()
 )
 
 
@@ -96,6 +108,7 @@ class RulesPolicy(PolicyBackend):
         if self._path is None:
             return "the default rules (policy_file is not set)"
         try:
+            _refuse_misspelt(_read(self._path))
             _load(self._path)
         except ValueError as error:
             raise BackendError(f"{self._path}: {error}") from None
@@ -162,6 +175,21 @@ def _load(path: str | None) -> policy.Enforcer:
     if unused:
         LOG.warning("%s: these rules are never used: %s", path, ", ".join(unused))
     return enforcer
+
+
+def _refuse_misspelt(rules: Mapping[str, str]) -> None:
+    """Refuse an unused rule whose name is similar to that of a rule of imageapi.
+
+    :raises ValueError: there is one.
+    """
+    names = [rule.name for rule in _RULES]
+    for name in sorted(set(rules) - _used(rules) - _RULES_OF_GLANCE):
+        close = difflib.get_close_matches(name.lower(), names, 1, 0.75)
+        if close:
+            raise ValueError(
+                f"the rule {name!r} is never used (did you mean {close[0]!r}?); correct its name,"
+                " or remove it"
+            )
 
 
 def _used(rules: Mapping[str, Any]) -> set[str]:

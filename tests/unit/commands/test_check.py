@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
+from imageapi.commands import check
+from imageapi.errors import BackendUnavailable
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
@@ -26,7 +29,7 @@ def test_fine(deployment: Deployment, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "told", "logged"),
+    ("result", "told", "logged"),
     [
         (lambda: None, "check() must return a str, not NoneType", ""),
         (
@@ -38,13 +41,13 @@ def test_fine(deployment: Deployment, run: Run) -> None:
 )
 def test_bug_of_a_backend(
     run: Run,
-    check: Any,
+    result: Any,
     told: str,
     logged: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(FileStore, "check", lambda _self: check())
+    monkeypatch.setattr(FileStore, "check", lambda _self: result())
     status, out, _ = run("check")
     assert status == 1
     assert told in out
@@ -58,3 +61,60 @@ def test_broken(deployment: Deployment, run: Run) -> None:
     assert status == 1
     assert f"{deployment.images}: No such file or directory" in shown
     assert shown.count(": ok") == 2
+
+
+def test_misspelt_rule(deployment: Deployment, run: Run) -> None:
+    rules = deployment.folder / "policy.yaml"
+    deployment.configure(more=f"[imageapi_policy_rules]\npolicy_file = {rules}")
+    rules.write_text('"download_images": "!"\n')
+    status, shown, _ = run("check")
+    assert status == 1
+    assert (
+        "the rule 'download_images' is never used (did you mean 'download_image'?);"
+        " correct its name, or remove it" in shown
+    )
+    rules.write_text('"get_images": "!"\n"default": "role:admin"\n')
+    assert run("check")[0] == 0
+
+
+def test_wrong_records_are_told_and_are_no_reason_to_fail(deployment: Deployment, run: Run) -> None:
+    deployment.record("a", stauts="deactivated")
+    deployment.record_path("b").write_text("{")
+    status, shown, _ = run("check")
+    assert status == 0
+    first, second = shown.splitlines()[-2:]
+    assert {first[:9], second[:9]} == {"image a: ", "image b: "}
+    assert "(did you mean 'status'?)" in shown
+    assert "not JSON" in shown
+
+
+def test_only_the_first_records_are_read(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_MOST_RECORDS", 1)
+    for image_id in ("a", "b"):
+        deployment.record(image_id)
+    _, shown, _ = run("check")
+    assert shown.splitlines()[-1] == (
+        "registry 'file': only the first 1 records were read; verify reads all"
+    )
+
+
+def test_records_that_cannot_be_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileRegistry, "image_ids", lambda _self: None)
+    assert run("check")[0] == 0
+
+    def fail(_: Any) -> Any:
+        raise BackendUnavailable("down")
+
+    monkeypatch.setattr(FileRegistry, "image_ids", fail)
+    status, shown, _ = run("check")
+    assert status == 0
+    assert shown.splitlines()[-1] == "registry 'file': its records cannot be listed: down"
+
+
+def test_a_record_that_was_removed_meanwhile(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileRegistry, "image_ids", lambda _self: iter(["gone"]))
+    status, shown, _ = run("check")
+    assert status == 0
+    assert "gone" not in shown

@@ -77,3 +77,10 @@ def test_json(deployment: Deployment, run: Run) -> None:
     assert (record["protected"], record["size"]) == (False, "4")
     assert "locations" not in record
     assert "uri" not in record
+
+
+def test_unknown_keys(deployment: Deployment, run: Run) -> None:
+    deployment.add("i", b"data", stauts="deactivated")
+    status, shown, _ = run("show", "i")
+    assert status == 0
+    assert "Note: the record's key 'stauts' is not the name of a field" in shown

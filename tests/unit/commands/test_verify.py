@@ -183,3 +183,10 @@ def test_registry_that_cannot_list(deployment: Deployment, run: Run) -> None:
     deployment.configure(core="registry = memory")
     told = "imageapi: registry 'memory' (driver 'memory') cannot list its images\n"
     assert run("verify", "--all") == (1, "", told)
+
+
+def test_unknown_keys_are_told_and_no_problem(deployment: Deployment, run: Run) -> None:
+    deployment.add("i", b"data", stauts="deactivated")
+    status, shown, _ = run("verify", "i")
+    assert status == 0
+    assert "image i: the record's key 'stauts' is not the name of a field" in shown
