@@ -28,6 +28,10 @@ class Backend(ABC):
     #: `API_VERSION` is lower refuses to load the backend.
     api_version: ClassVar[int] = 1
 
+    #: Whether ``serve`` calls `check` when it starts.  Only for a check that opens no
+    #: connection and takes no time.
+    checks_at_start: ClassVar[bool] = False
+
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
         """Return the options of its section; the loader registers and checks them."""

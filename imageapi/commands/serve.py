@@ -15,6 +15,7 @@ from imageapi.commands.access_log import AccessLog
 from imageapi.commands.configured import config_of
 from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.served import Served
+from imageapi.commands.start_checks import log_failing, refuse_unusable_addresses
 from imageapi.config import plugins
 from imageapi.errors import ConfigurationError, ImageAPIError
 
@@ -50,12 +51,16 @@ def _run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         conf = config_of(options)
         settings = _settings(conf, options)
+        refuse_unusable_addresses(settings.bind, "--host and --port, or [imageapi_serve] bind")
+        if settings.metrics_bind:
+            refuse_unusable_addresses([settings.metrics_bind], "[imageapi_serve] metrics_bind")
         if settings.metrics_bind and _METRICS_FOLDER not in os.environ:
             folder = tempfile.mkdtemp(prefix="imageapi-metrics-")
             stack.callback(_remove, folder, os.getpid())
             os.environ[_METRICS_FOLDER] = folder
         served = _build(conf, settings)
         _configure_logs(settings, debug=options.debug)
+        log_failing(served.backends)
         Server(served, lambda: _build_again(options, settings), settings).run()
     return 0
 
@@ -103,4 +108,6 @@ def _build_again(options: argparse.Namespace, settings: ServeSettings) -> Served
         logging.getLogger(__name__).warning(
             "[imageapi_serve] has changed: restart the service to apply this section"
         )
-    return _build(conf, settings)
+    served = _build(conf, settings)
+    log_failing(served.backends)
+    return served

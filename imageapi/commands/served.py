@@ -52,6 +52,11 @@ class Served:
 
         return exposition
 
+    @property
+    def backends(self) -> Backends:
+        """The backends of the configuration."""
+        return self._images.api.backends
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._images(scope, receive, send)

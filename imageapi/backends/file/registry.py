@@ -45,6 +45,8 @@ class _Remembered(NamedTuple):
 class FileRegistry(RegistryBackend):
     """Reads ``<directory>/<percent-encoded id>.json`` (docs/records.md)."""
 
+    checks_at_start = True
+
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
         return (

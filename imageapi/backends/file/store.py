@@ -34,6 +34,7 @@ class FileStore(StoreBackend):
     """Reads ``file:`` URLs below its folder, and no other files."""
 
     schemes = frozenset({"file"})
+    checks_at_start = True
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
