@@ -20,7 +20,7 @@ def _run(options: argparse.Namespace) -> int:
     status = 0
     found = [one for one in plugins.installed() if options.name in (None, one.name)]
     if not found:
-        raise ImageAPIError(f"no driver is named {options.name!r}")
+        raise ImageAPIError(f"no driver is named {options.name!r}; imageapi drivers lists all")
     for driver in found:
         tell(f"{driver.kind} {driver.name!r} of {driver.distribution}")
         if driver.problem:

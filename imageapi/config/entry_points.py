@@ -29,11 +29,12 @@ def find(kind: str, driver: str) -> EntryPoint:
     """
     available = importlib.metadata.entry_points(group=f"imageapi.{kind}")
     found = [entry_point for entry_point in available if entry_point.name == driver]
+    what = "an events backend" if kind == "events" else f"a {kind}"
     if len(found) == 1:
         return found[0]
     if found:
         cause = (
-            f"several distributions provide a {kind} named {driver!r}:"
+            f"several distributions provide {what} named {driver!r}:"
             f" {' and '.join(map(origin_of, found))};"
             " uninstall all but one, or rename its entry point"
         )
@@ -41,7 +42,7 @@ def find(kind: str, driver: str) -> EntryPoint:
         names = sorted(entry_point.name for entry_point in available)
         hint = nearest_of(driver, names) or _other_kind(driver)
         cause = (
-            f"no installed distribution provides a {kind} named {driver!r}{hint};"
+            f"no installed distribution provides {what} named {driver!r}{hint};"
             f" available: {', '.join(names)}"
         )
     raise ConfigurationError([cause])

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from imageapi.errors import ConfigurationError
 
@@ -18,6 +18,16 @@ _LOCATION_INFO = re.compile(r" from LocationInfo\(.*?detail='(.*?)'\)")
 
 # The text by which it repeats a line that cannot be parsed.
 _REPEATED_LINE = re.compile(r": ['\"].*", re.DOTALL)
+
+# Python's texts for a value of another type, and ours.
+_TYPE_ERRORS = (
+    (re.compile(r"invalid literal for int\(\) with base 10: (.*)"), r"\1 is not a whole number"),
+    (re.compile(r"could not convert string to float: (.*)"), r"\1 is not a number"),
+    (re.compile(r"Unexpected boolean value (.*)"), r"\1 is neither true nor false"),
+)
+
+# The name of a backend's section.
+_BACKEND_SECTION = re.compile(r"(imageapi_(?:registry|store|policy|events)_)(.*)")
 
 #: oslo.config's errors for a value with a ``$`` reference to itself or to no option.
 UNRESOLVED = (
@@ -108,9 +118,21 @@ class Sections:
                     continue
                 if group in self._expected or group in self._incomplete:
                     continue
-                nearest = nearest_of(group, self._known)
-                if nearest or group.startswith("imageapi_"):
-                    LOG.warning("[%s] in %s is not used%s", group, path, nearest)
+                self._warn_of_unused(path, group)
+
+    def _warn_of_unused(self, path: str, group: str) -> None:
+        known = {*self._known, *self._expected, *self._incomplete}
+        nearest = nearest_of(group, known)
+        found = _BACKEND_SECTION.fullmatch(group)
+        if found:
+            kind, name = found.groups()
+            # Only a similar NAME helps: each kind has sections that begin like this one.
+            names = [one.removeprefix(kind) for one in known if one.startswith(kind)]
+            close = difflib.get_close_matches(name, names, 1, 0.6)
+            nearest = f" (did you mean '{kind}{close[0]}'?)" if close else ""
+            nearest = nearest or f": [imageapi] names no backend {name!r} of this kind"
+        if nearest or group.startswith("imageapi_"):
+            LOG.warning("[%s] in %s is not used%s", group, path, nearest)
 
     def _report_unknown(self, path: str, group: str, names: Iterable[str]) -> None:
         known = self._known[group]
@@ -131,9 +153,23 @@ class Sections:
                 found = _LOCATION_INFO.search(str(error))
                 where = f" in {found[1]}" if found else ""
                 return f"its value{where} is not valid"
-            return _LOCATION_INFO.sub(r" in \1", str(error))
+            message = _LOCATION_INFO.sub(r" in \1", str(error))
+            for python, ours in _TYPE_ERRORS:
+                message = python.sub(ours, message)
+            return f"{message}{self._value_unless_in(message, group, option.dest)}"
+        # oslo.config takes an empty text for no number, whatever the default is.
+        if value is None and option.default is not None and isinstance(option.type, types.Number):
+            return "is empty; set it to a number, or remove the line for the default"
         # oslo.config checks this only for options that are registered before parsing.
         return "must be set" if option.required and value in (None, "") else ""
+
+    def _value_unless_in(self, message: str, group: str, option: str) -> str:
+        """Return the value of an option for a message; empty if the message has it."""
+        for path in reversed(getattr(self._conf, "config_file", None) or ()):
+            for name, values in names_in(path).get(group, {}).items():
+                if name.replace("-", "_") == option and repr(values[-1]) not in message:
+                    return f", but found {values[-1]!r:.100}"
+        return ""
 
     def _file_of(self, group: str, option: str) -> Iterator[str]:
         """Yield the file that sets an option, if there is one and it can be found."""
@@ -159,8 +195,8 @@ def _spellings(options: Sequence[cfg.Opt], group: str) -> Iterable[str]:
                 yield deprecated.name.replace("-", "_")
 
 
-def names_in(path: str) -> Mapping[str, Iterable[str]]:
-    """Return the names of the options in a configuration file, by section.
+def names_in(path: str) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """Return the options in a configuration file, with their texts, by section.
 
     If it cannot be read, a warning is logged, and nothing is returned.
     """

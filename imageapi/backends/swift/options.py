@@ -5,12 +5,14 @@ The options of the connection to Swift are in the section that ``auth_section``
 names, or else in the backend's own section.
 """
 
+import importlib.metadata
 import ssl
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from keystoneauth1 import loading
-from keystoneauth1.exceptions import AuthPluginException
+from keystoneauth1.exceptions import AuthPluginException, NoMatchingPlugin
+from keystoneauth1.loading.base import PLUGIN_NAMESPACE
 from oslo_config import cfg, types
 
 from imageapi.backends.http_client.options import (
@@ -132,6 +134,9 @@ def dependent_options(conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence
     if not name:
         raise ConfigurationError([f"auth_type: is not set; set it to {AUTH_TYPES}"], section)
     try:
+        # Not by its own search: that logs another warning for an unknown name.
+        if name not in importlib.metadata.entry_points(group=PLUGIN_NAMESPACE).names:
+            raise NoMatchingPlugin(name)
         plugin = loading.get_auth_plugin_conf_options(name)
     except AuthPluginException:
         message = f"no keystoneauth plugin named {name!r} is installed; set it to {AUTH_TYPES}"
@@ -160,7 +165,9 @@ def container_of(conf: cfg.ConfigOpts, group: str) -> tuple[str, str]:
     """
     container, beginning = conf[group].container, conf[group].object_prefix
     if "/" in container:
-        raise ConfigurationError(["container: must be a container name without a slash"])
+        raise ConfigurationError(
+            [f"container: must be a name without a slash, not {container!r:.100}"]
+        )
     for option, name in (("container", container), ("object_prefix", f"{beginning}x")):
         try:
             path_of(container, name)
@@ -216,5 +223,7 @@ def upstream_settings(conf: cfg.ConfigOpts, group: str) -> UpstreamSettings:
         try:
             context.set_ciphers(section.tls_ciphers)
         except ssl.SSLError:
-            raise ConfigurationError(["tls_ciphers: OpenSSL knows none of these ciphers"]) from None
+            raise ConfigurationError(
+                [f"tls_ciphers: OpenSSL knows none of {section.tls_ciphers!r:.100}"]
+            ) from None
     return UpstreamSettings(section.connect_timeout, section.timeout, section.pool_size, context)

@@ -31,4 +31,5 @@ def test_driver_that_cannot_be_used(run: Run, monkeypatch: pytest.MonkeyPatch) -
         "store 'acme' of acme 1.0\n    cannot be used: ImportError: No module named 'x'\n",
         "",
     )
-    assert run("drivers", "absent") == (1, "", "imageapi: no driver is named 'absent'\n")
+    error = "imageapi: no driver is named 'absent'; imageapi drivers lists all\n"
+    assert run("drivers", "absent") == (1, "", error)

@@ -156,7 +156,10 @@ def test_a_container_must_be_named() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"container": "images/sub"}, "container: must be a container name without a slash"),
+        (
+            {"container": "images/sub"},
+            "container: must be a name without a slash, not 'images/sub'",
+        ),
         ({"container": ".."}, "container: its path contains a dot segment"),
         ({"object_prefix": "../"}, "object_prefix: its path contains a dot segment"),
     ],
