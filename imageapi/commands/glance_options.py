@@ -18,37 +18,38 @@ from imageapi.errors import ConfigurationError
 _POLICIES = (("oslo_policy", "policy_file"), ("oslo_policy", "policy_dirs"))
 _OLD_POLICY = ("DEFAULT", "policy_file")
 
-_LOG = "imageapi serve writes its log to standard error: let systemd or the shell store it"
+_LOG = "set [imageapi_serve] log_file"
+_JOURNAL = "imageapi serve logs to standard error, and systemd passes it to the journal"
+_BIND = "set [imageapi_serve] bind"
 _DIRECTORY = "set [imageapi_store_file] directory"
 _STORES = "set [imageapi] stores"
 _REGISTRY = "set [imageapi] registry"
-_TLS = "let a proxy in front terminate TLS"
 _MIDDLEWARE = "imageapi serve knows no callers: run imageapi behind keystonemiddleware instead"
 
 # What to do instead, by section and option.
 _ADVICE: Mapping[str, Mapping[str, str]] = {
     "DEFAULT": {
         "admin_role": "set [imageapi] admin_roles",
-        "bind_host": "start imageapi serve --host",
-        "bind_port": "start imageapi serve --port",
-        "ca_file": _TLS,
-        "cert_file": _TLS,
+        "bind_host": _BIND,
+        "bind_port": _BIND,
+        "ca_file": "imageapi serve requests no certificates of clients",
+        "cert_file": "set [imageapi_serve] certificate",
         "chunk_size": "set [imageapi] chunk_size",
         "debug": "start imageapi --debug",
         "default_store": _STORES,
         "enabled_backends": _STORES,
         "filesystem_store_datadir": _DIRECTORY,
-        "key_file": _TLS,
+        "key_file": "set [imageapi_serve] private_key",
         "log_config_append": _LOG,
         "log_dir": _LOG,
         "log_file": _LOG,
         "public_endpoint": "set [imageapi] public_endpoint",
         "registry_host": _REGISTRY,
         "registry_port": _REGISTRY,
-        "use_journal": _LOG,
-        "use_syslog": _LOG,
+        "use_journal": _JOURNAL,
+        "use_syslog": _JOURNAL,
         "verbose": "start imageapi --debug",
-        "workers": "start imageapi serve --workers",
+        "workers": "set [imageapi_serve] workers",
     },
     "glance_store": {
         "default_backend": _STORES,

@@ -176,7 +176,7 @@ def test_policy_files(
         ("[imageapi_store_http]\nx = y", "is not used: [imageapi] names no backend 'http' of th"),
         ("[imagepi]\nx = y", "is not used (did you mean 'imageapi'?)"),
         ("[keystone_authtoken]\nx = y", "is not used: imageapi serve knows no callers: run"),
-        ("[DEFAULT]\nworkers = 4", "is not used: start imageapi serve --workers"),
+        ("[DEFAULT]\nworkers = 4", "is not used: set [imageapi_serve] workers"),
     ],
 )
 def test_sections_that_nothing_reads(
@@ -321,8 +321,8 @@ def test_command_lines(mistake: Callable[..., str], words: str, told: str) -> No
         ("export i --to {}", "Not a directory"),
         ("drivers swfit", "no driver is named 'swfit'; imageapi drivers lists all"),
         ("check --config-file /absent.conf", "Failed to find some config files: /absent.conf"),
-        ("serve --host nowhere.invalid", "the host 'nowhere.invalid' has no address: set --host"),
-        ("serve --host 192.0.2.1", "this machine does not have the address: choose another with"),
+        ("serve --host nowhere.invalid", "the host 'nowhere.invalid' has no address: choose ano"),
+        ("serve --host 192.0.2.1", "this machine does not have the address: choose another w"),
     ],
 )
 def test_commands(
@@ -339,7 +339,7 @@ def test_port_in_use(mistake: Callable[..., str]) -> None:
         told = mistake("serve", "--port", port)
     assert told == (
         f"imageapi: cannot listen on 127.0.0.1:{port}: Address already in use; another process"
-        " listens there: choose another port with --port\n"
+        " listens there: choose another with --host and --port, or [imageapi_serve] bind\n"
     )
 
 
@@ -409,11 +409,38 @@ def test_no_configuration_file(
 
 
 def test_serve_with_a_missing_folder(
-    deployment: Deployment, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, mistake: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is logged, and does not prevent the start."""
     deployment.images.rmdir()
-    monkeypatch.setattr(server.Server, "run", lambda self: self.load().close())
-    port = str(free_port())
-    assert main.main(["--config-file", str(deployment.config_file), "serve", "--port", port]) == 0
-    assert f"store 'file': {deployment.images}: No such file or directory; requests" in caplog.text
+    monkeypatch.setattr(server.Server, "run", lambda self: self._app.close())
+    told = f"store 'file': {deployment.images}: No such file or directory; requests that need it"
+    assert told in mistake("serve", "--port", str(free_port()), status=0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("bind = 9292", "[imageapi_serve] bind: '9292' must be ADDRESS:PORT, such as 127.0.0.1:92"),
+        ("bind = 127.0.0.1:0", "with a port from 1 to 65535"),
+        ("bind =", "[imageapi_serve] bind: must name an ADDRESS:PORT"),
+        ("metrics_bind = x", "[imageapi_serve] metrics_bind: 'x' must be ADDRESS:PORT"),
+        ("bind = 192.0.2.1:9292", "192.0.2.1:9292: Cannot assign requested address; this machine"),
+        ("metrics_bind = 192.0.2.1:80", "choose another with [imageapi_serve] metrics_bind"),
+        ("workers = 0", "greater than or equal to 1, but found '0'"),
+        ("workers = two", "'two' is not a whole number"),
+        ("wrkers = 2", "there is no such option (did you mean 'workers'?)"),
+        ("log_format = xml", "Valid values are [text, json], but found 'xml'"),
+        ("private_key = /absent", "[imageapi_serve] private_key: set certificate too"),
+        ("certificate = /absent", "certificate: /absent cannot be read: No such file or directory"),
+        ("certificate = {}", "certificate: {} must be a PEM file with a certificate, its chain"),
+        ("log_file = /absent/x", "[imageapi_serve]: /absent/x cannot be written: No such file or"),
+    ],
+)
+def test_options_of_serve(
+    deployment: Deployment, mistake: Callable[..., str], lines: str, told: str
+) -> None:
+    file = deployment.config_file
+    bind = "" if lines.startswith("bind") else f"bind = 127.0.0.1:{free_port()}\n"
+    deployment.configure(more=f"[imageapi_serve]\n{bind}{lines.format(file)}")
+    assert told.format(file) in mistake("serve")

@@ -20,10 +20,10 @@ def conf_of(folder: Path, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[DEFAULT]\nworkers = 4", "[DEFAULT] workers in FILE is not used: start imageapi serve"),
-        ("[DEFAULT]\nbind_port = 1", "[DEFAULT] bind_port in FILE is not used: start imageapi"),
-        ("[DEFAULT]\nbind-port = 1", "[DEFAULT] bind_port in FILE is not used: start imageapi"),
-        ("[DEFAULT]\nlog_file = x", "[DEFAULT] log_file in FILE is not used: imageapi serve"),
+        ("[DEFAULT]\nworkers = 4", "[DEFAULT] workers in FILE is not used: set [imageapi_serve]"),
+        ("[DEFAULT]\nbind_port = 1", "[DEFAULT] bind_port in FILE is not used: set [imageapi_"),
+        ("[DEFAULT]\nbind-port = 1", "[DEFAULT] bind_port in FILE is not used: set [imageapi_"),
+        ("[DEFAULT]\nlog_file = x", "[DEFAULT] log_file in FILE is not used: set [imageapi_s"),
         ("[DEFAULT]\ndebug = true", "[DEFAULT] debug in FILE is not used: start imageapi --debug"),
         ("[DEFAULT]\nchunk_size = 1", "[DEFAULT] chunk_size in FILE is not used: set [imageapi] c"),
         ("[DEFAULT]\nregistry_host = r", "[DEFAULT] registry_host in FILE is not used: set [imag"),

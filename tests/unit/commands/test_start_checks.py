@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imageapi.commands.start_checks import log_failing, refuse_unusable_addresseses
+from imageapi.commands.start_checks import log_failing, refuse_unusable_addresses
 from imageapi.errors import ImageAPIError
 from tests.deployment import Deployment
 
@@ -32,7 +32,7 @@ def test_sockets_that_are_open_already(monkeypatch: pytest.MonkeyPatch) -> None:
     ("number", "advice"),
     [
         (errno.EADDRNOTAVAIL, "this machine does not have the address"),
-        (errno.EACCES, "this user may not listen there"),
+        (errno.EACCES, "this user may not listen on a port below 1024: choose"),
         (errno.EIO, "no: choose another with --port"),
     ],
 )
