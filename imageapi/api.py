@@ -75,7 +75,7 @@ class ImageAPI:
         self._admin_roles = tuple(core.admin_roles)
         self._public_endpoint = core.public_endpoint.rstrip("/")
         self._views = ImageViews(self.backends.stores, core.max_property_headers)
-        self._opener = Opener(core.verify_checksum, core.resume_attempts)
+        self._opener = Opener(core.verify_checksum, core.resume_attempts, core.unsafe_images)
         self.observers = Observers([*(one.backend for one in self.backends.events), *events])
 
     def close(self) -> None:

@@ -14,14 +14,15 @@
         +-- DataChanged          the data is no longer of the requested version
         +-- DataMismatch         the data is not as the record says
             +-- WrongHash        the data does not have the record's hash
+        +-- UnsafeImage          the data refers to other files, and must not be served
         +-- LocationRefused      the location must not, or cannot, be opened
         +-- RangeNotSupported    the store can read only the whole data
         +-- BackendUnavailable   unreachable for now: try again later
         +-- BadReply             the upstream's response is invalid
 
 Backends raise only these errors.  They raise `ConfigurationError` only while the
-configuration is loaded.  Only the core raises `DataMismatch` and `WrongHash`.  The texts
-go to the operator's log and never to a client.  A text contains no secret: no
+configuration is loaded.  Only the core raises `DataMismatch`, `WrongHash` and `UnsafeImage`.
+The texts go to the operator's log and never to a client.  A text contains no secret: no
 credential, token or query.
 """
 
@@ -117,6 +118,10 @@ class DataMismatch(BackendError):
 
 class WrongHash(DataMismatch):
     """The data does not have the hash in the image's record."""
+
+
+class UnsafeImage(BackendError):
+    """The data refers to other files, which a program that opens it would read."""
 
 
 class LocationRefused(BackendError):

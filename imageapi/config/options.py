@@ -59,6 +59,18 @@ CORE = (
         help="When imageapi compares data with its checksum. It does so for whole downloads, and"
         " for parts that reach the last byte. If the data is wrong, the last chunk is never sent.",
     ),
+    cfg.StrOpt(
+        "unsafe_images",
+        default="log",
+        choices=[
+            ("refuse", "Answer a download with 403, and log an error."),
+            ("log", "Send the data, and log a warning once for each version."),
+            ("serve", "Send the data, and do not examine it."),
+        ],
+        help="What happens with data that makes programs read other files: qcow2 images with a"
+        " backing file or a data file, VMDK images with data in other files, and QED images. The"
+        " data decides, and not the format in the record.",
+    ),
     cfg.IntOpt(
         "resume_attempts",
         default=3,

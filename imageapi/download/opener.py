@@ -14,6 +14,7 @@ from imageapi.backends.base import Blob
 from imageapi.caller import Caller
 from imageapi.download.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts, checksum_of
 from imageapi.download.store_choice import DataLocation, UnusableLocation
+from imageapi.download.unsafe_images import UnsafeImages
 from imageapi.download.verified_stream import Body, close_blob
 from imageapi.errors import (
     BackendError,
@@ -93,11 +94,14 @@ class Opened(NamedTuple):
 class Opener:
     """Opens data, and remembers which versions were compared with their hash."""
 
-    def __init__(self, verify_checksum: str, resume_attempts: int) -> None:
+    def __init__(
+        self, verify_checksum: str, resume_attempts: int, unsafe_images: str = "serve"
+    ) -> None:
         """Prepare; the parameters are the values of the options with these names."""
         self._verify_checksum = verify_checksum
         self._resume_attempts = resume_attempts
         self._verdicts = Verdicts()
+        self._unsafe_images = UnsafeImages(unsafe_images)
 
     def open(
         self, request: DownloadRequest, locations: Sequence[DataLocation | UnusableLocation]
@@ -159,6 +163,7 @@ class Opener:
             checksum = self._checksum_to_verify(found, request.image)
             if past_end is not None and checksum is None:
                 raise RangeNotSatisfiable(past_end)
+            self._refuse_unsafe(found, request, None)
             if checksum is not None and span is not None and span.start > 0:
                 # All of the data must be hashed, so the whole is opened instead of the part.
                 close_blob(blob, request.image.id, location)
@@ -171,6 +176,7 @@ class Opener:
                 if past_end is not None and body.is_complete:
                     raise RangeNotSatisfiable(past_end)
                 yield
+            self._refuse_unsafe(found, request, body)
         except BaseException:
             if body is None:
                 close_blob(blob, request.image.id, location)
@@ -178,6 +184,30 @@ class Opener:
                 body.close()
             raise
         return Opened(body, span, size, location)
+
+    def _refuse_unsafe(self, found: _Found, request: DownloadRequest, body: Body | None) -> None:
+        """Examine the data: a part that begins later, before it is read; other data, after.
+
+        So what was read of other data need not be read again.
+
+        :param body: None before it is read.
+        :raises BackendError: the data must not be served.
+        """
+        span, size, first = found.span, found.size, b""
+        if (body is None) != (span is not None and span.start > 0):
+            return
+        if body is not None:
+            first = body.first_chunk
+            # The end of a part is not the end of the data.
+            size = len(first) if body.is_read and span is None else size
+        self._unsafe_images.check(
+            found.location,
+            request.image,
+            found.blob,
+            size=size,
+            caller=request.caller,
+            first=first,
+        )
 
     def _body(
         self,

@@ -117,6 +117,16 @@ class Body:
         """Whether all bytes were returned, so that nothing is left to read or to close."""
         return self._complete and self._primed is None
 
+    @property
+    def first_chunk(self) -> bytes:
+        """What `prime` has read and `__next__` has not returned yet; empty if nothing."""
+        return self._primed or b""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all bytes were read, and verified if there is a checksum."""
+        return self._complete
+
     def prefer_chunks_of(self, size: int) -> None:
         """Ask the store for chunks of this size; see `Blob.preferred_chunk_size`."""
         self._blob.preferred_chunk_size = size

@@ -14,6 +14,7 @@ from imageapi.errors import (
     DataChanged,
     DataForbidden,
     DataNotFound,
+    UnsafeImage,
 )
 
 # In seconds; used if an unreachable upstream did not send a value.
@@ -89,6 +90,11 @@ def deactivated(image_id: str) -> exc.HTTPException:
     return exc.HTTPForbidden(f"Image {image_id} is deactivated.")
 
 
+def unsafe(image_id: str) -> exc.HTTPException:
+    """The data of the image refers to other files, so nobody may download it."""
+    return exc.HTTPForbidden(f"Image {image_id} is unsafe: its data may refer to other files.")
+
+
 def not_active(image_id: str) -> exc.HTTPException:
     """The image has no data to serve yet, or no data any more."""
     return exc.HTTPNotFound(f"Image {image_id} is not active.")
@@ -121,6 +127,8 @@ def failure(error: BackendError, image_id: str) -> exc.HTTPException:
         return exc.HTTPNotFound(f"The data of image {image_id} was not found.")
     if isinstance(error, DataForbidden):
         return forbidden(image_id)
+    if isinstance(error, UnsafeImage):
+        return unsafe(image_id)
     if isinstance(error, BackendUnavailable | DataChanged):
         retry_after = getattr(error, "retry_after", None)
         return exc.HTTPServiceUnavailable(

@@ -42,8 +42,8 @@ CHUNK = 1000
 
 @pytest.fixture
 def chunked(tmp_path: Path) -> Memory:
-    """Chunks of 1000 bytes, so that BIG takes eleven."""
-    memory = Memory(tmp_path, chunk_size=CHUNK)
+    """Chunks of 1000 bytes, so that BIG takes eleven.  All that is read is read to be sent."""
+    memory = Memory(tmp_path, chunk_size=CHUNK, unsafe_images="serve")
     memory.put(BIG)
     return memory
 

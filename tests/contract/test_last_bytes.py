@@ -30,8 +30,8 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def chunked(tmp_path: Path, mode: str) -> Memory:
-    """Chunks of 1000 bytes, so that BIG takes eleven."""
-    memory = Memory(tmp_path, chunk_size=CHUNK, verify_checksum=mode)
+    """Chunks of 1000 bytes, so that BIG takes eleven.  All that is read is read to be sent."""
+    memory = Memory(tmp_path, chunk_size=CHUNK, verify_checksum=mode, unsafe_images="serve")
     memory.put(BIG)
     return memory
 
