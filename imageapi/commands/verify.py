@@ -12,19 +12,25 @@ from tqdm import tqdm
 
 from imageapi.backends.writing import Leftover
 from imageapi.commands import arguments
-from imageapi.commands.configured import OPERATOR, ids_of, open_backends
+from imageapi.commands.configured import OPERATOR, config_of, ids_of
 from imageapi.commands.sources import interruptible
 from imageapi.commands.terminal import log_bug, tell
+from imageapi.config import plugins
+from imageapi.config.options import GROUP
 from imageapi.config.plugins import Backends
 from imageapi.document.unknown_keys import notes_of
 from imageapi.download.checksum import checksum_of
 from imageapi.download.opener import Opener
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
+from imageapi.download.unsafe_formats import danger_in
+from imageapi.download.unsafe_images import DataParts
+from imageapi.download.verified_stream import close_blob
 from imageapi.errors import (
     BackendError,
     ImageAPIError,
     ImageNotFound,
     LocationRefused,
+    UnsafeImage,
     WrongHash,
     only_backend_errors,
 )
@@ -57,8 +63,10 @@ def add_parser(commands: arguments.Commands) -> None:
 def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if bool(options.ids) == options.all or (options.remove_orphans and not options.all):
         parser.error("name images, or give --all; --remove-orphans needs --all")
-    with open_backends(options) as backends, interruptible():
-        verification = _Verification(backends)
+    conf = config_of(options)
+    with contextlib.closing(plugins.load(conf)) as backends, interruptible():
+        finds_unsafe = conf[GROUP].unsafe_images != "serve"
+        verification = _Verification(backends, finds_unsafe=finds_unsafe)
         for image_id in ids_of(backends) if options.all else options.ids:
             verification.verify(image_id, may_be_gone=options.all)
         if options.all:
@@ -73,8 +81,13 @@ class _Verification:
     :ivar images: how many images were looked at.
     """
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, *, finds_unsafe: bool) -> None:
+        """Verify nothing yet.
+
+        :param finds_unsafe: whether data that refers to other files is a problem.
+        """
         self._backends = backends
+        self._finds_unsafe = finds_unsafe
         self._began = time.time()
         self._used: list[Location] = []
         self._unreadable = 0
@@ -132,6 +145,8 @@ class _Verification:
                 if isinstance(location, UnusableLocation):
                     raise LocationRefused(location.reason)
                 _compare(image, location)
+                if self._finds_unsafe and image.size != 0:
+                    _examine(image, location)
             except BackendError as error:
                 errors.append((location, error))
         return errors
@@ -226,6 +241,20 @@ def _compare(image: Image, location: DataLocation) -> None:
             f"the data's {checksum.algorithm} is {hasher.hexdigest()},"
             f" not {checksum.digest} as its record says"
         )
+
+
+def _examine(image: Image, location: DataLocation) -> None:
+    """Find out whether the data at a location refers to other files.
+
+    :raises BackendError: it does, or it cannot be read.
+    """
+    blob = location.open(0, None, None, OPERATOR)
+    size, version = blob.total_size, blob.version
+    close_blob(blob, image.id, location)
+    size = image.size if size is None else size
+    data = DataParts(location, image, version=version, size=size, caller=OPERATOR)
+    if danger := danger_in(data):
+        raise UnsafeImage(f"the data is {danger}")
 
 
 def _progress(image: Image) -> Any:

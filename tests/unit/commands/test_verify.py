@@ -56,6 +56,15 @@ def test_problems(
     assert out.endswith("images: 1, problems: 1\n")
 
 
+@pytest.mark.parametrize("mode", ["log", "refuse", "serve"])
+def test_unsafe_data(deployment: Deployment, run: Run, mode: str) -> None:
+    deployment.configure(f"unsafe_images = {mode}")
+    deployment.add("i", b"QED\0and more", disk_format="raw")
+    status, out, _ = run("verify", "--all")
+    problem = "the data is a QED image, which OpenStack does not support"
+    assert (status, problem in out) == ((0, False) if mode == "serve" else (1, True))
+
+
 def test_each_location_is_read(deployment: Deployment, run: Run) -> None:
     (deployment.images / "copy").write_bytes(b"dasa")
     deployment.add(
