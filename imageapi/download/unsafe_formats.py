@@ -15,11 +15,9 @@ FIRST_BYTES = 64
 
 _SECTOR = 512
 
-# QEMU reads no more of a VMDK descriptor.
-_LONGEST_DESCRIPTOR = (1 << 20) - 1
-
-# Longer than the usual descriptor, so that one read suffices.
-_USUAL_DESCRIPTOR = 64 * 1024
+# A VMDK descriptor is read up to these lengths, until a zero byte is found: in other data, one
+# comes soon.  The last length is that up to which QEMU reads.
+_DESCRIPTOR_LENGTHS = (512, 4096, 64 * 1024, (1 << 20) - 1)
 
 _QCOW_HEADER = 104
 _QCOW_DATA_FILE = 1 << 2
@@ -140,9 +138,13 @@ def _danger_in_text(data: Data) -> str:
 
 def _text_at(start: int, data: Data) -> str:
     """Return what QEMU reads as a descriptor, in lower case."""
-    text = data.part(start, start + _USUAL_DESCRIPTOR)
-    if len(text) == _USUAL_DESCRIPTOR and b"\0" not in text:
-        text += data.part(start + _USUAL_DESCRIPTOR, start + _LONGEST_DESCRIPTOR)
+    text = b""
+    for length in _DESCRIPTOR_LENGTHS:
+        wanted = length - len(text)
+        read = data.part(start + len(text), start + length)
+        text += read
+        if len(read) < wanted or b"\0" in read:
+            break
     return text.partition(b"\0")[0].decode("latin-1").lower()
 
 

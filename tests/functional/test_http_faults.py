@@ -54,6 +54,7 @@ registry = memory
 stores = http
 policy = visible
 chunk_size = {chunk}
+unsafe_images = serve
 [imageapi_store_http]
 allowed_urls = {url}/images
 url_template = {url}/images/{{image_id}}
