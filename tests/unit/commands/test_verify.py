@@ -108,7 +108,8 @@ def test_orphans(deployment: Deployment, run: Run) -> None:
 
 def test_orphan_that_may_be_an_image_being_added(deployment: Deployment, run: Run) -> None:
     deployment.data_path("j").write_bytes(b"x")
-    told = f"no record uses {deployment.data_path('j')}, which is less than a day old\n"
+    told = f"kept: no record uses {deployment.data_path('j')}, but it was written or changed"
+    told += " less than a day ago\n"
     assert run("verify", "--all") == (0, f"{told}images: 0, problems: 0\n", "")
     assert run("verify", "--all", "--remove-orphans")[0] == 0
     assert deployment.data_path("j").exists()
@@ -133,7 +134,7 @@ def test_malformed_record_hides_which_data_it_uses(deployment: Deployment, run: 
     status, out, _ = run("verify", "--all", "--remove-orphans")
     assert status == 1
     assert f"image i: registry 'file': {deployment.record_path('i')}: status must be" in out
-    assert "data without a record is not looked for: some records cannot be read" in out
+    assert "data without a record is not looked for, because some records cannot be read" in out
     assert deployment.data_path("j").exists()
 
 
