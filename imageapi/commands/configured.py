@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from imageapi.caller import Caller
 from imageapi.commands.glance_options import refuse_policy, unused
+from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.terminal import log_bug
 from imageapi.config import plugins
 from imageapi.config.files import USUAL_FILES, files_from_environment, load_config
@@ -32,8 +33,10 @@ def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
 
 @contextlib.contextmanager
 def backends_for_serving(options: argparse.Namespace) -> Iterator[plugins.Backends]:
-    """Do as `open_backends`, and log what ``serve`` logs of the configuration files."""
-    with contextlib.closing(plugins.load(config_of(options))) as backends:
+    """Do as `open_backends`; refuse and log what ``serve`` does of the configuration files."""
+    conf = config_of(options)
+    with contextlib.closing(plugins.load(conf)) as backends:
+        ServeSettings.of(conf, options).check_metrics(backends)
         yield backends
 
 

@@ -2,6 +2,7 @@
 """The options of ``serve``, from its flags and from the section [imageapi_serve]."""
 
 import argparse
+import os
 import re
 import ssl
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Self
 
 from oslo_config import cfg
 
+from imageapi.config.plugins import Backends
 from imageapi.config.serve_options import GROUP, OPTIONS
 from imageapi.errors import ConfigurationError
 
@@ -51,6 +53,15 @@ class ServeSettings:
         settings._check()
         return settings
 
+    def check_metrics(self, backends: Backends) -> None:
+        """Check that there are metrics to serve at ``metrics_bind``.
+
+        :raises ConfigurationError: there are none.
+        """
+        if self.metrics_bind and not any(one.driver == "prometheus" for one in backends.events):
+            problem = "metrics_bind: needs the driver prometheus in [imageapi] events"
+            raise ConfigurationError([f"[{GROUP}] {problem}"])
+
     def _check(self) -> None:
         problems = [_problem_of("bind", address) for address in self.bind]
         problems.append("" if self.bind else f"[{GROUP}] bind: must name an ADDRESS:PORT")
@@ -60,6 +71,8 @@ class ServeSettings:
             problems.append(f"[{GROUP}] private_key: set certificate too")
         if self.certificate:
             problems.append(_problem_of_tls(self.certificate, self.private_key))
+        for option, path in (("log_file", self.log_file), ("access_log", self.access_log)):
+            problems.append(_problem_of_log(option, path))
         found = [problem for problem in problems if problem]
         if found:
             raise ConfigurationError(found)
@@ -73,6 +86,13 @@ def _problem_of(option: str, address: str) -> str:
         f"[{GROUP}] {option}: {address!r:.100} must be ADDRESS:PORT, such as 127.0.0.1:9292 or"
         " [::1]:9292, with a port from 1 to 65535"
     )
+
+
+def _problem_of_log(option: str, path: str | None) -> str:
+    folder = os.path.dirname(os.path.abspath(path or "-"))
+    if path in (None, "", "-") or os.path.isdir(folder):
+        return ""
+    return f"[{GROUP}] {option}: {path} cannot be written: create the folder {folder}"
 
 
 def _problem_of_tls(certificate: str, private_key: str | None) -> str:

@@ -40,17 +40,15 @@ class Served:
         self._metrics: Metrics | None = None
         if settings.metrics_bind:
             self._metrics_port = int(settings.metrics_bind.rpartition(":")[2])
-            self._metrics = self._metrics_of(self._images.api.backends)
+            try:
+                settings.check_metrics(self.backends)
+            except ConfigurationError:
+                self.close()
+                raise
+            # Not above: it belongs to an extra.
+            from imageapi.events.prometheus import exposition
 
-    def _metrics_of(self, backends: Backends) -> Metrics:
-        if not any(one.driver == "prometheus" for one in backends.events):
-            self.close()
-            problem = "metrics_bind: needs the driver prometheus in [imageapi] events"
-            raise ConfigurationError([f"[imageapi_serve] {problem}"])
-        # Not above: it belongs to an extra.
-        from imageapi.events.prometheus import exposition
-
-        return exposition
+            self._metrics = exposition
 
     @property
     def backends(self) -> Backends:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from oslo_config import cfg, types
 
+from imageapi.config.serve_options import GROUP as SERVE
 from imageapi.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
@@ -131,6 +132,10 @@ class Sections:
             close = difflib.get_close_matches(name, names, 1, 0.6)
             nearest = f" (did you mean '{kind}{close[0]}'?)" if close else ""
             nearest = nearest or f": [imageapi] names no backend {name!r} of this kind"
+        elif f"'{SERVE}'" in nearest:
+            # Without it, the service would listen elsewhere, without TLS and without logs.
+            self.add_problem(group, f"there is no such section{nearest}", f"in {path}")
+            return
         if nearest or group.startswith("imageapi_"):
             LOG.warning("[%s] in %s is not used%s", group, path, nearest)
 

@@ -118,3 +118,22 @@ def test_a_record_that_was_removed_meanwhile(run: Run, monkeypatch: pytest.Monke
     status, shown, _ = run("check")
     assert status == 0
     assert "gone" not in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("[imageapi_serve]\nbind = 127.0.0.1", "[imageapi_serve] bind: '127.0.0.1' must be"),
+        ("[imageapi_serve]\nbind = h:99999", "[imageapi_serve] bind: 'h:99999' must be"),
+        ("[imageapi_serve]\nmetrics_bind = h:1", "metrics_bind: needs the driver prometheus"),
+        ("[imageapi_serve]\ncertificate = /absent", "certificate: /absent cannot be read"),
+        ("[imageapi_server]\nworkers = 2", "[imageapi_server] there is no such section (did you"),
+    ],
+)
+def test_section_of_serve_is_checked(
+    deployment: Deployment, run: Run, more: str, told: str
+) -> None:
+    deployment.configure(more=more)
+    status, _, err = run("check")
+    assert status == 1
+    assert told in err

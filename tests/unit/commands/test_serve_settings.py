@@ -69,3 +69,11 @@ def test_key_without_a_certificate(tmp_path: Path) -> None:
     assert problems_of(tmp_path, "private_key = k") == [
         "[imageapi_serve] private_key: set certificate too"
     ]
+
+
+@pytest.mark.parametrize("option", ["log_file", "access_log"])
+def test_log_in_a_missing_folder(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "absent" / "log"
+    (found,) = problems_of(tmp_path, f"{option} = {path}")
+    told = f"[imageapi_serve] {option}: {path} cannot be written: create the folder {path.parent}"
+    assert found == told
