@@ -8,14 +8,19 @@ In a folder that contains the folders registry, images and archive:
 Images are at /v1/images/{image_id}.
 """
 
+from pathlib import Path
+
 import imageapi
 from imageapi.opts import list_opts
 
+# A directory must be an absolute path.
+FOLDER = Path.cwd()
+
 SETTINGS = {
     "imageapi": {"stores": ["file", "archive:file"], "verify_checksum": "always"},
-    "imageapi_registry_file": {"directory": "registry"},
-    "imageapi_store_file": {"directory": "images"},
-    "imageapi_store_archive": {"directory": "archive"},
+    "imageapi_registry_file": {"directory": str(FOLDER / "registry")},
+    "imageapi_store_file": {"directory": str(FOLDER / "images")},
+    "imageapi_store_archive": {"directory": str(FOLDER / "archive")},
 }
 
 # The shipped options by section.  A backend with another name has the options of its driver.
