@@ -16,7 +16,7 @@ from imageapi.backends.file.new_file import NewFile
 from imageapi.backends.writing import WriteError
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, ids_of, open_backends
-from imageapi.commands.import_images import opened_data
+from imageapi.commands.import_images import opened_data, skipped
 from imageapi.commands.sources import ChunkFile, interruptible, with_progress
 from imageapi.commands.terminal import complain, log_bug, tell
 from imageapi.config.plugins import Backends
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     with open_backends(options) as backends, interruptible():
         for image_id in ids_of(backends) if options.all else options.ids:
             try:
-                tell(f"{image_id}: {_export(image_id, backends, options.folder)}")
+                tell(f"{image_id}: {_export(image_id, backends, options)}")
             except ImageAPIError as error:
                 if isinstance(error, BackendError):
                     log_bug(error)
@@ -55,12 +55,12 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return status
 
 
-def _export(image_id: str, backends: Backends, folder: str) -> str:
+def _export(image_id: str, backends: Backends, options: argparse.Namespace) -> str:
     with only_backend_errors(backends.registry):
         image = backends.registry.backend.get(image_id, OPERATOR)
     if not image.is_active:
-        return f"skipped: its status is {image.status}"
-    path = os.path.join(os.path.abspath(folder), file_name(image_id))
+        return skipped(image, is_named=not options.all)
+    path = os.path.join(os.path.abspath(options.folder), file_name(image_id))
     try:
         with NewFile(f"{path}.img", 0o600, replaces=True) as data:
             _write_data(image, backends, data)

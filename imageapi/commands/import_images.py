@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         for image_id in ids_of(source) if options.all else options.ids:
             try:
                 with interruptible():
-                    tell(f"{image_id}: {_copy(image_id, source, target, writers)}")
+                    tell(f"{image_id}: {_copy(image_id, source, target, writers, options)}")
             except ImageAPIError as error:
                 if isinstance(error, BackendError):
                     log_bug(error)
@@ -71,7 +71,13 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return status
 
 
-def _copy(image_id: str, source: Backends, target: Backends, writers: changes.Writers) -> str:
+def _copy(
+    image_id: str,
+    source: Backends,
+    target: Backends,
+    writers: changes.Writers,
+    options: argparse.Namespace,
+) -> str:
     caller = Caller(is_admin=True, token=os.environ.get(_TOKEN_VARIABLE) or None)
     with only_backend_errors(source.registry):
         image = source.registry.backend.get(image_id, caller)
@@ -79,7 +85,7 @@ def _copy(image_id: str, source: Backends, target: Backends, writers: changes.Wr
     if existing is not None:
         return _same(image, existing)
     if not image.is_active:
-        return f"skipped: its status is {image.status}"
+        return skipped(image, is_named=not options.all)
     with contextlib.ExitStack() as stack:
         body = opened_data(image, source, caller)
         if isinstance(body, Body):
@@ -88,6 +94,17 @@ def _copy(image_id: str, source: Backends, target: Backends, writers: changes.Wr
         data = stack.enter_context(with_progress(reader, image.size))
         changes.add(writers, replace(image, locations=()), data, checksum=None)
     return "copied"
+
+
+def skipped(image: Image, *, is_named: bool) -> str:
+    """Say why an image that is not active is not copied.
+
+    :param is_named: whether the operator named the image.
+    :raises WriteError: the operator did.
+    """
+    if is_named:
+        raise WriteError(f"its status is {image.status}: only active images are copied")
+    return f"skipped: its status is {image.status}"
 
 
 def _existing(target: Backends, image_id: str) -> Image | None:

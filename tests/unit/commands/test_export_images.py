@@ -66,3 +66,9 @@ def test_folder_that_is_missing(deployment: Deployment, tmp_path: Path, run: Run
 def test_absent(folder: Path, run: Run) -> None:
     told = "imageapi: image i: no record\n"
     assert run("export", "i", "--to", str(folder)) == (1, "", told)
+
+
+def test_named_image_that_is_not_active(deployment: Deployment, folder: Path, run: Run) -> None:
+    deployment.add("i", b"data", status="deactivated")
+    told = "imageapi: image i: its status is deactivated: only active images are copied\n"
+    assert run("export", "i", "--to", str(folder)) == (1, "", told)

@@ -138,3 +138,9 @@ def test_target_that_cannot_be_written_to(
     deployment.configure(core="registry = memory")
     told = "imageapi: registry 'memory' (driver 'memory') cannot be written to\n"
     assert run("import", "i", "--from", str(source.config_file)) == (1, "", told)
+
+
+def test_named_image_that_is_not_active(source: Deployment, run: Run) -> None:
+    source.add("i", b"data", status="deactivated")
+    told = "imageapi: image i: its status is deactivated: only active images are copied\n"
+    assert run("import", "i", "--from", str(source.config_file)) == (1, "", told)
