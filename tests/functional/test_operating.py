@@ -57,7 +57,10 @@ def test_access_log(logged: tuple[Running, Path]) -> None:
     server, path = logged
     sent = {"X_Openstack_Request_Id": "req-of-the-client"}
     assert ask(server.port, "/v1/images/i", **sent).body == DATA
+    # A line is written after the last byte, and two workers write into the file.
+    lines_of(path, 1)
     assert ask(server.port, "/v1/images/i", Range="bytes=5-9").status == 206
+    lines_of(path, 2)
     assert ask(server.port, "/v1/images/absent").status == 404
     assert ask(server.port, "/elsewhere?secret=1").status == 404
     found = lines_of(path, 4)
@@ -76,6 +79,7 @@ def test_access_log_tells_how_a_download_ended(logged: tuple[Running, Path]) -> 
     server, path = logged
     with connection(server.port) as client, pytest.raises(Exception, match="IncompleteRead"):
         begin(client, "/v1/images/damaged").read()
+    lines_of(path, 1)
     with connection(server.port) as client:
         begin(client, "/v1/images/large").read(10)
     found = lines_of(path, 2)
