@@ -59,7 +59,9 @@ class Worker(ASGIWorker):
 
     def init_process(self) -> None:
         _keep_freed_memory()
-        _collect_garbage_rarely()
+        # What is loaded by now stays.  Otherwise the garbage collector examines all of it again
+        # and again while hundreds of clients connect, and the next client waits a fifth longer.
+        gc.freeze()
         super().init_process()
 
     def init_signals(self) -> None:
@@ -205,16 +207,6 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 8 * 2**20)
         mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
         mallopt(_M_ARENA_MAX, 1)
-
-
-def _collect_garbage_rarely() -> None:
-    """Let no burst of connections wait for the garbage collector.
-
-    Without this, it examines all objects of the loaded application many times while
-    hundreds of clients connect.  A client behind them waited a fifth longer.
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
 
 
 class _Loop(asyncio.SelectorEventLoop):
