@@ -3,13 +3,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from oslo_config import cfg
 
 from imageapi.asgi import Application
 from imageapi.asgi.scope import Receive, Scope, Send
 from imageapi.commands.serve_settings import ServeSettings
-from imageapi.config.plugins import Backends
+from imageapi.config.plugins import Backends, Loaded
 from imageapi.errors import BackendError, ConfigurationError, only_backend_errors
 from imageapi.events.base import EventsBackend
 
@@ -108,11 +109,11 @@ class Served:
         return 503 if failures else 200, "text/plain", "".join(f"{one}\n" for one in lines).encode()
 
 
-def _works(loaded: object) -> bool:
+def _works(loaded: Loaded[Any]) -> bool:
     """Whether a backend works; if not, the log says why, and no client."""
     try:
         with only_backend_errors(loaded):
-            loaded.backend.check()  # type: ignore[attr-defined]
+            loaded.backend.check()
     except BackendError as error:
         LOG.error("healthcheck: %s: %s", loaded, error)
         return False

@@ -69,7 +69,7 @@ def forget_process(pid: int) -> None:
     nothing.
     """
     if _is_multiprocess() and os.environ.get(_VARIABLE):
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library is not typed
 
 
 class PrometheusEvents(EventsBackend):

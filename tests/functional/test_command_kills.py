@@ -70,7 +70,7 @@ class Place:
         status = 70
         try:
             # Not the objects by which pytest captures the output of the tests.
-            sys.stdout = sys.stderr = open(self.folder / "output", "a")  # noqa: SIM115
+            sys.stdout = sys.stderr = open(self.folder / "output", "a")  # noqa: SIM115 - closed with the process
             # SIGKILL, unlike a power failure, loses nothing that was written.
             os.fsync = lambda fd: None
             status = main.main(self.words(command))

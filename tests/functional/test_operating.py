@@ -135,7 +135,7 @@ def test_metrics_of_all_workers_add_up(deployment: Deployment) -> None:
         for count in range(1, 31):
             assert ask(server.port, "/v1/images/i").body == b"data"
             # A response is counted after its last byte was sent.
-            assert becomes_true(lambda: requests_counted(metrics_of(port)) == count)  # noqa: B023
+            assert becomes_true(lambda: requests_counted(metrics_of(port)) == count)  # noqa: B023 - called at once
             workers = {child.pid for child in psutil.Process(server.process.pid).children()}
         killed = workers.pop()
         os.kill(killed, signal.SIGKILL)

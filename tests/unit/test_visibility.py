@@ -23,4 +23,4 @@ def test_image_tells_who_may_know_of_it() -> None:
 
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Visibility().is_public = True  # type: ignore[misc]
+        Visibility().is_public = True  # type: ignore[misc]  # it is frozen

@@ -117,7 +117,7 @@ def test_order_is_kept() -> None:
     events = driver()
     sent = Held()
     sent.go.set()
-    events._make_notifier = lambda: sent  # type: ignore[method-assign]
+    events._make_notifier = lambda: sent  # type: ignore[method-assign]  # a fake in its place
     for number in range(50):
         events.request_ended(ended(sent=number))
     events.close()
@@ -128,7 +128,7 @@ def test_close_sends_what_waits(messages: Messages) -> None:
     # The fake broker forgets everything when a transport is cleaned up.
     events = driver()
     sent = Held()
-    events._make_notifier = lambda: sent  # type: ignore[method-assign]
+    events._make_notifier = lambda: sent  # type: ignore[method-assign]  # a fake in its place
     for _ in range(3):
         events.request_ended(ended())
     threading.Timer(0.2, sent.go.set).start()
@@ -158,7 +158,7 @@ class Held:
 def held(make: Make) -> Iterator[tuple[NotificationsEvents, Held]]:
     notifier = Held()
     events = make(queue_size=3)
-    events._make_notifier = lambda: notifier  # type: ignore[method-assign]
+    events._make_notifier = lambda: notifier  # type: ignore[method-assign]  # a fake in its place
     yield events, notifier
     notifier.go.set()
 
@@ -239,7 +239,7 @@ def test_notifier_that_fails_is_no_end(make: Make, caplog: pytest.LogCaptureFixt
 
     notifier = Failing()
     events = make()
-    events._make_notifier = lambda: notifier  # type: ignore[method-assign]
+    events._make_notifier = lambda: notifier  # type: ignore[method-assign]  # a fake in its place
     events.request_ended(ended())
     events.request_ended(ended())
     events.close()
@@ -314,7 +314,7 @@ def test_child_sends_its_own(held: tuple[NotificationsEvents, Held]) -> None:
     if not child:
         own = Held()
         own.go.set()
-        events._make_notifier = lambda: own  # type: ignore[method-assign]
+        events._make_notifier = lambda: own  # type: ignore[method-assign]  # a fake in its place
         events.request_ended(ended(sent=9))
         events.close()
         os._exit(int([payload["bytes_sent"] for payload in own.payloads] != [9]))

@@ -24,7 +24,7 @@ def record(**fields: Any) -> bytes:
 def writer(deployment: Deployment) -> FileRecordWriter:
     registry = deployment.api().backends.registry.backend
     assert isinstance(registry, FileRegistry)
-    return registry.writer()  # type: ignore[return-value]
+    return registry.writer()  # type: ignore[return-value]  # it is never None here
 
 
 @pytest.mark.usefixtures("files")
