@@ -29,13 +29,13 @@ def _run(options: argparse.Namespace) -> int:
         for loaded in backends:
             about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
             try:
-                said = _said_by(loaded)
+                text = _text_of_check(loaded)
             except BackendError as error:
                 log_bug(error)
                 tell(f"{about}: {error}")
                 status = 1
             else:
-                tell(f"{about}: ok{said and f', {said}'}")
+                tell(f"{about}: ok{text and f', {text}'}")
         if status == 0:
             _check_records(backends.registry)
     return status
@@ -82,10 +82,10 @@ def _notes_on(registry: Loaded[RegistryBackend], image_id: str) -> Iterator[str]
         yield from notes_of(image)
 
 
-def _said_by(loaded: Loaded[Any]) -> str:
+def _text_of_check(loaded: Loaded[Any]) -> str:
     """Return the text of a backend's check()."""
     with only_backend_errors(loaded):
-        said: object = loaded.backend.check()
-    if isinstance(said, str):
-        return said
-    raise BackendError(f"check() must return a str, not {type(said).__name__}")
+        text: object = loaded.backend.check()
+    if isinstance(text, str):
+        return text
+    raise BackendError(f"check() must return a str, not {type(text).__name__}")

@@ -157,10 +157,10 @@ def translated_errors(url: Url) -> Iterator[None]:
     try:
         yield
     except (HTTPError, http.client.HTTPException) as error:
-        raise _told(url, error) from None
+        raise _error_for(url, error) from None
 
 
-def _told(url: Url, error: HTTPError | http.client.HTTPException) -> BackendError:
+def _error_for(url: Url, error: HTTPError | http.client.HTTPException) -> BackendError:
     cause = _cause(error)
     if isinstance(error, ProxyError):
         return BackendUnavailable(f"{url.shown} cannot be reached through the proxy")

@@ -46,7 +46,7 @@ class Retries(NamedTuple):
     retriable_status_codes: Sequence[int]
 
 
-class _Again:
+class _Retry:
     """Decides whether, and when, one request is retried."""
 
     def __init__(self, retries: Retries) -> None:
@@ -128,7 +128,7 @@ class SwiftAccount:
         :raises BackendUnavailable: there is no response for now.
         :raises BadReply: the response is invalid.
         """
-        again = _Again(self._retries)
+        retry = _Retry(self._retries)
         can_be_sent_again = body is None or isinstance(body, bytes)
         while True:
             try:
@@ -136,14 +136,14 @@ class SwiftAccount:
                 url = login.url_of(path, query)
                 response = self._upstream.request(method, url, {**headers, **login.headers}, body)
             except NotReached as error:
-                if not can_be_sent_again or not again.after_no_answer(error):
+                if not can_be_sent_again or not retry.after_no_answer(error):
                     raise
                 continue
             if not can_be_sent_again:
                 return response, url
-            if again.after_refused_login(response) and self._session.renew(login):
+            if retry.after_refused_login(response) and self._session.renew(login):
                 close(response)
-            elif not again.after_answer(response, url):
+            elif not retry.after_answer(response, url):
                 return response, url
 
     def check(self, container: str) -> str:

@@ -131,7 +131,7 @@ class SwiftSession:
                 self._session = None
 
     def _logged_in(self) -> Login:
-        with self._telling():
+        with self._translated_errors():
             session = self._session_of_process()
             headers: Mapping[str, str] = {}
             # NoAuth would return a made-up token.
@@ -177,7 +177,7 @@ class SwiftSession:
             raise ConfigurationError(["endpoint_override: must be set when auth_type is none"])
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Translate the exceptions of keystoneauth into ours."""
         auth_url = getattr(self._auth, "auth_url", None)
         where = prefix(auth_url).shown if auth_url else "the endpoint"
