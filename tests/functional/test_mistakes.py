@@ -434,7 +434,7 @@ def test_serve_with_a_missing_folder(
         ("private_key = /absent", "[imageapi_serve] private_key: set certificate too"),
         ("certificate = /absent", "certificate: /absent cannot be read: No such file or directory"),
         ("certificate = {}", "certificate: {} must be a PEM file with a certificate, its chain"),
-        ("log_file = /absent/x", "[imageapi_serve]: /absent/x cannot be written: No such file or"),
+        ("log_file = /absent/x", "[imageapi_serve] log_file: /absent/x cannot be written: create"),
     ],
 )
 def test_options_of_serve(

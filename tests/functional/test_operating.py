@@ -98,6 +98,8 @@ def test_log_files_that_are_rotated(deployment: Deployment) -> None:
     deployment.configure(more=f"[imageapi_serve]\nworkers = 2\n{more}")
     with running_imageapi(deployment.config_file) as server:
         ask(server.port, "/v1/images/i")
+        # The line is written after the last byte.
+        assert becomes_true(lambda: logs["access_log"].read_text())
         for path in logs.values():
             path.rename(f"{path}.1")
         server.process.send_signal(signal.SIGUSR1)
