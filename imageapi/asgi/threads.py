@@ -4,7 +4,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from imageapi.events.base import Load
@@ -33,10 +33,17 @@ class Pool:
         """
         self._count(waiting=1)
         try:
-            return asyncio.get_running_loop().run_in_executor(self._executor, self._run, work)
+            loop = asyncio.get_running_loop()
+            future = self._executor.submit(self._run, work)
         except RuntimeError as error:
             self._count(waiting=-1)
             raise PoolClosed(str(error)) from None
+        future.add_done_callback(self._forget_cancelled)
+        return asyncio.wrap_future(future, loop=loop)
+
+    def _forget_cancelled(self, future: "Future[T]") -> None:
+        if future.cancelled():  # before a thread began it
+            self._count(waiting=-1)
 
     def load(self) -> Load:
         """Return how many threads work, and how much work waits for one."""

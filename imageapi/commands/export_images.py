@@ -16,13 +16,12 @@ from imageapi.backends.file.new_file import NewFile
 from imageapi.backends.writing import WriteError
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, ids_of, open_backends
-from imageapi.commands.import_images import opened_data, skipped
-from imageapi.commands.sources import ChunkFile, interruptible, with_progress
-from imageapi.commands.terminal import complain, log_bug, tell
+from imageapi.commands.import_images import for_each, opened_data, skipped
+from imageapi.commands.sources import ChunkFile, with_progress
 from imageapi.config.plugins import Backends
 from imageapi.document import details
 from imageapi.download.verified_stream import Body
-from imageapi.errors import BackendError, ImageAPIError, only_backend_errors
+from imageapi.errors import only_backend_errors
 from imageapi.image import Image
 
 _CHUNK_SIZE = 1024 * 1024
@@ -42,17 +41,11 @@ def add_parser(commands: arguments.Commands) -> None:
 def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if bool(options.ids) == options.all:
         parser.error("name images, or give --all")
-    status = 0
-    with open_backends(options) as backends, interruptible():
-        for image_id in ids_of(backends) if options.all else options.ids:
-            try:
-                tell(f"{image_id}: {_export(image_id, backends, options)}")
-            except ImageAPIError as error:
-                if isinstance(error, BackendError):
-                    log_bug(error)
-                complain(f"image {image_id}: {error}")
-                status = 1
-    return status
+    with open_backends(options) as backends:
+        return for_each(
+            ids_of(backends) if options.all else options.ids,
+            lambda image_id: _export(image_id, backends, options),
+        )
 
 
 def _export(image_id: str, backends: Backends, options: argparse.Namespace) -> str:

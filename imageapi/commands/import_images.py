@@ -8,7 +8,7 @@ import argparse
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from imageapi.backends.writing import WriteError
@@ -56,18 +56,30 @@ def add_parser(commands: arguments.Commands) -> None:
 def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if bool(options.ids) == options.all:
         parser.error("name images, or give --all")
-    status = 0
     with open_backends(options) as target, backends_of([options.source]) as source:
         writers = changes.writers_of(target, options.store)
-        for image_id in ids_of(source) if options.all else options.ids:
-            try:
-                with interruptible():
-                    tell(f"{image_id}: {_copy(image_id, source, target, writers, options)}")
-            except ImageAPIError as error:
-                if isinstance(error, BackendError):
-                    log_bug(error)
-                complain(f"image {image_id}: {error}")
-                status = 1
+        return for_each(
+            ids_of(source) if options.all else options.ids,
+            lambda image_id: _copy(image_id, source, target, writers, options),
+        )
+
+
+def for_each(ids: Iterable[str], copy: Callable[[str], str]) -> int:
+    """Copy images one after the other; if one fails, print why, and continue.
+
+    :param copy: copies an image, and returns what to print.
+    :returns: the exit status.
+    """
+    status = 0
+    for image_id in ids:
+        try:
+            with interruptible():
+                tell(f"{image_id}: {copy(image_id)}")
+        except ImageAPIError as error:
+            if isinstance(error, BackendError):
+                log_bug(error)
+            complain(f"image {image_id}: {error}")
+            status = 1
     return status
 
 

@@ -56,7 +56,7 @@ def exposition(accept: str = "") -> Exposition:
     collector: Collector
     if _is_multiprocess():
         _check_folder()
-        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # not typed
     else:
         collector = _metrics_of_process().registry
     return Exposition(content_type, encode(collector))

@@ -6,6 +6,7 @@ A subclass of `EventsSuite` defines `make_events`.
 
 import contextlib
 import copy
+import functools
 import itertools
 import logging
 import statistics
@@ -125,7 +126,7 @@ class EventsSuite(BackendSuite, mixin=True):
     def test_loaded(self) -> None:
         for busy, waiting in ((0, 0), (32, 4000), (0, 1)):
             load = Load(busy=busy, waiting=waiting)
-            self.works(f"loaded({load})", lambda load=load: self.events.loaded(load))  # type: ignore[misc]
+            self.works(f"loaded({load})", functools.partial(self.events.loaded, load))
 
     def test_leaves_the_event_alone(self) -> None:
         event = self.event()
@@ -180,7 +181,7 @@ class EventsSuite(BackendSuite, mixin=True):
                 self.closed_later(events)
                 for outcome in Outcome:
                     event = self.event(outcome=outcome, is_wrong=True)
-                    self._hides_secrets(lambda told=event, to=events: to.request_ended(told))  # type: ignore[misc]
+                    self._hides_secrets(functools.partial(events.request_ended, event))
                 self._hides_secrets(events.close)
                 self.keeps_secrets({"the backend": events}, _SECRET)
         texts = map(logging.Formatter().format, records)

@@ -96,7 +96,7 @@ class DividesByThreads(Right):
 class ChangesProperties(Right):
     def request_ended(self, event: RequestEnded) -> None:
         if event.image:
-            event.image.properties.setdefault("seen", True)  # type: ignore[attr-defined]
+            event.image.properties.setdefault("seen", True)  # type: ignore[attr-defined]  # on purpose
 
 
 class Waits(Right):

@@ -85,7 +85,8 @@ def test_data_is_closed_if_the_server_does_not_take_the_response(chunked: Memory
 def test_values_that_no_field_can_have_are_a_bug_of_the_registry(
     memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    memory.registry.put(Image(id="i", status="active", is_public=True, name=object()))  # type: ignore[arg-type]
+    wrong: Any = object()
+    memory.registry.put(Image(id="i", status="active", is_public=True, name=wrong))
     assert memory.get().status_code == 500
     (record,) = caplog.records
     assert record.getMessage() == "image 'i': registry 'memory' raised TypeError"

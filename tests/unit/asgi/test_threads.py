@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from imageapi.asgi.threads import Pool, PoolClosed
+from imageapi.events.base import Load
 
 
 @pytest.fixture
@@ -117,3 +118,27 @@ asyncio.run(ask())
 """
     ended = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "7\n", "")
+
+
+def test_work_that_is_cancelled_before_it_begins_waits_no_longer() -> None:
+    async def exchange() -> None:
+        pool = Pool(1)
+        begun, may_end = threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            may_end.wait(60)
+
+        running = pool.run(work)
+        queued = pool.run(work)
+        await asyncio.to_thread(begun.wait, 60)
+        assert pool.load() == Load(busy=1, waiting=1)
+        queued.cancel()
+        await asyncio.sleep(0)
+        assert pool.load() == Load(busy=1, waiting=0)
+        may_end.set()
+        await running
+        pool.close()
+        assert pool.load() == Load(busy=0, waiting=0)
+
+    asyncio.run(exchange())

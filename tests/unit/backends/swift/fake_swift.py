@@ -61,7 +61,7 @@ class FakeSwift:
         if method == "PUT":
             if headers.get("If-None-Match") == "*" and path in self.objects:
                 return response(412)
-            data = self.objects[path] = b"".join(body or ())  # type: ignore[arg-type]
+            data = self.objects[path] = b"".join(body or ())  # type: ignore[arg-type]  # never bytes
             etags = "".join(one["etag"] for one in json.loads(data)) if query else ""
             return response(201, ETag=f'"{md5(etags.encode())}"' if query else md5(data))
         if path not in self.objects:
