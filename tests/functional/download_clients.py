@@ -21,6 +21,10 @@ FOLDER = ROOT / ".clients"
 # Seconds; longer than any download here takes on a busy machine.
 _TIMEOUT = 100
 
+# One coroutine: with several, qemu-img 7.2 on a busy machine often waits for ever, although it
+# has received everything.  It does so with files of nginx too.
+_QEMU_CONVERT = ("qemu-img", "convert", "-m", "1", "-f", "raw", "-O", "raw")
+
 # qemu-img sometimes waits for ever after a failed read: then it is killed.
 _QEMU_TIMEOUT = 40
 
@@ -166,7 +170,7 @@ def left_of(target: Path, succeeded: bool, output: str) -> Left:
 
 def with_qemu_img(url: str, target: Path) -> Left:
     """Copy a raw disk with ``qemu-img convert``."""
-    command = ["qemu-img", "convert", "-f", "raw", "-O", "raw", url, target.name]
+    command = [*_QEMU_CONVERT, url, target.name]
     try:
         status, output = run_client(command, target.parent, _QEMU_TIMEOUT)
     except subprocess.TimeoutExpired as hanging:
