@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole story of a request, from top to bottom.
 
-`ImageAPI.respond` looks the image up and checks that this caller may know of it
-and may have its data.  Then it evaluates the conditions, opens the data, and
-returns a response whose body is the data.  Every decision is made, and the first
-chunk is read, before the response exists.
+A request for an image: `ImageAPI.respond` looks the image up and checks that this
+caller may know of it and may have its data.  Then it evaluates the conditions,
+opens the data, and returns a response whose body is the data.  Every decision is
+made, and the first chunk is read, before the response exists.
+
+A request for a list: the registry yields images in the list's order, and those
+that this caller may know of are written, until the page is full.
 """
 
 import json
-import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -18,39 +20,37 @@ from oslo_config import cfg
 from webob import Request, Response, exc
 
 from imageapi import document
-from imageapi.caller import Caller, from_environ
+from imageapi.authorization import Authorization
+from imageapi.caller import Caller
 from imageapi.config import options, plugins
 from imageapi.download.image_view import ImageView, ImageViews
 from imageapi.download.observed_end import observe_end
-from imageapi.download.opener import DownloadRequest, Opener, log_failure
+from imageapi.download.opener import DownloadRequest, Opener
 from imageapi.download.verified_stream import Body
-from imageapi.errors import (
-    BackendError,
-    BadReply,
-    ImageNotFound,
-    MalformedImage,
-    WrongHash,
-    unexpected,
-)
+from imageapi.errors import BackendError, WrongHash
 from imageapi.events.base import EventsBackend
 from imageapi.events.observation import Observation, Observers
 from imageapi.image import Image, is_image_id
-from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE
+from imageapi.listing.members import members_for
+from imageapi.listing.pages import Pages
+from imageapi.listing.parameters import Limits
+from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, GET_IMAGES, GET_MEMBERS, Target
 from imageapi.protocol import error_responses
 from imageapi.protocol.image_headers import BINARY, HeaderLine, data_headers
 from imageapi.protocol.preconditions import Decision, allows_range, evaluate
 from imageapi.protocol.ranges import RangeNotSatisfiable, may_continue, parse_range
-from imageapi.protocol.routes import asks_for_details, image_id_of, quoted_path
+from imageapi.protocol.routes import (
+    Kind,
+    Route,
+    asks_for_details,
+    mount_path,
+    quoted_path,
+    route_of,
+)
 from imageapi.protocol.value_text import header_text
-from imageapi.visibility import Visibility
-
-LOG = logging.getLogger(__name__)
 
 #: The work on a response, in steps.  Closing it before its end closes the data.
 Steps: TypeAlias = Generator[None, None, Response]
-
-# The policy's target if the answer is that of an absent image.
-_NO_IMAGE: Mapping[str, object] = {}
 
 
 class ImageAPI:
@@ -59,7 +59,6 @@ class ImageAPI:
     Thread-safe.  The process may fork until the first request.
     """
 
-    _admin_roles: tuple[str, ...]
     _public_endpoint: str
 
     def __init__(self, conf: cfg.ConfigOpts, *, events: Sequence[EventsBackend] = ()) -> None:
@@ -72,7 +71,9 @@ class ImageAPI:
         """
         self.backends = plugins.load(conf)
         core = conf[options.GROUP]
-        self._admin_roles = tuple(core.admin_roles)
+        self._auth = Authorization(self.backends, core.admin_roles)
+        limits = Limits(core.limit_param_default, core.api_limit_max)
+        self._pages = Pages(self._auth, self.backends.registry, limits)
         self._public_endpoint = core.public_endpoint.rstrip("/")
         self._views = ImageViews(self.backends.stores, core.max_property_headers)
         self._opener = Opener(core.verify_checksum, core.resume_attempts, core.unsafe_images)
@@ -87,10 +88,11 @@ class ImageAPI:
         return answer_over_wsgi(self.route(Request(environ)), start_response)
 
     def route(self, request: Request) -> Steps:
-        """Answer a request for any path in steps; 404 if the path is not that of an image."""
+        """Answer a request for any path in steps; 404 if nothing is there."""
         environ = request.environ
-        image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-        return self.steps(request, image_id)
+        return self.steps(
+            request, route_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
+        )
 
     def respond(self, request: Request, image_id: str) -> Response:
         """Answer a request for one image.
@@ -102,129 +104,76 @@ class ImageAPI:
             it, as WSGI servers do.  The iterator raises an exception if the data
             cannot be completed; the connection must then be broken off.
         """
-        return _finished(self.steps(request, image_id))
+        route = Route(Kind.IMAGE, image_id) if is_image_id(image_id) else None
+        return _finished(self.steps(request, route))
 
-    def steps(self, request: Request, image_id: str | None) -> Steps:
-        """Answer a request for one image in steps; each does a bounded amount of work.
+    def has(self, route: Route) -> bool:
+        """Whether the registry has this kind of resource: not every registry can list."""
+        return not route.is_list or self.backends.registry.backend.can_list
+
+    def steps(self, request: Request, route: Route | None) -> Steps:
+        """Answer a request in steps; each does a bounded amount of work.
 
         Most responses need one step.  A part that reaches the end of an image that is not
         verified yet needs one step for each chunk that is hashed before the response.
 
-        :param request, image_id: as for `respond`; without an id, the answer is 404.
-        :returns: a generator.  It yields between steps, and returns what `respond` returns.
+        :param route: what the request is for; without it, the answer is 404.
+        :returns: a generator.  It yields between steps, and returns the response.
         """
-        observation = self.observers.begin(request, image_id)
+        is_image = route is not None and route.kind is Kind.IMAGE
+        observation = self.observers.begin(request, route.name if route and is_image else None)
         try:
-            response = yield from self._answered(request, image_id or "", observation)
+            response = yield from self._answered(request, route, observation)
         except BaseException:
             observation.end_without_response()
             raise
         return observe_end(response, observation)
 
-    def _answered(self, request: Request, image_id: str, observation: Observation) -> Steps:
+    def _answered(self, request: Request, route: Route | None, observation: Observation) -> Steps:
         try:
-            return (yield from self._steps(request, image_id, observation))
+            if route is None or not self.has(route):
+                raise exc.HTTPNotFound()
+            if request.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                raise error_responses.method_not_allowed()
+            if route.kind in (Kind.ROOT, Kind.VERSIONS, Kind.VERSION):
+                return self._versions(request, route)
+            observation.caller = self._auth.caller(request)
+            if route.kind is Kind.IMAGE:
+                return (yield from self._image(request, route.name, observation))
+            return self._list(request, route, observation.caller)
         except exc.HTTPException as refusal:
             return error_responses.render(request, refusal)
         except BackendError as error:
             observation.is_wrong = isinstance(error, WrongHash)
-            return error_responses.render(request, error_responses.failure(error, image_id))
+            if route is None or route.is_list:
+                return error_responses.render(request, error_responses.list_failure(error))
+            return error_responses.render(request, error_responses.failure(error, route.name))
 
-    def _steps(self, request: Request, image_id: str, observation: Observation) -> Steps:
-        if not is_image_id(image_id):
-            raise exc.HTTPNotFound()
+    # The responses for one image.
+
+    def _image(self, request: Request, image_id: str, observation: Observation) -> Steps:
         method = request.environ["REQUEST_METHOD"]
-        if method not in ("GET", "HEAD"):
-            raise error_responses.method_not_allowed()
         wants_details = asks_for_details(request.environ.get("QUERY_STRING", ""))
         wants_data = method == "GET" and not wants_details
 
-        observation.caller = caller = self._caller(request)
-        view = self._find(image_id, caller, wants_data)
-        if not self._allows(GET_IMAGE, caller, view.target):
+        caller = observation.caller
+        actions = (GET_IMAGE, DOWNLOAD_IMAGE) if wants_data else (GET_IMAGE,)
+        image = self._auth.find(image_id, caller, actions)
+        # Only now, because the time that this takes would distinguish a hidden image
+        # from an absent one.
+        with self._auth.blaming_the_registry(f"image {image_id!r}"):
+            view = self._views.of(image)
+        if not self._auth.allows(GET_IMAGE, caller, view.target):
             raise error_responses.forbidden(image_id)
-        observation.image = view.image
+        observation.image = image
 
         if wants_details:
-            return self._details(request, view.image)
+            return _json(request, document.details(image, self._uri(request, image)))
         if self._may_have_data(view, caller, wants_data):
-            _raise_for_conditions(request, view.image)
+            _raise_for_conditions(request, image)
         if wants_data:
             return (yield from self._download(request, view, observation))
         return self._without_data(request, view)
-
-    # Who sends the request, for which image, and is it allowed?
-
-    def _caller(self, request: Request) -> Caller:
-        try:
-            return from_environ(request.environ, self._admin_roles)
-        except BackendError as error:
-            LOG.error("%s", error)
-            raise
-
-    def _find(self, image_id: str, caller: Caller, wants_data: bool) -> ImageView:
-        """Return the image if the caller may know of it.
-
-        Only then its headers and locations are computed: the time that this takes would
-        distinguish a hidden image from an absent one.
-
-        :raises exc.HTTPException: otherwise; the same for an absent and a hidden image.
-        """
-        try:
-            image = self._look_up(image_id, caller)
-            if image is not None and self._may_know(image, caller):
-                return self._views.of(image)
-        except BackendError:
-            raise
-        except Exception as error:
-            # A bug of the registry: it raised the error, or made the image with values that
-            # no field or property can have.
-            foreign = unexpected(self.backends.registry, error)
-            LOG.error("image %r: %s", image_id, foreign, exc_info=error)
-            raise foreign from None
-        actions = (GET_IMAGE, DOWNLOAD_IMAGE) if wants_data else (GET_IMAGE,)
-        if all(self._allows(action, caller, _NO_IMAGE) for action in actions):
-            raise error_responses.not_found(image_id)
-        raise error_responses.forbidden(image_id)
-
-    def _look_up(self, image_id: str, caller: Caller) -> Image | None:
-        """Return the registry's image; None if the answer is that of an absent image."""
-        registry = self.backends.registry
-        try:
-            image: object = registry.backend.get(image_id, caller)
-            if not isinstance(image, Image):
-                kind = type(image).__name__
-                raise BackendError(f"get() must return an imageapi.Image, not {kind}")
-            if image.id != image_id:
-                other = f"{image.id!r:.100}"
-                raise MalformedImage(f"get() returned another image, {other}", image.visibility)
-            return image
-        except ImageNotFound:
-            return None
-        except BackendError as error:
-            log_failure(image_id, registry, error)
-            if self._tells_of_a_hidden_image(error, caller):
-                return None
-            raise
-
-    def _tells_of_a_hidden_image(self, error: BackendError, caller: Caller) -> bool:
-        """Whether reporting the error would reveal an image that the caller may not know of."""
-        if caller.is_admin or not isinstance(error, MalformedImage | BadReply):
-            return False
-        if error.visibility is not None:
-            return not self._may_know(error.visibility, caller)
-        decided = self.backends.registry.backend.decides_visibility
-        return isinstance(error, MalformedImage) and not decided
-
-    def _may_know(self, image: Image | Visibility, caller: Caller) -> bool:
-        if caller.is_admin:
-            return True
-        if image.is_deleted:
-            return False
-        if self.backends.registry.backend.decides_visibility or image.is_public:
-            return True
-        project = caller.project_id
-        return bool(project) and (project == image.owner or project in image.members)
 
     def _may_have_data(self, view: ImageView, caller: Caller, wants_data: bool) -> bool:
         """Return whether the caller may have the data.
@@ -241,25 +190,10 @@ class ImageAPI:
             if wants_data:
                 raise error_responses.not_active(image.id)
             return False
-        may_have_data = self._allows(DOWNLOAD_IMAGE, caller, view.target)
+        may_have_data = self._auth.allows(DOWNLOAD_IMAGE, caller, view.target)
         if wants_data and not may_have_data:
             raise error_responses.forbidden(image.id)
         return may_have_data
-
-    def _allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        policy = self.backends.policy
-        try:
-            return policy.backend.allows(action, caller, target) is True
-        except Exception:
-            LOG.exception("%s failed, so %s is refused", policy, action)
-            return False
-
-    # The responses without data.
-
-    def _details(self, request: Request, image: Image) -> Response:
-        data = json.dumps(document.details(image, self._uri(request, image))).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
-        return Response(headerlist=headers, app_iter=[] if request.method == "HEAD" else [data])
 
     def _without_data(self, request: Request, view: ImageView) -> Response:
         image = view.image
@@ -267,8 +201,6 @@ class ImageAPI:
         if image.is_active:
             headers = data_headers(image, image.size, view.reads_ranges)
         return Response(headerlist=headers + self._meta_lines(request, view), app_iter=[])
-
-    # The responses with data.
 
     def _download(self, request: Request, view: ImageView, observation: Observation) -> Steps:
         image = view.image
@@ -291,7 +223,36 @@ class ImageAPI:
         headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}"))
         return Response(status="206 Partial Content", headerlist=headers + meta, app_iter=body)
 
-    # The headers of a response.
+    # The responses for several images, and for the versions of the API.
+
+    def _list(self, request: Request, route: Route, caller: Caller) -> Response:
+        if route.kind is Kind.MEMBERS:
+            return _json(request, self._members(route.name, caller))
+        if not self._auth.allows(GET_IMAGES, caller):
+            raise error_responses.forbidden_list()
+        if route.kind is Kind.SHARED:
+            shared = self._pages.shared_with(route.name, caller)
+            return _json(request, document.shared_images(shared))
+        images = self._pages.page(request, caller)
+        if route.kind is Kind.IMAGES:
+            return _json(request, {"images": [document.in_brief(image) for image in images]})
+        if asks_for_details(request.environ.get("QUERY_STRING", "")):
+            located = ((image, self._uri_in_list(request, image)) for image in images)
+            return _json(request, document.details_of_all(located))
+        return _json(request, {"images": [document.in_detail(image) for image in images]})
+
+    def _members(self, image_id: str, caller: Caller) -> dict[str, Any]:
+        image = self._auth.find(image_id, caller, (GET_IMAGE, GET_MEMBERS))
+        target = Target(image)
+        if not all(self._auth.allows(it, caller, target) for it in (GET_IMAGE, GET_MEMBERS)):
+            raise error_responses.forbidden(image_id)
+        return document.members(members_for(image, caller))
+
+    def _versions(self, request: Request, route: Route) -> Response:
+        status = "300 Multiple Choices" if route.kind is Kind.ROOT else "200 OK"
+        return _json(request, document.versions(f"{self._base_url(request)}/v1/"), status)
+
+    # The headers of a response, and the URLs.
 
     def _meta_lines(self, request: Request, view: ImageView) -> list[HeaderLine]:
         uri = header_text(self._uri(request, view.image))
@@ -299,8 +260,23 @@ class ImageAPI:
 
     def _uri(self, request: Request, image: Image) -> str:
         if self._public_endpoint:
-            return f"{self._public_endpoint}/v1/images/{quote(image.id)}"  # an id contains no slash
+            return self._uri_in_list(request, image)
         return f"{request.host_url}{quoted_path(request.environ)}"
+
+    def _uri_in_list(self, request: Request, image: Image) -> str:
+        # An id contains no slash.
+        return f"{self._base_url(request)}/v1/images/{quote(image.id)}"
+
+    def _base_url(self, request: Request) -> str:
+        """Return the URL at which clients reach the API, without its version."""
+        return self._public_endpoint or f"{request.host_url}{mount_path(request.environ)}"
+
+
+def _json(request: Request, fields: Mapping[str, Any], status: str = "200 OK") -> Response:
+    data = json.dumps(fields).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+    body = [] if request.environ["REQUEST_METHOD"] == "HEAD" else [data]
+    return Response(status=status, headerlist=headers, app_iter=body)
 
 
 def _raise_for_conditions(request: Request, image: Image) -> None:

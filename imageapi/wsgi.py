@@ -11,11 +11,14 @@ from imageapi.api import ImageAPI, answer_over_wsgi
 from imageapi.config.files import files_from_environment, load_config, split_paths
 from imageapi.errors import ConfigurationError
 from imageapi.lazy_api import LazyAPI
-from imageapi.protocol.routes import image_id_of
+from imageapi.protocol.routes import route_of
 
 
 class ImageAPIMiddleware:
-    """Answers GET and HEAD of an image; passes all other requests to the wrapped application."""
+    """Answers GET and HEAD of images, of their lists and of ``/v1``.
+
+    It passes all other requests to the wrapped application.
+    """
 
     def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
         """Put images in front of an application.
@@ -29,9 +32,9 @@ class ImageAPIMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            image_id = image_id_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
-            if image_id is not None:
-                steps = self.api.steps(Request(environ), image_id)
+            route = route_of(environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""))
+            if route is not None and route.is_versioned and self.api.has(route):
+                steps = self.api.steps(Request(environ), route)
                 return answer_over_wsgi(steps, start_response)
         return self.app(environ, start_response)
 

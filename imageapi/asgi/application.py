@@ -16,7 +16,7 @@ from imageapi.asgi.streaming import send_answer
 from imageapi.asgi.threads import Pool
 from imageapi.events.base import EventsBackend
 from imageapi.lazy_api import LazyAPI
-from imageapi.protocol.routes import image_id_of
+from imageapi.protocol.routes import route_of
 
 T = TypeVar("T")
 
@@ -94,9 +94,10 @@ class Application(_Door):
 
 
 class Middleware:
-    """Answers GET and HEAD of an image; passes all other requests to the wrapped application.
+    """Answers GET and HEAD of images, of their lists and of ``/v1``.
 
-    It closes itself when the wrapped application has ended its lifespan.
+    It passes all other requests to the wrapped application, and closes itself when that has
+    ended its lifespan.
     """
 
     def __init__(
@@ -116,13 +117,15 @@ class Middleware:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, partial(self._send_lifespan, send))
         elif (
-            scope["type"] == "http"
-            and scope["method"] in ("GET", "HEAD")
-            and image_id_of(*paths_of(scope)) is not None
+            scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and self._answers(scope)
         ):
             await self.images(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    def _answers(self, scope: Scope) -> bool:
+        route = route_of(*paths_of(scope))
+        return route is not None and route.is_versioned and self.images.api.has(route)
 
     async def _send_lifespan(self, send: Send, message: Message) -> None:
         if message["type"].startswith("lifespan.shutdown."):

@@ -8,11 +8,12 @@ only the exceptions of `imageapi.errors`, and their texts contain no secret.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 from oslo_config import cfg
 
+from imageapi.backends.listing import ListQuery
 from imageapi.backends.writing import DataWriter, RecordWriter
 from imageapi.caller import Caller
 from imageapi.image import Image, Location
@@ -82,6 +83,9 @@ class RegistryBackend(Backend):
     #: is_public, owner and members.
     decides_visibility: bool = False
 
+    #: Whether `list` works.  If False, the lists of the API are 404.
+    can_list: bool = False
+
     @abstractmethod
     def get(self, image_id: str, caller: Caller) -> Image:
         """Return the record of one image.
@@ -93,6 +97,19 @@ class RegistryBackend(Backend):
         :raises imageapi.errors.BackendUnavailable: the registry is unreachable for now.
         :raises imageapi.errors.BadReply: the upstream's response is invalid.
         """
+
+    def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
+        """Yield the images that a query describes, one after the other, in its order.
+
+        The core takes as many as it needs, and then closes the generator.  It decides
+        again which of them the caller may know of, unless `decides_visibility` is set.
+        Their memory must stay bounded: yield each image as soon as it is known.  A
+        malformed record is left out, and logged.
+
+        :raises imageapi.errors.BackendUnavailable: the registry is unreachable for now.
+        :raises imageapi.errors.BadReply: the upstream's response is invalid.
+        """
+        raise NotImplementedError("this registry cannot list images; set can_list only if it can")
 
     def image_ids(self) -> Iterator[str] | None:
         """Return the ids of all records, in any order; None if the registry cannot tell.

@@ -86,6 +86,18 @@ CORE = (
         help="Maximum number of properties that are sent as headers. Python's http.client rejects"
         " responses with more than 100 header lines.",
     ),
+    cfg.IntOpt(
+        "limit_param_default",
+        default=25,
+        min=1,
+        help="How many images a list has if the request does not say how many.",
+    ),
+    cfg.IntOpt(
+        "api_limit_max",
+        default=1000,
+        min=1,
+        help="How many images a list has at most, whatever the request says.",
+    ),
     cfg.ListOpt(
         "admin_roles",
         default=["admin"],

@@ -1,7 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON documents of images: `parse` reads a record, `record` and `details` write one."""
+"""JSON documents of images: `parse` reads a record, the others write."""
 
 from imageapi.document.parsing import found, parse
-from imageapi.document.writing import details, record
+from imageapi.document.writing import (
+    details,
+    details_of_all,
+    in_brief,
+    in_detail,
+    members,
+    record,
+    shared_images,
+    versions,
+)
 
-__all__ = ["parse", "record", "found", "details"]
+__all__ = [
+    "details",
+    "details_of_all",
+    "found",
+    "in_brief",
+    "in_detail",
+    "members",
+    "parse",
+    "record",
+    "shared_images",
+    "versions",
+]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes an image as a v1 document: as a record, or as details for clients."""
+"""Writes an image as a v1 document: as a record, as details, or as an entry of a list."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +14,65 @@ def details(image: Image, uri: str) -> dict[str, Any]:
 
     :param uri: the image's own URL.
     """
-    return {"images": [{"uri": uri, **_v1_fields(image), "id": image.id}]}
+    return details_of_all([(image, uri)])
+
+
+def details_of_all(images: Iterable[tuple[Image, str]]) -> dict[str, Any]:
+    """Return the v1 document of several images with their URLs, as `details` does of one."""
+    return {"images": [{"uri": uri, **_v1_fields(image), "id": image.id} for image, uri in images]}
+
+
+def in_brief(image: Image) -> dict[str, Any]:
+    """Return an image as ``/v1/images`` lists it (docs/wire.md, Lists)."""
+    return {
+        "id": without_surrogates(image.id),
+        "name": _text(image.name),
+        "size": image.size,
+        "disk_format": _text(image.disk_format),
+        "container_format": _text(image.container_format),
+        "checksum": _text(image.checksum),
+    }
+
+
+def in_detail(image: Image) -> dict[str, Any]:
+    """Return an image as ``/v1/images/detail`` lists it (docs/wire.md, Lists)."""
+    return {
+        **in_brief(image),
+        "status": image.status,
+        "virtual_size": image.virtual_size,
+        "created_at": text_of(image.created_at),
+        "updated_at": text_of(image.updated_at),
+        "deleted_at": text_of(image.deleted_at),
+        "deleted": image.deleted,
+        "is_public": image.is_public,
+        "protected": image.protected,
+        "min_ram": image.min_ram,
+        "min_disk": image.min_disk,
+        "owner": _text(image.owner),
+        "properties": {
+            without_surrogates(key): _text(value) for key, value in image.properties.items()
+        },
+    }
+
+
+def shared_images(images: Iterable[Image]) -> dict[str, Any]:
+    """Return the v1 document of the images that are shared with a project."""
+    return {"shared_images": [{"image_id": image.id, "can_share": False} for image in images]}
+
+
+def members(project_ids: Iterable[str]) -> dict[str, Any]:
+    """Return the v1 document of an image's members."""
+    return {"members": [{"member_id": one, "can_share": False} for one in project_ids]}
+
+
+def versions(url: str) -> dict[str, Any]:
+    """Return the document of the API versions.
+
+    :param url: of version 1, with a slash at its end.
+    """
+    links = [{"href": url, "rel": "self"}]
+    names = ("v1.1", "v1.0")
+    return {"versions": [{"id": name, "status": "SUPPORTED", "links": links} for name in names]}
 
 
 def record(image: Image) -> dict[str, Any]:

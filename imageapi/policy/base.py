@@ -11,11 +11,16 @@ from imageapi.caller import Caller
 from imageapi.image import Image
 from imageapi.protocol.value_text import text_of
 
-#: May the caller know of the image?  Checked at every GET and HEAD.
+#: May the caller know of the image?  Checked at every GET and HEAD, and for each image of
+#: a list.
 GET_IMAGE = "get_image"
 #: May the caller have its data?  Checked at GET of the data, at HEAD of an active
 #: image, and at GET of an absent image.  Not checked for details.
 DOWNLOAD_IMAGE = "download_image"
+#: May the caller list images?  Checked once for each list, with an empty target.
+GET_IMAGES = "get_images"
+#: May the caller list the members of an image?  Checked with the image's target.
+GET_MEMBERS = "get_members"
 
 # Locations may hold credentials, and a rule has no use for them.
 _NOT_IN_TARGET = frozenset({"properties", "locations"})
@@ -34,9 +39,9 @@ class PolicyBackend(Backend):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
         """Whether the caller may do this.  Anything except True refuses, even an exception.
 
-        :param action: `GET_IMAGE` or `DOWNLOAD_IMAGE`.
+        :param action: `GET_IMAGE`, `DOWNLOAD_IMAGE`, `GET_IMAGES` or `GET_MEMBERS`.
         :param target: the `Target` of the image; empty if the image does not exist,
-            or the caller may not know of it.
+            if the caller may not know of it, and for `GET_IMAGES`.
         """
 
 

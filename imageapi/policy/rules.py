@@ -16,7 +16,13 @@ from oslo_policy import policy
 
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, ConfigurationError
-from imageapi.policy.base import DOWNLOAD_IMAGE, GET_IMAGE, PolicyBackend
+from imageapi.policy.base import (
+    DOWNLOAD_IMAGE,
+    GET_IMAGE,
+    GET_IMAGES,
+    GET_MEMBERS,
+    PolicyBackend,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +51,23 @@ _RULES = (
         " active image. Also checked at GET of an absent image, with an empty target.",
         operations=_OPERATIONS,
     ),
+    policy.DocumentedRuleDefault(
+        name=GET_IMAGES,
+        check_str="",
+        description="List images. The target is empty. Which images are listed, get_image decides"
+        " for each of them.",
+        operations=[
+            {"path": f"/v1/{path}", "method": "GET"}
+            for path in ("images", "images/detail", "shared-images/{project_id}")
+        ],
+    ),
+    policy.DocumentedRuleDefault(
+        name=GET_MEMBERS,
+        check_str="",
+        description="List the members of an image, after get_image allows to see it. The target"
+        " is that of get_image.",
+        operations=[{"path": "/v1/images/{image_id}/members", "method": "GET"}],
+    ),
 )
 
 
@@ -52,8 +75,8 @@ _RULES = (
 # are not misspelt.
 _RULES_OF_GLANCE = frozenset(
     """
-    add_image copy_image deactivate delete_image get_images get_image_location
-    get_member get_members manage_image_cache modify_image publicize_image reactivate
+    add_image copy_image deactivate delete_image get_image_location
+    get_member manage_image_cache modify_image publicize_image reactivate
     upload_image
     """.split()
 )

@@ -85,6 +85,11 @@ def forbidden(image_id: str) -> exc.HTTPException:
     return exc.HTTPForbidden(f"The policy does not allow this for image {image_id}.")
 
 
+def forbidden_list() -> exc.HTTPException:
+    """The policy refuses to list images or members."""
+    return exc.HTTPForbidden("The policy does not allow this list.")
+
+
 def deactivated(image_id: str) -> exc.HTTPException:
     """The image is deactivated, so nobody may download its data."""
     return exc.HTTPForbidden(f"Image {image_id} is deactivated.")
@@ -101,7 +106,7 @@ def not_active(image_id: str) -> exc.HTTPException:
 
 
 def method_not_allowed() -> exc.HTTPException:
-    """The method is neither GET nor HEAD, but an image can only be read."""
+    """The method is neither GET nor HEAD, but everything here can only be read."""
     return exc.HTTPMethodNotAllowed(headers=[("Allow", "GET, HEAD")])
 
 
@@ -129,16 +134,23 @@ def failure(error: BackendError, image_id: str) -> exc.HTTPException:
         return forbidden(image_id)
     if isinstance(error, UnsafeImage):
         return unsafe(image_id)
+    return _failure(error, f"Image {image_id}")
+
+
+def list_failure(error: BackendError) -> exc.HTTPException:
+    """A registry could not list images.  The response shows the kind of error, but not its text."""
+    return _failure(error, "The list of images")
+
+
+def _failure(error: BackendError, subject: str) -> exc.HTTPException:
     if isinstance(error, BackendUnavailable | DataChanged):
         retry_after = getattr(error, "retry_after", None)
         return exc.HTTPServiceUnavailable(
-            f"Image {image_id} is temporarily unavailable. Try again later.",
+            f"{subject} is temporarily unavailable. Try again later.",
             headers=[("Retry-After", str(_RETRY_AFTER if retry_after is None else retry_after))],
         )
     if isinstance(error, BadReply):
         return exc.HTTPBadGateway(
-            f"Image {image_id} cannot be served: the upstream server returned an invalid response."
+            f"{subject} cannot be served: the upstream server returned an invalid response."
         )
-    return exc.HTTPInternalServerError(
-        f"Image {image_id} cannot be served. The server's log says why."
-    )
+    return exc.HTTPInternalServerError(f"{subject} cannot be served. The server's log says why.")

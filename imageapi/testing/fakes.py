@@ -8,6 +8,7 @@ In your own tests.
 
 import itertools
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -15,6 +16,7 @@ from urllib.parse import quote, unquote
 from oslo_config import cfg
 
 from imageapi.backends.base import Blob, RegistryBackend, StoreBackend
+from imageapi.backends.listing import ListQuery
 from imageapi.caller import Caller
 from imageapi.errors import DataChanged, DataNotFound, ImageNotFound, LocationRefused
 from imageapi.image import Image, Location
@@ -22,6 +24,8 @@ from imageapi.image import Image, Location
 
 class MemoryRegistry(RegistryBackend):
     """Has the images that were added by `put`."""
+
+    can_list = True
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self._images: dict[str, Image] = {}
@@ -39,6 +43,12 @@ class MemoryRegistry(RegistryBackend):
             return self._images[image_id]
         except KeyError:
             raise ImageNotFound("no record") from None
+
+    def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
+        images = filter(query.matching(), tuple(self._images.values()))
+        for image in sorted(images, key=query.position, reverse=query.descending):
+            if query.is_after(query.position(image)):
+                yield image
 
     def check(self) -> str:
         return f"{len(self._images)} records"

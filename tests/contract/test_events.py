@@ -12,6 +12,7 @@ import webob
 from imageapi.asgi.application import _Door
 from imageapi.errors import BackendError, BackendUnavailable
 from imageapi.events.base import Outcome, RequestEnded
+from imageapi.protocol.routes import Kind, Route
 from tests.asgi import ASGIClient, ask_asgi, scope_of
 from tests.deployment import close
 from tests.events import Recorder
@@ -166,7 +167,7 @@ def test_client_that_leaves_over_asgi(observed: Memory, recorder: Recorder, mess
 def test_client_that_leaves_before_the_response(observed: Memory, recorder: Recorder) -> None:
     """A part that reaches the end is hashed from the first byte, in steps."""
     request = webob.Request.blank("/v1/images/i", headers={"Range": "bytes=10000-"})
-    steps = observed.api.steps(request, "i")
+    steps = observed.api.steps(request, Route(Kind.IMAGE, "i"))
     next(steps)
     steps.close()
     assert facts(recorder.only()) == (None, Outcome.LEFT, False, 0, False)

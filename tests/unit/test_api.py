@@ -10,6 +10,7 @@ from webob import Request
 from imageapi.api import answer_over_wsgi
 from imageapi.config.plugins import Backends
 from imageapi.image import Image
+from imageapi.protocol.routes import Kind, Route
 from tests.memory import Memory
 
 END = {"Range": "bytes=3-"}
@@ -43,7 +44,7 @@ def steps_of(steps: Any) -> tuple[int, Any]:
 def test_each_chunk_that_is_hashed_before_the_response_is_a_step(
     chunked: Memory, headers: dict[str, str], count: int
 ) -> None:
-    taken, response = steps_of(chunked.api.steps(request(**headers), "i"))
+    taken, response = steps_of(chunked.api.steps(request(**headers), Route(Kind.IMAGE, "i")))
     assert taken == count
     assert response.body == (b"a" if headers else b"data")
 
@@ -54,7 +55,7 @@ def test_respond_runs_all_steps(chunked: Memory) -> None:
 
 
 def test_steps_that_are_closed_close_the_data(chunked: Memory) -> None:
-    steps = chunked.api.steps(request(**END), "i")
+    steps = chunked.api.steps(request(**END), Route(Kind.IMAGE, "i"))
     next(steps)
     assert chunked.store.open_blobs == 1
     steps.close()
