@@ -99,7 +99,7 @@ def parse_list_parameters(query_string: str, caller: Caller, limits: Limits) -> 
 
 def _parameters(query_string: str) -> dict[str, str]:
     try:
-        # Glance's clients of old separate by either.
+        # Glance accepts both separators.
         return dict(parse_qsl(query_string.replace(";", "&"), True, errors="strict"))
     except UnicodeDecodeError:
         raise exc.HTTPBadRequest("The query of the URL is not UTF-8.") from None
@@ -160,7 +160,7 @@ def _items(name: str, text: str, values: str) -> Iterable[str]:
     while True:
         item = _ITEM.match(values, end)
         if item is None or (item.end() < len(values) and values[item.end()] != ","):
-            _refuse(name, text, 'in: with values between commas, each with "" around it or without')
+            _refuse(name, text, 'in: and values between commas, such as in:a,"b,c"')
         yield item[2] if item[1] is None else item[1]
         end = item.end() + 1
         if end > len(values):
