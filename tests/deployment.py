@@ -3,7 +3,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,10 @@ class Deployment:
         }
         self.record(image_id, **{**hashes, **fields})
 
+    def file_names(self) -> list[str]:
+        """The names of all files of data and records, sorted."""
+        return sorted(os.listdir(self.images) + os.listdir(self.registry))
+
     def record_path(self, image_id: str) -> Path:
         return self.registry / f"{file_name(image_id)}.json"
 
@@ -100,3 +106,10 @@ def received_of(response: webob.Response) -> tuple[bytes, bool]:
     finally:
         close(response)
     return received, True
+
+
+def served_data(config_file: Path) -> bytes:
+    """The body that an application with this configuration answers for the image ``i``."""
+    with closing(imageapi.ImageAPI(imageapi.load_config([str(config_file)]))) as api:
+        body: bytes = get(api, "/v1/images/i").body
+        return body

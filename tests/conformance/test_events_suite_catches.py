@@ -21,7 +21,7 @@ EVENTS: list[tuple[type[wrong.Right], str, str]] = [
     (wrong.WantsStatus, "nothing_is_known", "status=None, Outcome.COMPLETE, ...) raised TypeError"),
     (wrong.WantsImage, "nothing_is_known", "raised AttributeError"),
     (wrong.WantsRemoteAddress, "nothing_is_known", "raised AttributeError"),
-    (wrong.WantsUser, "anonymous_caller", "raised AttributeError"),
+    (wrong.EventsWantUser, "anonymous_caller", "raised AttributeError"),
     (wrong.WantsNoAdmin, "admin", "raised PermissionError"),
     (wrong.EncodesStrictly, "odd_texts", "raised UnicodeEncodeError"),
     (wrong.FormatsTwice, "odd_texts", "raised KeyError: 'name'"),
@@ -50,12 +50,12 @@ EVENTS: list[tuple[type[wrong.Right], str, str]] = [
         "ten_threads",
         "it fails when ten threads use it at once: lock shared state",
     ),
-    (wrong.FailsAfterFork, "after_a_fork", "created before a fork, it fails"),
-    (wrong.DiesAfterFork, "after_a_fork", "it died"),
+    (wrong.EventsFailAfterFork, "after_a_fork", "created before a fork, it fails"),
+    (wrong.EventsDieAfterFork, "after_a_fork", "it died"),
     (wrong.LogsToken, "shows_no_secret", "a line in the log shows secret"),
     (wrong.LogsLocations, "shows_no_secret", "a line in the log shows secret"),
     (wrong.RaisesLocations, "shows_no_secret", "an error shows secret"),
-    (wrong.RemembersCaller, "shows_no_secret", "the backend shows secret"),
+    (wrong.EventsRememberToken, "shows_no_secret", "the backend shows secret"),
 ]
 
 

@@ -29,7 +29,7 @@ def folder_of(case: testtools.TestCase) -> Path:
     return Path(temporary.name)
 
 
-def write(path: str, data: bytes) -> None:
+def replace_file(path: str, data: bytes) -> None:
     """Write or replace a file by a rename, as the documentation tells operators to."""
     new = f"{os.path.dirname(path)}/.new"
     Path(new).write_bytes(data)
@@ -58,7 +58,7 @@ class FileStoreSuite(StoreSuite, mixin=True):
         )
 
     def replace(self, location: Location, data: bytes) -> None:
-        write(_path_of(location), data)
+        replace_file(_path_of(location), data)
 
     def remove(self, location: Location) -> None:
         os.unlink(_path_of(location))
@@ -75,7 +75,7 @@ class FileRegistrySuite(RegistrySuite, mixin=True):
         return build(self.backend_class, directory=str(self.folder))
 
     def put(self, image: Image) -> None:
-        write(self.registry.path(image.id), json.dumps(document.record(image)).encode())
+        replace_file(self.registry.path(image.id), json.dumps(document.record(image)).encode())
 
     def make_unreachable(self) -> FileRegistry:
         return build(self.backend_class, directory=str(self.folder / "not-mounted"))

@@ -45,7 +45,7 @@ def nginx_of_suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def write(path: Path, data: bytes) -> None:
+def write_with_new_time(path: Path, data: bytes) -> None:
     """Write a file with a time that no other file has: nginx makes ETags of seconds and sizes."""
     new = path.parent / ".new"
     new.write_bytes(data)
@@ -71,7 +71,7 @@ class HTTPStoreSuite(StoreSuite, mixin=True):
         return store, store.locate("any")
 
     def replace(self, location: Location, data: bytes) -> None:
-        write(self.path_of(location), data)
+        write_with_new_time(self.path_of(location), data)
 
     def remove(self, location: Location) -> None:
         self.path_of(location).unlink()
@@ -88,7 +88,7 @@ class HTTPRegistrySuite(RegistrySuite, mixin=True):
         return build(HTTPRegistry, endpoint=url, suffix=".json")
 
     def put(self, image: Image) -> None:
-        write(self.path_of(image.id), json.dumps(document.record(image)).encode())
+        write_with_new_time(self.path_of(image.id), json.dumps(document.record(image)).encode())
 
     def make_unreachable(self) -> HTTPRegistry:
         return build(HTTPRegistry, endpoint=f"http://127.0.0.1:{free_port()}")

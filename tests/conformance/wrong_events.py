@@ -66,7 +66,7 @@ class WantsRemoteAddress(Right):
             event.remote_address.split(".")  # type: ignore[union-attr]  # the fault
 
 
-class WantsUser(Right):
+class EventsWantUser(Right):
     def request_ended(self, event: RequestEnded) -> None:
         if event.image:
             event.caller.user_id.lower()  # type: ignore[union-attr]  # the fault
@@ -157,13 +157,13 @@ class SharesEvent(Right):
             raise RuntimeError("the event of another thread")
 
 
-class FailsAfterFork(Right):
+class EventsFailAfterFork(Right):
     def request_ended(self, event: RequestEnded) -> None:
         if os.getpid() != self._process:
             raise BackendUnavailable("a socket that somebody else writes to")
 
 
-class DiesAfterFork(Right):
+class EventsDieAfterFork(Right):
     def request_ended(self, event: RequestEnded) -> None:
         if os.getpid() != self._process:
             os._exit(3)
@@ -186,7 +186,7 @@ class RaisesLocations(Right):
             raise BackendUnavailable(f"wrong: {event.image.locations[0].url}")
 
 
-class RemembersCaller(Right):
+class EventsRememberToken(Right):
     last = ""
 
     def request_ended(self, event: RequestEnded) -> None:

@@ -4,7 +4,6 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from imageapi.image import Image, Location
 from imageapi.protocol.image_headers import meta_headers
 from tests.deployment import Deployment, close, get
+from tests.header_lines import bytes_of_lines
 from tests.memory import ADMIN, Memory, blobs_without
 
 FULL: dict[str, Any] = {
@@ -389,16 +389,11 @@ def test_default_is_70_properties(memory: Memory) -> None:
     assert sum("Property" in name for name, _ in meta(memory.get())) == 70
 
 
-def bytes_of(lines: Iterable[tuple[str, str]]) -> int:
-    """How much the lines take in a response."""
-    return sum(len(f"{name}: {value}\r\n".encode("latin-1")) for name, value in lines)
-
-
 @pytest.mark.wire("get-left-out")
 def test_property_that_does_not_fit_beside_the_others_is_left_out() -> None:
     """The headers of an image have at most 49,152 bytes, and those that fit are sent."""
     image = Image(id="i", status="active", name="\u00e9", properties={"a": ""})
-    room = 49_152 - bytes_of(meta_headers(image, 70).lines)
+    room = 49_152 - bytes_of_lines(meta_headers(image, 70).lines)
     name = len("X-Image-Meta-Property-A: \r\n")
     values = dict.fromkeys("abcdef", "\u00e9" * 3500)
     last = room - 6 * (name + 7000)
@@ -406,7 +401,7 @@ def test_property_that_does_not_fit_beside_the_others_is_left_out() -> None:
         properties = {**values, "g": "x" * (last + more)}
         headers = meta_headers(dataclasses.replace(image, properties=properties), 70)
         assert "".join(line[0][-1] for line in headers.lines if "Property" in line[0]) == sent
-        assert (bytes_of(headers.lines) == 49_152) == (not more)
+        assert (bytes_of_lines(headers.lines) == 49_152) == (not more)
     reason = "with it, the X-Image-Meta headers would have more than 49152 bytes"
     assert headers.notes == (f"property 'g' is not sent: {reason}",)
     properties["h"] = "x\n"

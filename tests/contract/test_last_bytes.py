@@ -29,7 +29,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def chunked(tmp_path: Path, mode: str) -> Memory:
+def chunked_in_mode(tmp_path: Path, mode: str) -> Memory:
     """Chunks of 1000 bytes, so that BIG takes eleven.  All that is read is read to be sent."""
     memory = Memory(tmp_path, chunk_size=CHUNK, verify_checksum=mode, unsafe_images="serve")
     memory.put(BIG)
@@ -60,36 +60,38 @@ def bytes_read(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.wire("data-parts")
 def test_part_before_the_end_is_not_verified(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chunked.store.put("i", WRONG)
-    read = bytes_read(chunked, monkeypatch)
-    assert received(chunked, Range="bytes=0-99") == (206, WRONG[:100])
-    assert received(chunked, Range=f"bytes=0-{LAST - 1}") == (206, WRONG[:-1])
+    chunked_in_mode.store.put("i", WRONG)
+    read = bytes_read(chunked_in_mode, monkeypatch)
+    assert received(chunked_in_mode, Range="bytes=0-99") == (206, WRONG[:100])
+    assert received(chunked_in_mode, Range=f"bytes=0-{LAST - 1}") == (206, WRONG[:-1])
     assert sum(read) == 100 + LAST
 
 
 @pytest.mark.wire("data-parts")
 @pytest.mark.parametrize("tail", TAILS)
-def test_part_with_the_end_of_wrong_data_is_never_complete(chunked: Memory, tail: str) -> None:
-    chunked.store.put("i", WRONG)
-    status, data = received(chunked, Range=tail)
+def test_part_with_the_end_of_wrong_data_is_never_complete(
+    chunked_in_mode: Memory, tail: str
+) -> None:
+    chunked_in_mode.store.put("i", WRONG)
+    status, data = received(chunked_in_mode, Range=tail)
     assert status in (206, 500)
     # All but the last chunk may have left.
     assert data in (b"", WRONG[5000:-240], WRONG[-9000:-240])
 
 
 @pytest.mark.wire("data-parts")
-def test_no_sequence_of_requests_gets_the_last_byte_of_wrong_data(chunked: Memory) -> None:
-    chunked.store.put("i", WRONG)
+def test_no_sequence_of_requests_gets_the_last_byte_of_wrong_data(chunked_in_mode: Memory) -> None:
+    chunked_in_mode.store.put("i", WRONG)
     have: set[int] = set()
     for start in range(0, len(BIG), 100):
-        status, data = received(chunked, Range=f"bytes={start}-{start + 99}")
+        status, data = received(chunked_in_mode, Range=f"bytes={start}-{start + 99}")
         have |= set(range(start, start + len(data)))
-    status, data = received(chunked)
+    status, data = received(chunked_in_mode)
     have |= set(range(len(data)))
     for tail in TAILS:
-        status, data = received(chunked, Range=tail)
+        status, data = received(chunked_in_mode, Range=tail)
         assert (status, data) == (500, b"")
     assert LAST not in have
 
@@ -97,46 +99,46 @@ def test_no_sequence_of_requests_gets_the_last_byte_of_wrong_data(chunked: Memor
 @pytest.mark.wire("data-parts")
 @pytest.mark.parametrize("tail", TAILS)
 def test_part_with_the_end_of_right_data_is_sent(
-    chunked: Memory, tail: str, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, tail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = bytes_read(chunked, monkeypatch)
-    response = chunked.get(Range=tail)
+    read = bytes_read(chunked_in_mode, monkeypatch)
+    response = chunked_in_mode.get(Range=tail)
     assert (response.status_code, BIG.endswith(response.body)) == (206, True)
     assert response.headers["Content-Range"] == (
         f"bytes {len(BIG) - len(response.body)}-{LAST}/{len(BIG)}"
     )
     assert sum(read) == len(BIG)
-    assert chunked.store.open_blobs == 0
+    assert chunked_in_mode.store.open_blobs == 0
 
 
 @pytest.mark.wire("data-parts")
 def test_part_of_verified_data_is_read_alone(
-    chunked: Memory, mode: str, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert chunked.get().body == BIG
-    read = bytes_read(chunked, monkeypatch)
-    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+    assert chunked_in_mode.get().body == BIG
+    read = bytes_read(chunked_in_mode, monkeypatch)
+    assert chunked_in_mode.get(Range="bytes=-10").body == BIG[-10:]
     assert sum(read) == (10 if mode == "once" else len(BIG))
 
 
 @pytest.mark.wire("data-parts")
 def test_part_verifies_the_version(
-    chunked: Memory, mode: str, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
-    read = bytes_read(chunked, monkeypatch)
-    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+    assert chunked_in_mode.get(Range="bytes=-10").body == BIG[-10:]
+    read = bytes_read(chunked_in_mode, monkeypatch)
+    assert chunked_in_mode.get(Range="bytes=-10").body == BIG[-10:]
     assert sum(read) == (10 if mode == "once" else len(BIG))
 
 
 @pytest.mark.wire("data-parts")
 def test_part_without_a_version_is_verified_each_time(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blobs_without(monkeypatch, chunked, "version")
+    blobs_without(monkeypatch, chunked_in_mode, "version")
     for _ in range(2):
-        read = bytes_read(chunked, monkeypatch)
-        assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+        read = bytes_read(chunked_in_mode, monkeypatch)
+        assert chunked_in_mode.get(Range="bytes=-10").body == BIG[-10:]
         assert sum(read) == len(BIG)
 
 
@@ -144,68 +146,68 @@ def test_part_without_a_version_is_verified_each_time(
 @pytest.mark.parametrize("attribute", ["version", "total_size"])
 @pytest.mark.parametrize("size", [None, len(BIG)])
 def test_end_of_wrong_data_is_refused_whatever_is_unknown(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch, attribute: str, size: int | None
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch, attribute: str, size: int | None
 ) -> None:
-    chunked.put(BIG, size=size)
-    chunked.store.put("i", WRONG)
-    blobs_without(monkeypatch, chunked, attribute)
+    chunked_in_mode.put(BIG, size=size)
+    chunked_in_mode.store.put("i", WRONG)
+    blobs_without(monkeypatch, chunked_in_mode, attribute)
     for _ in range(2):
-        data = received(chunked, Range="bytes=-10")[1]
+        data = received(chunked_in_mode, Range="bytes=-10")[1]
         # If the size is unknown, the answer is the whole data.
         assert data in (b"", WRONG[: 10 * CHUNK])
 
 
 @pytest.mark.wire("data-parts")
-def test_part_of_data_that_nothing_verifies_is_sent(chunked: Memory) -> None:
-    chunked.put(BIG, checksum=None)
-    chunked.store.put("i", WRONG)
-    assert chunked.get(Range="bytes=-10").body == WRONG[-10:]
+def test_part_of_data_that_nothing_verifies_is_sent(chunked_in_mode: Memory) -> None:
+    chunked_in_mode.put(BIG, checksum=None)
+    chunked_in_mode.store.put("i", WRONG)
+    assert chunked_in_mode.get(Range="bytes=-10").body == WRONG[-10:]
 
 
 @pytest.mark.wire("data-parts")
-def test_part_is_resumed_while_it_is_hashed(chunked: Memory) -> None:
-    chunked.store.fail(BackendUnavailable("reset"), at=3 * CHUNK)
-    assert chunked.get(Range="bytes=-10").body == BIG[-10:]
+def test_part_is_resumed_while_it_is_hashed(chunked_in_mode: Memory) -> None:
+    chunked_in_mode.store.fail(BackendUnavailable("reset"), at=3 * CHUNK)
+    assert chunked_in_mode.get(Range="bytes=-10").body == BIG[-10:]
 
 
 @pytest.mark.wire("data-parts")
 def test_data_replaced_while_its_part_is_opened_again_is_refused(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opens = chunked.store.open
+    opens = chunked_in_mode.store.open
 
     def open_and_replace(*args: Any, **wanted: Any) -> Any:
         try:
             return opens(*args, **wanted)
         finally:
-            chunked.store.put("i", BIG)
+            chunked_in_mode.store.put("i", BIG)
 
-    monkeypatch.setattr(chunked.store, "open", open_and_replace)
-    assert received(chunked, Range="bytes=-10") == (503, b"")
+    monkeypatch.setattr(chunked_in_mode.store, "open", open_and_replace)
+    assert received(chunked_in_mode, Range="bytes=-10") == (503, b"")
 
 
 @pytest.mark.wire("data-wrong-again")
 def test_wrong_data_is_not_read_again(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chunked.store.put("i", WRONG)
-    assert received(chunked) == (200, WRONG[: 10 * CHUNK])
-    read = bytes_read(chunked, monkeypatch)
+    chunked_in_mode.store.put("i", WRONG)
+    assert received(chunked_in_mode) == (200, WRONG[: 10 * CHUNK])
+    read = bytes_read(chunked_in_mode, monkeypatch)
     for headers in ({}, {"Range": "bytes=0-99"}, {"Range": "bytes=-10"}):
-        assert received(chunked, **headers) == (500, b"")
+        assert received(chunked_in_mode, **headers) == (500, b"")
     assert read == []
     assert "had the wrong md5 less than 60 seconds ago" in caplog.text
 
 
 @pytest.mark.wire("data-wrong-again")
 def test_wrong_data_is_read_again_after_a_minute(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chunked.store.put("i", WRONG)
-    received(chunked)
+    chunked_in_mode.store.put("i", WRONG)
+    received(chunked_in_mode)
     now = time.monotonic() + WRONG_SECONDS
     monkeypatch.setattr("imageapi.download.checksum.time.monotonic", lambda: now)
-    assert received(chunked) == (200, WRONG[: 10 * CHUNK])
+    assert received(chunked_in_mode) == (200, WRONG[: 10 * CHUNK])
 
 
 @pytest.mark.wire("data-wrong-again")
@@ -213,9 +215,9 @@ def test_wrong_data_is_read_again_after_a_minute(
     ("attribute", "status"), [("is_settled", 200), ("is_trusted", 500), (None, 500)]
 )
 def test_wrong_data_that_was_not_settled_is_read_again(
-    chunked: Memory, monkeypatch: pytest.MonkeyPatch, attribute: str | None, status: int
+    chunked_in_mode: Memory, monkeypatch: pytest.MonkeyPatch, attribute: str | None, status: int
 ) -> None:
-    opens = chunked.store.open
+    opens = chunked_in_mode.store.open
 
     def open_unsettled(*args: Any, **wanted: Any) -> Any:
         blob = opens(*args, **wanted)
@@ -223,30 +225,30 @@ def test_wrong_data_that_was_not_settled_is_read_again(
             setattr(blob, attribute, False)
         return blob
 
-    monkeypatch.setattr(chunked.store, "open", open_unsettled)
-    chunked.store.put("i", WRONG)
-    assert received(chunked) == (200, WRONG[: 10 * CHUNK])
-    assert received(chunked)[0] == status
+    monkeypatch.setattr(chunked_in_mode.store, "open", open_unsettled)
+    chunked_in_mode.store.put("i", WRONG)
+    assert received(chunked_in_mode) == (200, WRONG[: 10 * CHUNK])
+    assert received(chunked_in_mode)[0] == status
 
 
 @pytest.mark.wire("data-wrong-again")
-def test_data_that_replaces_wrong_data_is_served_at_once(chunked: Memory) -> None:
-    chunked.store.put("i", WRONG)
-    received(chunked)
-    chunked.store.put("i", BIG)
-    assert chunked.get().body == BIG
+def test_data_that_replaces_wrong_data_is_served_at_once(chunked_in_mode: Memory) -> None:
+    chunked_in_mode.store.put("i", WRONG)
+    received(chunked_in_mode)
+    chunked_in_mode.store.put("i", BIG)
+    assert chunked_in_mode.get().body == BIG
 
 
 @pytest.mark.wire("data-locations")
-def test_part_is_not_taken_from_a_location_after_wrong_data(chunked: Memory) -> None:
+def test_part_is_not_taken_from_a_location_after_wrong_data(chunked_in_mode: Memory) -> None:
     """The client has wrong bytes of the first location. Right bytes must not complete them."""
-    chunked.put(BIG, locations=(Location("memory:i"), Location("memory:i", "second")))
-    chunked.store.put("i", WRONG)
-    chunked.second.put("i", BIG)
-    assert received(chunked, Range="bytes=-10") == (500, b"")
-    assert received(chunked, Range="bytes=-10") == (500, b"")
-    assert received(chunked, Range="bytes=0-99") == (206, BIG[:100])
-    assert received(chunked) == (200, BIG)
+    chunked_in_mode.put(BIG, locations=(Location("memory:i"), Location("memory:i", "second")))
+    chunked_in_mode.store.put("i", WRONG)
+    chunked_in_mode.second.put("i", BIG)
+    assert received(chunked_in_mode, Range="bytes=-10") == (500, b"")
+    assert received(chunked_in_mode, Range="bytes=-10") == (500, b"")
+    assert received(chunked_in_mode, Range="bytes=0-99") == (206, BIG[:100])
+    assert received(chunked_in_mode) == (200, BIG)
 
 
 @pytest.mark.wire("who-empty")
@@ -259,13 +261,13 @@ def test_part_is_not_taken_from_a_location_after_wrong_data(chunked: Memory) -> 
     ],
 )
 def test_empty_image_with_the_hash_of_other_bytes_is_refused(
-    chunked: Memory, hashes: dict[str, str], caplog: pytest.LogCaptureFixture
+    chunked_in_mode: Memory, hashes: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    chunked.put(b"", **hashes)
-    assert chunked.get().status_code == 500
+    chunked_in_mode.put(b"", **hashes)
+    assert chunked_in_mode.get().status_code == 500
     assert caplog.text.count("image 'i': its record: ") == 1
-    assert chunked.head().status_code == 200
-    chunked.put(b"")
-    assert chunked.get().status_code == 200
-    chunked.put(b"", checksum=None)
-    assert chunked.get().status_code == 200
+    assert chunked_in_mode.head().status_code == 200
+    chunked_in_mode.put(b"")
+    assert chunked_in_mode.get().status_code == 200
+    chunked_in_mode.put(b"", checksum=None)
+    assert chunked_in_mode.get().status_code == 200

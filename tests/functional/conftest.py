@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.openstack import Keystone, keystone, people
+from tests.functional.swift import Swift, running_swift
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,10 @@ def heeded_signals() -> Iterator[None]:
     yield
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGHUP, hang_up)
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """A real Swift for the module, without containers at first."""
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server

@@ -170,14 +170,14 @@ def main() -> None:
         with crowded_server(Path(folder) / "downloads") as server:
             came = slow_downloads(server, options.seconds)
         print(f"{SLOW} slow downloads: all began within {came.began:.1f} s;")
-        print(f"  HEAD of another image beside them: {_line(came.heads)};")
+        print(f"  HEAD of another image beside them: {_line_of_times(came.heads)};")
         print(f"  the worker's memory: {came.memory / 2**20:.0f} MiB at most")
         with crowded_server(Path(folder) / "attackers") as server:
             times = beside_attackers(server, options.seconds)
-        print(f"GET of 4 bytes beside attackers: {_line(times)}")
+        print(f"GET of 4 bytes beside attackers: {_line_of_times(times)}")
 
 
-def _line(times: list[float]) -> str:
+def _line_of_times(times: list[float]) -> str:
     median, most = statistics.median(times), max(times)
     return f"{1000 * median:.0f} ms at the median, {1000 * most:.0f} at most, of {len(times)}"
 

@@ -116,7 +116,7 @@ def client_leaves(server: Running, deployment: Deployment) -> str:
     return "closed" if becomes_true(lambda: not server.open_on(data)) else "left open"
 
 
-def ends(server: Running, image_id: str) -> str:
+def end_of_download(server: Running, image_id: str) -> str:
     """How the download of an image with wrong or missing data ends."""
     with server.connection() as connection:
         response = begin(connection, f"/v1/images/{image_id}")
@@ -131,15 +131,15 @@ def ends(server: Running, image_id: str) -> str:
 
 
 def ends_early(server: Running, deployment: Deployment) -> str:
-    return ends(server, "short")
+    return end_of_download(server, "short")
 
 
 def ends_early_without_length(server: Running, deployment: Deployment) -> str:
-    return ends(server, "sizeless")
+    return end_of_download(server, "sizeless")
 
 
 def wrong_checksum(server: Running, deployment: Deployment) -> str:
-    return ends(server, "damaged")
+    return end_of_download(server, "damaged")
 
 
 #: The downloads, by the heads of the table's columns.

@@ -267,7 +267,7 @@ def _state(worker: psutil.Process) -> tuple[int, int]:
     return worker.num_fds(), worker.memory_info().rss
 
 
-def check(bursts: Sequence[Burst]) -> None:
+def check_bursts(bursts: Sequence[Burst]) -> None:
     """Check bursts that ran one after another. The first one warms the server up.
 
     :raises AssertionError: clients starved, or the server kept descriptors or memory.
@@ -302,11 +302,11 @@ def main() -> None:
         until = time.monotonic() + options.minutes * 60
         while time.monotonic() < until:
             bursts.append(burst(port, worker, rounds))
-            print(_line(bursts[-1]), flush=True)
-    check(bursts)
+            print(_line_of_burst(bursts[-1]), flush=True)
+    check_bursts(bursts)
 
 
-def _line(this: Burst) -> str:
+def _line_of_burst(this: Burst) -> str:
     slow, fast = sorted(this.slow), sorted(this.fast)
     return (
         f"| {slow[0] / 1024:.0f}, {statistics.median(slow) / 1024:.0f}"

@@ -80,7 +80,7 @@ class RawServer:
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             try:
-                while (head := _head(connection)) is not None:
+                while (head := _next_head(connection)) is not None:
                     request = Request(head)
                     self.requests.append(request)
                     if not self.answer(request, connection):
@@ -95,7 +95,7 @@ class RawServer:
             self._changed.notify_all()
 
 
-def _head(connection: socket.socket) -> bytes | None:
+def _next_head(connection: socket.socket) -> bytes | None:
     """The next head; bytes after it, such as a body, are dropped."""
     head = b""
     while b"\r\n\r\n" not in head:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ SWIFT_BIN = ENVIRONMENTS / "swift" / "bin"
 # Programs and modules for the Python of Swift's environment.
 PROGRAMS = Path(__file__).parents[1] / "servers" / "swift"
 KEY = "s3cret-key"
+# The containers of records, of data, and of the segments of data.
+CONTAINERS = ("records", "images", "images_segments")
 
 DEFAULT = """\
 [DEFAULT]
@@ -244,3 +246,13 @@ def upload_dlo(
     prefix = f"{container}_segments/{name}/dlo/"
     client.put_object(container, name, b"", headers={"X-Object-Manifest": prefix})
     return names
+
+
+def object_paths(swift: Swift) -> list[str]:
+    """The containers and names of all objects in `CONTAINERS`."""
+    with closing(swift.client()) as client:
+        return [
+            f"{container}/{entry['name']}"
+            for container in CONTAINERS
+            for entry in client.get_container(container)[1]
+        ]

@@ -103,7 +103,7 @@ def _names(words: list[str]) -> list[str]:
     return names
 
 
-def install(unit: Path) -> None:
+def install_filter(unit: Path) -> None:
     """Apply the unit's filter to this process and to all that it starts."""
     settings = settings_of(unit)
     library = ctypes.CDLL(str(next(FOLDER.glob("usr/lib/*/libseccomp.so.2"), "libseccomp.so.2")))
@@ -128,5 +128,5 @@ def install(unit: Path) -> None:
 
 
 if __name__ == "__main__":
-    install(Path(sys.argv[1]))
+    install_filter(Path(sys.argv[1]))
     os.execv(sys.argv[2], sys.argv[2:])

@@ -53,7 +53,7 @@ HEADERS = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site_of_requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site") / "deployment")
     yield site
     site.api.close()
@@ -79,8 +79,10 @@ QUERIES = st.sampled_from(["", "format=json", "format=json&%FF"]) | HEADER
 
 @settings(ASKED, max_examples=300)
 @given(METHODS, PATHS | st.text(st.characters(max_codepoint=255)), QUERIES, HEADERS)
-def test_requests(site: Site, method: str, path: str, query: str, headers: dict[str, str]) -> None:
-    site.ask(method, path, query, headers)
+def test_requests(
+    site_of_requests: Site, method: str, path: str, query: str, headers: dict[str, str]
+) -> None:
+    site_of_requests.ask(method, path, query, headers)
 
 
 JSON = st.recursive(
@@ -149,8 +151,8 @@ URLS = st.lists(
 
 @settings(ASKED, max_examples=200)
 @given(URLS)
-def test_locations(site: Site, url: str) -> None:
-    store = site.api.backends.stores[0].backend
+def test_locations(site_of_requests: Site, url: str) -> None:
+    store = site_of_requests.api.backends.stores[0].backend
     assert isinstance(store, FileStore)
     properties.location(url, store)
 
@@ -298,16 +300,16 @@ def upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstreams]:
     upstreams.close()
 
 
-def test_raw_sockets(site: Site) -> None:
+def test_raw_sockets(site_of_requests: Site) -> None:
     """Sends random bytes, made from a seed, to ``imageapi serve``."""
     rng = random.Random(7)
-    log = site.files.folder / "server.log"
+    log = site_of_requests.files.folder / "server.log"
     with (
-        running_imageapi(site.files.config_file, "--threads", "4") as server,
+        running_imageapi(site_of_requests.files.config_file, "--threads", "4") as server,
         contextlib.ExitStack() as silent,
     ):
         port = server.port
-        _is_well(site, port)
+        _is_well(site_of_requests, port)
         (worker,) = server.children()
         # Connections that stay open and silent; gunicorn has a thread wait 5 seconds for each.
         for _ in range(3):
@@ -315,8 +317,8 @@ def test_raw_sockets(site: Site) -> None:
         descriptors = worker.num_fds()
         for _ in range(500):
             request = _request(rng)
-            _judge(site, request, _answers(port, request, rng))
-        _is_well(site, port)
+            _judge(site_of_requests, request, _answers(port, request, rng))
+        _is_well(site_of_requests, port)
         assert server.children() == [worker]
         assert becomes_true(lambda: worker.num_fds() <= descriptors)
     # This error breaks a response off if the data is wrong.

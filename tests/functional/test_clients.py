@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def image_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     deployment = Deployment(tmp_path_factory.mktemp("clients") / "deployment")
     deployment.add(
         "an-image",
@@ -47,8 +47,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 class TestGlanceClient:
     @pytest.fixture
-    def client(self, port: int) -> Client:
-        return Client(f"http://127.0.0.1:{port}", token="t")
+    def client(self, image_port: int) -> Client:
+        return Client(f"http://127.0.0.1:{image_port}", token="t")
 
     def test_details(self, client: Client) -> None:
         image = client.images.get("an-image")
@@ -80,8 +80,8 @@ class TestGlanceClient:
             b"".join(client.images.data("corrupt-glanceclient"))
 
 
-def test_requests(port: int) -> None:
-    url = f"http://127.0.0.1:{port}/v1/images/an-image"
+def test_requests(image_port: int) -> None:
+    url = f"http://127.0.0.1:{image_port}/v1/images/an-image"
     with requests.Session() as session:
         assert session.get(url, timeout=20).content == DATA
         part = session.get(url, headers={"Range": "bytes=1000000-"}, timeout=20)
@@ -91,8 +91,8 @@ def test_requests(port: int) -> None:
         assert session.head(url, timeout=20).headers["Content-Length"] == str(len(DATA))
 
 
-def test_urllib(port: int) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/images/an-image") as response:
+def test_urllib(image_port: int) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{image_port}/v1/images/an-image") as response:
         assert response.read() == DATA
         assert response.headers["X-Image-Meta-Checksum"] == MD5
 
@@ -114,15 +114,15 @@ def curl(url: str, target: Path, resume_from: int = 0) -> int:
     return 0
 
 
-def test_curl_resumes_a_download(port: int, tmp_path: Path) -> None:
+def test_curl_resumes_a_download(image_port: int, tmp_path: Path) -> None:
     target = tmp_path / "image"
     target.write_bytes(DATA[:1_234_567])
-    assert curl(f"http://127.0.0.1:{port}/v1/images/an-image", target, 1_234_567) == 0
+    assert curl(f"http://127.0.0.1:{image_port}/v1/images/an-image", target, 1_234_567) == 0
     assert target.read_bytes() == DATA
 
 
-def test_curl_notices_a_corrupt_image(port: int, tmp_path: Path) -> None:
+def test_curl_notices_a_corrupt_image(image_port: int, tmp_path: Path) -> None:
     target = tmp_path / "image"
-    error = curl(f"http://127.0.0.1:{port}/v1/images/corrupt-curl", target)
+    error = curl(f"http://127.0.0.1:{image_port}/v1/images/corrupt-curl", target)
     assert error == pycurl.E_PARTIAL_FILE
     assert target.stat().st_size < len(DATA)

@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 import imageapi
 from imageapi.commands import main
 from tests.deployment import Deployment, get
-from tests.functional.swift import Swift, running_swift, swift_configuration, v1_options
+from tests.functional.swift import Swift, swift_configuration, v1_options
 
 MIB = 1024 * 1024
 OLD = random.Random(1).randbytes(2 * MIB + 1)
@@ -98,7 +98,7 @@ class Place:
             }
 
 
-def check(place: Place, name: str) -> None:
+def check_state(place: Place, name: str) -> None:
     """What is served is the state before the command, or the one after it."""
     served = place.served()
     allowed: dict[str, list[dict[str, bytes | None]]] = {
@@ -137,17 +137,11 @@ def test_files(tmp_path: Path, name: str) -> None:
     for moment in MOMENTS:
         prepare()
         place.kill_after(moment * seconds, *COMMANDS[name])
-        check(place, name)
+        check_state(place, name)
         said = (tmp_path / "output").read_text()
         used = 2 * said.count("images: 2") + said.count("images: 1")
         left = os.listdir(deployment.images) + os.listdir(deployment.registry)
         assert said.count("no record uses ") == len(left) - 2 * used
-
-
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as server:
-        yield server
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -168,7 +162,7 @@ def test_swift(swift: Swift, tmp_path: Path, name: str) -> None:
     for moment in MOMENTS[:10]:
         prepare()
         place.kill_after(moment * seconds, *COMMANDS[name])
-        check(place, name)
+        check_state(place, name)
 
 
 PAIRS = [("set", "set"), ("replace", "remove"), ("add", "add"), ("replace", "replace")]

@@ -74,7 +74,9 @@ def users_and_tokens(server: Keystone) -> tuple[dict[str, str], dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GlanceCloud]:
+def glance_cloud(
+    identity: Keystone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GlanceCloud]:
     with glance(tmp_path_factory.mktemp("glance"), identity) as url:
         tokens, projects = users_and_tokens(identity)
         config = tmp_path_factory.mktemp("front") / "glance-v2.conf"
@@ -84,70 +86,74 @@ def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
             yield GlanceCloud(port, url, tokens, projects, config)
 
 
-def test_public_image(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("root", "public")
+def test_public_image(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("root", "public")
     for user in ("root", "alice", "bob"):
-        status, headers, body = cloud.get(image_id, user)
+        status, headers, body = glance_cloud.get(image_id, user)
         assert (status, body) == (200, DATA)
         assert headers["Etag"] == hashlib.md5(DATA).hexdigest()
         assert headers["X-Image-Meta-Is_public"] == "True"
         assert headers["X-Image-Meta-Name"] == "one"
         assert headers["X-Image-Meta-Property-Distro"] == "Ubuntu 10.04"
-        assert headers["X-Image-Meta-Owner"] == cloud.projects["root"]
+        assert headers["X-Image-Meta-Owner"] == glance_cloud.projects["root"]
 
 
-def test_private_image(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("alice", "private")
-    status, headers, body = cloud.get(image_id, "alice")
+def test_private_image(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("alice", "private")
+    status, headers, body = glance_cloud.get(image_id, "alice")
     assert (status, body) == (200, DATA)
     assert headers["X-Image-Meta-Is_public"] == "False"
-    absent = cloud.get("absent", "bob")
+    absent = glance_cloud.get("absent", "bob")
     for user in ("bob", "a-token-of-nobody", None):
-        status, _, body = cloud.get(image_id, user)
+        status, _, body = glance_cloud.get(image_id, user)
         assert status == 404
         assert body == absent[2].replace(b"absent", image_id.encode())
 
 
-def test_shared_image(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("alice", "shared")
-    assert cloud.get(image_id, "carol")[0] == 404
-    members = f"{cloud.glance}/v2/images/{image_id}/members"
-    call(members, cloud.tokens["alice"], {"member": cloud.projects["carol"]})
-    assert cloud.get(image_id, "carol")[::2] == (200, DATA)
-    assert cloud.get(image_id, "bob")[0] == 404
-    call(f"{members}/{cloud.projects['carol']}", cloud.tokens["alice"], method="DELETE")
-    assert cloud.get(image_id, "carol")[0] == 404
+def test_shared_image(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("alice", "shared")
+    assert glance_cloud.get(image_id, "carol")[0] == 404
+    members = f"{glance_cloud.glance}/v2/images/{image_id}/members"
+    call(members, glance_cloud.tokens["alice"], {"member": glance_cloud.projects["carol"]})
+    assert glance_cloud.get(image_id, "carol")[::2] == (200, DATA)
+    assert glance_cloud.get(image_id, "bob")[0] == 404
+    call(
+        f"{members}/{glance_cloud.projects['carol']}", glance_cloud.tokens["alice"], method="DELETE"
+    )
+    assert glance_cloud.get(image_id, "carol")[0] == 404
 
 
-def test_community_image(cloud: GlanceCloud) -> None:
+def test_community_image(glance_cloud: GlanceCloud) -> None:
     """Any user who knows its id may read it, as in Glance."""
-    assert cloud.get(cloud.add("alice", "community"), "bob")[::2] == (200, DATA)
+    assert glance_cloud.get(glance_cloud.add("alice", "community"), "bob")[::2] == (200, DATA)
 
 
-def test_deactivated_image(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("alice", "private")
-    actions = f"{cloud.glance}/v2/images/{image_id}/actions"
-    call(f"{actions}/deactivate", cloud.tokens["root"], b"", method="POST")
+def test_deactivated_image(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("alice", "private")
+    actions = f"{glance_cloud.glance}/v2/images/{image_id}/actions"
+    call(f"{actions}/deactivate", glance_cloud.tokens["root"], b"", method="POST")
     for user in ("alice", "root"):
-        assert cloud.get(image_id, user)[0] == 403
-    status, headers, _ = cloud.get(image_id, "alice", "HEAD")
+        assert glance_cloud.get(image_id, user)[0] == 403
+    status, headers, _ = glance_cloud.get(image_id, "alice", "HEAD")
     assert (status, headers["X-Image-Meta-Status"]) == (200, "deactivated")
-    call(f"{actions}/reactivate", cloud.tokens["root"], b"", method="POST")
-    assert cloud.get(image_id, "alice")[::2] == (200, DATA)
+    call(f"{actions}/reactivate", glance_cloud.tokens["root"], b"", method="POST")
+    assert glance_cloud.get(image_id, "alice")[::2] == (200, DATA)
 
 
-def test_deleted_image(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("alice", "private")
-    assert cloud.get(image_id, "alice")[0] == 200
-    call(f"{cloud.glance}/v2/images/{image_id}", cloud.tokens["alice"], method="DELETE")
-    assert cloud.get(image_id, "alice")[0] == 404
+def test_deleted_image(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("alice", "private")
+    assert glance_cloud.get(image_id, "alice")[0] == 200
+    call(
+        f"{glance_cloud.glance}/v2/images/{image_id}", glance_cloud.tokens["alice"], method="DELETE"
+    )
+    assert glance_cloud.get(image_id, "alice")[0] == 404
 
 
-def test_image_without_data(cloud: GlanceCloud) -> None:
+def test_image_without_data(glance_cloud: GlanceCloud) -> None:
     fields = {"disk_format": "raw", "container_format": "bare", "visibility": "private"}
-    image = call(f"{cloud.glance}/v2/images", cloud.tokens["alice"], fields)
-    assert cloud.get(image["id"], "alice")[0] == 404
-    assert cloud.get(image["id"], "alice", "HEAD")[1]["X-Image-Meta-Status"] == "queued"
+    image = call(f"{glance_cloud.glance}/v2/images", glance_cloud.tokens["alice"], fields)
+    assert glance_cloud.get(image["id"], "alice")[0] == 404
+    assert glance_cloud.get(image["id"], "alice", "HEAD")[1]["X-Image-Meta-Status"] == "queued"
 
 
 @pytest.mark.parametrize(
@@ -159,38 +165,38 @@ def test_image_without_data(cloud: GlanceCloud) -> None:
         ("bytes=-3", slice(-3, None)),
     ],
 )
-def test_ranges(cloud: GlanceCloud, wanted: str, part: slice) -> None:
-    image_id = cloud.add("alice", "private")
-    status, headers, body = cloud.get(image_id, "alice", Range=wanted)
+def test_ranges(glance_cloud: GlanceCloud, wanted: str, part: slice) -> None:
+    image_id = glance_cloud.add("alice", "private")
+    status, headers, body = glance_cloud.get(image_id, "alice", Range=wanted)
     assert (status, body) == (206, DATA[part])
     assert headers["Content-Range"].endswith(f"/{len(DATA)}")
-    assert cloud.get(image_id, "alice", Range="bytes=5000000-")[0] == 416
+    assert glance_cloud.get(image_id, "alice", Range="bytes=5000000-")[0] == 416
 
 
-def test_not_modified(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("alice", "private")
+def test_not_modified(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("alice", "private")
     etag = f'"{hashlib.md5(DATA).hexdigest()}"'
-    assert cloud.get(image_id, "alice", If_None_Match=etag)[0] == 304
-    assert cloud.get(image_id, "bob", If_None_Match=etag)[0] == 404
+    assert glance_cloud.get(image_id, "alice", If_None_Match=etag)[0] == 304
+    assert glance_cloud.get(image_id, "bob", If_None_Match=etag)[0] == 404
 
 
-def test_glanceclient_v1(cloud: GlanceCloud) -> None:
-    image_id = cloud.add("alice", "private")
-    client = Client(f"http://127.0.0.1:{cloud.port}", token=cloud.tokens["alice"])
+def test_glanceclient_v1(glance_cloud: GlanceCloud) -> None:
+    image_id = glance_cloud.add("alice", "private")
+    client = Client(f"http://127.0.0.1:{glance_cloud.port}", token=glance_cloud.tokens["alice"])
     assert client.images.get(image_id).properties == {"distro": "Ubuntu 10.04"}
     assert b"".join(client.images.data(image_id)) == DATA
 
 
-def test_no_token_is_logged(cloud: GlanceCloud) -> None:
-    log = (cloud.config.parent / "server.log").read_text()
-    assert not [user for user, token in cloud.tokens.items() if token in log]
+def test_no_token_is_logged(glance_cloud: GlanceCloud) -> None:
+    log = (glance_cloud.config.parent / "server.log").read_text()
+    assert not [user for user, token in glance_cloud.tokens.items() if token in log]
 
 
-def test_check(cloud: GlanceCloud) -> None:
-    command = [str(BIN / "imageapi"), "--config-file", str(cloud.config), "check"]
+def test_check(glance_cloud: GlanceCloud) -> None:
+    command = [str(BIN / "imageapi"), "--config-file", str(glance_cloud.config), "check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"ok, endpoint {cloud.glance}/v2/images" in done.stdout
+    assert f"ok, endpoint {glance_cloud.glance}/v2/images" in done.stdout
 
 
 class TestImport:
@@ -208,13 +214,13 @@ class TestImport:
         assert cloud.tokens["alice"] not in done.stdout + done.stderr
         return done.returncode, done.stdout + done.stderr
 
-    def test_record_and_data(self, deployment: Deployment, cloud: GlanceCloud) -> None:
+    def test_record_and_data(self, deployment: Deployment, glance_cloud: GlanceCloud) -> None:
         """Repeated, it copies only what is not there yet."""
-        ids = [cloud.add("alice", "private"), cloud.add("root", "public")]
-        words = ("import", "--from", str(cloud.config))
-        assert self.run(deployment, cloud, *words, ids[0]) == (0, f"{ids[0]}: copied\n")
+        ids = [glance_cloud.add("alice", "private"), glance_cloud.add("root", "public")]
+        words = ("import", "--from", str(glance_cloud.config))
+        assert self.run(deployment, glance_cloud, *words, ids[0]) == (0, f"{ids[0]}: copied\n")
         told = f"{ids[0]}: skipped: it exists already\n{ids[1]}: copied\n"
-        assert self.run(deployment, cloud, *words, *ids) == (0, told)
+        assert self.run(deployment, glance_cloud, *words, *ids) == (0, told)
         for image_id in ids:
             record = json.loads(deployment.record_path(image_id).read_text())["images"][0]
             assert record["properties"]["distro"] == "Ubuntu 10.04"
@@ -222,16 +228,22 @@ class TestImport:
             assert record["checksum"] == hashlib.md5(DATA).hexdigest()
             assert deployment.data_path(image_id).read_bytes() == DATA
         assert record["is_public"]
-        assert self.run(deployment, cloud, "verify", "--all")[0] == 0
+        assert self.run(deployment, glance_cloud, "verify", "--all")[0] == 0
 
-    def test_what_the_token_may_not_see(self, deployment: Deployment, cloud: GlanceCloud) -> None:
-        image_id = cloud.add("root", "private")
-        status, told = self.run(deployment, cloud, "import", image_id, "--from", str(cloud.config))
+    def test_what_the_token_may_not_see(
+        self, deployment: Deployment, glance_cloud: GlanceCloud
+    ) -> None:
+        image_id = glance_cloud.add("root", "private")
+        status, told = self.run(
+            deployment, glance_cloud, "import", image_id, "--from", str(glance_cloud.config)
+        )
         assert (status, told) == (1, f"imageapi: image {image_id}: no record\n")
         assert os.listdir(deployment.images) == []
 
-    def test_all(self, deployment: Deployment, cloud: GlanceCloud) -> None:
-        status, told = self.run(deployment, cloud, "import", "--all", "--from", str(cloud.config))
+    def test_all(self, deployment: Deployment, glance_cloud: GlanceCloud) -> None:
+        status, told = self.run(
+            deployment, glance_cloud, "import", "--all", "--from", str(glance_cloud.config)
+        )
         assert (status, "cannot list its images" in told) == (1, True)
 
 

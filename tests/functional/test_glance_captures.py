@@ -39,7 +39,7 @@ Facets = dict[str, object]
 
 
 @cache
-def bytes_of(name: str) -> bytes:
+def replacing_bytes(name: str) -> bytes:
     """Bytes that replace the captured ones."""
     data = TABLE["data"][name]
     if "text" in data:
@@ -130,7 +130,7 @@ def _body_in_table(case: dict[str, Any], answer: dict[str, Any]) -> object:
     if "beginning" in body:
         return _beginning(body, b"")
     if "data" in body:
-        return _measure(bytes_of(body["data"])[body.get("start", 0) : body.get("stop")])
+        return _measure(replacing_bytes(body["data"])[body.get("start", 0) : body.get("stop")])
     if "error" in body:
         return {**body, "tells_path": False}
     if answer["status"] >= 400:
@@ -144,7 +144,7 @@ def _measure(data: bytes) -> object:
 
 def _beginning(body: dict[str, Any], data: bytes) -> object:
     """Whether data is the beginning of the data in the table, of any length."""
-    return {"is_beginning": bytes_of(body["data"])[: body["beginning"]].startswith(data)}
+    return {"is_beginning": replacing_bytes(body["data"])[: body["beginning"]].startswith(data)}
 
 
 def _gist(case: dict[str, Any], content_type: str, text: str, private: str) -> object:
@@ -178,7 +178,7 @@ class Captured(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     files = Deployment(tmp_path_factory.mktemp("glance") / "deployment")
     ports: dict[str, int] = {}
     for name in TABLE["deployments"]:
@@ -235,7 +235,7 @@ def _set_up(files: Deployment, case: dict[str, Any]) -> None:
     image = TABLE["images"][case["image"]]
     record = dict(image["record"])
     if image["data"] is not None:
-        files.data_path(record["id"]).write_bytes(bytes_of(image["data"]))
+        files.data_path(record["id"]).write_bytes(replacing_bytes(image["data"]))
     files.record(record["id"], **record)
 
 
@@ -260,12 +260,12 @@ each_case = pytest.mark.parametrize("case", [_param(case) for case in CASES])
 
 
 @each_case
-def test_the_library_answers_as_the_table_says(served: Captured, case: dict[str, Any]) -> None:
-    port = served.ports[case["deployment"]]
-    _set_up(served.files, case)
-    answer = exchange(port, raw_request(case, port), _pause(served.files, case))
-    assert str(served.files.folder) not in str(answer.headers)
-    came = facets_that_came(case, answer, port, str(served.files.folder))
+def test_the_library_answers_as_the_table_says(captured: Captured, case: dict[str, Any]) -> None:
+    port = captured.ports[case["deployment"]]
+    _set_up(captured.files, case)
+    answer = exchange(port, raw_request(case, port), _pause(captured.files, case))
+    assert str(captured.files.folder) not in str(answer.headers)
+    came = facets_that_came(case, answer, port, str(captured.files.folder))
     assert came == facets_in_table(case, case.get("ours", case["glance"]))
 
 
@@ -294,4 +294,4 @@ def test_table_is_sound() -> None:
     assert len({case["name"] for case in CASES}) == len(CASES)
     assert {rule["header"] for rule in TABLE["rules"]} == set(RULES)
     for name, data in TABLE["data"].items():
-        assert _measure(bytes_of(name)) == {"length": data["length"], "md5": data["md5"]}
+        assert _measure(replacing_bytes(name)) == {"length": data["length"], "md5": data["md5"]}

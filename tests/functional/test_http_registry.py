@@ -59,7 +59,7 @@ Make = Callable[..., tuple[HTTPRegistry, RawServer]]
 
 
 @pytest.fixture
-def make() -> Iterator[Make]:
+def make_registry() -> Iterator[Make]:
     """Makes a registry with a raw server. At the end no connection may be open."""
     made: list[tuple[HTTPRegistry, RawServer]] = []
 
@@ -77,8 +77,8 @@ def make() -> Iterator[Make]:
 
 
 @pytest.mark.parametrize("body", [SEED, {"images": [SEED]}, {"image": SEED}, GLANCE])
-def test_shapes(make: Make, body: Any) -> None:
-    registry, _ = make(always(body))
+def test_shapes(make_registry: Make, body: Any) -> None:
+    registry, _ = make_registry(always(body))
     image = registry.get("i", ANONYMOUS)
     assert (image.id, image.name, image.is_public) == ("i", "one", True)
     assert dict(image.properties) == {"a": "b"}
@@ -93,16 +93,16 @@ def test_shapes(make: Make, body: Any) -> None:
         ("a b%2F\N{SNOWMAN}?#", "", "/records/a%20b%252F%E2%98%83%3F%23"),
     ],
 )
-def test_url(make: Make, image_id: str, suffix: str, target: str) -> None:
-    registry, server = make(always({"status": "active"}), suffix=suffix)
+def test_url(make_registry: Make, image_id: str, suffix: str, target: str) -> None:
+    registry, server = make_registry(always({"status": "active"}), suffix=suffix)
     assert registry.get(image_id, ANONYMOUS).id == image_id
     assert [request.target for request in server.requests] == [target]
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize("image_id", [".", ".."])
-def test_id_that_no_url_can_name_is_not_asked_for(make: Make, image_id: str) -> None:
-    registry, server = make(always(SEED))
+def test_id_that_no_url_can_name_is_not_asked_for(make_registry: Make, image_id: str) -> None:
+    registry, server = make_registry(always(SEED))
     with pytest.raises(ImageNotFound):
         registry.get(image_id, ANONYMOUS)
     assert server.requests == []
@@ -125,16 +125,16 @@ def test_id_that_no_url_can_name_is_not_asked_for(make: Make, image_id: str) -> 
         ("503 Busy", BackendUnavailable, BackendUnavailable),
     ],
 )
-def test_statuses(make: Make, status: str, none: type, caller: type) -> None:
+def test_statuses(make_registry: Make, status: str, none: type, caller: type) -> None:
     for auth, kind in [("none", none), ("caller", caller)]:
-        registry, _ = make(always(b"", status, Location="/records/other"), auth=auth)
+        registry, _ = make_registry(always(b"", status, Location="/records/other"), auth=auth)
         with pytest.raises(kind) as caught:
             registry.get("i", ALICE)
         assert type(caught.value) is kind
 
 
-def test_retry_after(make: Make) -> None:
-    registry, _ = make(always(b"", "503 Busy", Retry_After="7"))
+def test_retry_after(make_registry: Make) -> None:
+    registry, _ = make_registry(always(b"", "503 Busy", Retry_After="7"))
     with pytest.raises(BackendUnavailable) as caught:
         registry.get("i", ANONYMOUS)
     assert caught.value.retry_after == 7
@@ -156,8 +156,8 @@ def test_retry_after(make: Make) -> None:
         always(SEED, length=5),
     ],
 )
-def test_bad_replies(make: Make, answer: Responder) -> None:
-    registry, _ = make(answer)
+def test_bad_replies(make_registry: Make, answer: Responder) -> None:
+    registry, _ = make_registry(answer)
     with pytest.raises(BadReply, match="/records/i"):
         registry.get("i", ANONYMOUS)
 
@@ -173,7 +173,7 @@ def test_bad_replies(make: Make, answer: Responder) -> None:
     ],
 )
 def test_malformed_record_is_parsed_once(
-    make: Make, monkeypatch: pytest.MonkeyPatch, body: Any, visibility: Visibility | None
+    make_registry: Make, monkeypatch: pytest.MonkeyPatch, body: Any, visibility: Visibility | None
 ) -> None:
     """It is requested again with its ETag, and its error says who may see the image."""
     statuses = []
@@ -193,7 +193,7 @@ def test_malformed_record_is_parsed_once(
         return parse(data, image_id)
 
     monkeypatch.setattr(document.parsing, "parse", counted)
-    registry, _ = make(answer)
+    registry, _ = make_registry(answer)
     errors = []
     for _ in range(3):
         with pytest.raises(BadReply, match="/records/i: ") as caught:
@@ -215,16 +215,16 @@ def times_out(registry: HTTPRegistry) -> None:
 
 
 @pytest.mark.parametrize("length", [10**6, 10**12])
-def test_body_that_does_not_come(make: Make, length: int) -> None:
+def test_body_that_does_not_come(make_registry: Make, length: int) -> None:
     def answer(request: Request, connection: socket.socket) -> bool:
         connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode())
         return closed_by_client(connection, 60) and False
 
-    registry, _ = make(answer, read_timeout=SHORT)
+    registry, _ = make_registry(answer, read_timeout=SHORT)
     times_out(registry)
 
 
-def test_body_that_drips(make: Make) -> None:
+def test_body_that_drips(make_registry: Make) -> None:
     server: RawServer
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -234,12 +234,12 @@ def test_body_that_drips(make: Make) -> None:
             server.waits(0.05)
         return False
 
-    registry, server = make(answer, read_timeout=SHORT)
+    registry, server = make_registry(answer, read_timeout=SHORT)
     times_out(registry)
 
 
 @pytest.mark.parametrize("framing", ["trailer", "head"])
-def test_answer_that_drips_where_nobody_looks(make: Make, framing: str) -> None:
+def test_answer_that_drips_where_nobody_looks(make_registry: Make, framing: str) -> None:
     server: RawServer
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -252,11 +252,11 @@ def test_answer_that_drips_where_nobody_looks(make: Make, framing: str) -> None:
             connection.sendall(b"X: y\r\n")
             server.waits(0.05)
 
-    registry, server = make(answer, read_timeout=SHORT)
+    registry, server = make_registry(answer, read_timeout=SHORT)
     times_out(registry)
 
 
-def test_slow_head_and_slow_body_share_one_timeout(make: Make) -> None:
+def test_slow_head_and_slow_body_share_one_timeout(make_registry: Make) -> None:
     server: RawServer
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -267,11 +267,11 @@ def test_slow_head_and_slow_body_share_one_timeout(make: Make) -> None:
         connection.sendall(body)
         return True
 
-    registry, server = make(answer, read_timeout=1)
+    registry, server = make_registry(answer, read_timeout=1)
     times_out(registry)
 
 
-def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
+def test_early_answer_is_not_mistaken_for_the_next_one(make_registry: Make) -> None:
     """Otherwise Bob would get the answer for Alice."""
 
     def answer(request: Request, connection: socket.socket) -> bool:
@@ -279,7 +279,7 @@ def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
         name = f"for {request.headers['x-auth-token']}"
         return bool(always({**SEED, "name": name})(request, connection))
 
-    registry, _ = make(answer, auth="caller")
+    registry, _ = make_registry(answer, auth="caller")
     for caller in (ALICE, BOB):
         with pytest.raises(BadReply):
             registry.get("i", caller)
@@ -292,13 +292,13 @@ def test_early_answer_is_not_mistaken_for_the_next_one(make: Make) -> None:
         always(b"x", "404 Not Found", Content_Encoding="gzip"),
     ],
 )
-def test_body_of_an_error_does_not_matter(make: Make, answer: Responder) -> None:
-    registry, _ = make(answer)
+def test_body_of_an_error_does_not_matter(make_registry: Make, answer: Responder) -> None:
+    registry, _ = make_registry(answer)
     with pytest.raises(ImageNotFound):
         registry.get("i", ANONYMOUS)
 
 
-def test_connection_is_used_again_after_a_304_and_a_404(make: Make) -> None:
+def test_connection_is_used_again_after_a_304_and_a_404(make_registry: Make) -> None:
     ports = []
     revalidating = Revalidating()
 
@@ -308,7 +308,7 @@ def test_connection_is_used_again_after_a_304_and_a_404(make: Make) -> None:
             return bool(always(b"no", "404 Not Found")(request, connection))
         return revalidating(request, connection)
 
-    registry, _ = make(answer)
+    registry, _ = make_registry(answer)
     for image_id in ("i", "i", "absent", "i"):
         with contextlib.suppress(ImageNotFound):
             registry.get(image_id, ANONYMOUS)
@@ -335,9 +335,9 @@ class Revalidating:
         return bool(always({**SEED, "name": name}, ETag=etag, **self.headers)(request, connection))
 
 
-def test_remembered_records_are_asked_for_again(make: Make) -> None:
+def test_remembered_records_are_asked_for_again(make_registry: Make) -> None:
     answer = Revalidating()
-    registry, _ = make(answer)
+    registry, _ = make_registry(answer)
     first = registry.get("i", ANONYMOUS)
     assert registry.get("i", ANONYMOUS) is first
     answer.names["alice"] = "changed"
@@ -346,9 +346,9 @@ def test_remembered_records_are_asked_for_again(make: Make) -> None:
     assert answer.statuses == [200, 304, 200, 304]
 
 
-def test_remembered_by_caller_where_it_decides(make: Make) -> None:
+def test_remembered_by_caller_where_it_decides(make_registry: Make) -> None:
     answer = Revalidating()
-    registry, server = make(answer, auth="caller")
+    registry, server = make_registry(answer, auth="caller")
     for _ in range(2):
         assert registry.get("i", ALICE).name == "for alice"
         assert registry.get("i", BOB).name == "for bob"
@@ -356,41 +356,43 @@ def test_remembered_by_caller_where_it_decides(make: Make) -> None:
     assert [request.headers["x-auth-token"] for request in server.requests] == ["alice", "bob"] * 2
 
 
-def test_token_goes_nowhere_without_auth(make: Make) -> None:
-    registry, server = make(always(SEED))
+def test_token_goes_nowhere_without_auth(make_registry: Make) -> None:
+    registry, server = make_registry(always(SEED))
     registry.get("i", ALICE)
     assert "x-auth-token" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize("token", [None, "", "two words", "a\r\nX-Is-Admin: yes", "\N{SNOWMAN}"])
-def test_token_that_is_none(make: Make, token: str | None) -> None:
-    registry, server = make(always(SEED), auth="caller")
+def test_token_that_is_none(make_registry: Make, token: str | None) -> None:
+    registry, server = make_registry(always(SEED), auth="caller")
     registry.get("i", Caller(token=token))
     assert not {"x-auth-token", "x-is-admin"} & server.requests[0].headers.keys()
 
 
-def test_decides_visibility_with_the_callers_token_only(make: Make) -> None:
-    assert make(always(SEED), auth="caller")[0].decides_visibility is True
-    assert make(always(SEED))[0].decides_visibility is False
+def test_decides_visibility_with_the_callers_token_only(make_registry: Make) -> None:
+    assert make_registry(always(SEED), auth="caller")[0].decides_visibility is True
+    assert make_registry(always(SEED))[0].decides_visibility is False
 
 
-def test_what_changed_just_now_is_not_remembered(make: Make) -> None:
+def test_what_changed_just_now_is_not_remembered(make_registry: Make) -> None:
     """Two versions within a second can have the same ETag."""
     answer = Revalidating(
         Last_Modified="Wed, 03 Feb 2010 09:34:00 GMT", Date="Wed, 03 Feb 2010 09:34:01 GMT"
     )
-    registry, _ = make(answer)
+    registry, _ = make_registry(answer)
     registry.get("i", ANONYMOUS)
     registry.get("i", ANONYMOUS)
     assert answer.statuses == [200, 200]
 
 
 def test_record_that_is_too_large_to_be_remembered(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make_registry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_cache, "_REMEMBERED_BYTES", 50_000)
     properties: Any = {"x": [{} for _ in range(1000)]}
-    registry, server = make(always({"status": "active", "properties": properties}, ETag='"e"'))
+    registry, server = make_registry(
+        always({"status": "active", "properties": properties}, ETag='"e"')
+    )
     for _ in range(2):
         assert registry.get("i", ANONYMOUS).status == "active"
     assert "if-none-match" not in server.requests[1].headers
@@ -398,21 +400,21 @@ def test_record_that_is_too_large_to_be_remembered(
 
 @pytest.mark.parametrize("body", [SEED, b""])
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
-def test_check_is_content(make: Make, body: Any, status: str) -> None:
-    registry, server = make(always(body, status))
+def test_check_is_content(make_registry: Make, body: Any, status: str) -> None:
+    registry, server = make_registry(always(body, status))
     assert registry.check() == f"endpoint {server.url}/records"
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "302 Found", "500 X"])
-def test_check_is_not_content(make: Make, status: str) -> None:
-    registry, _ = make(always(b"", status))
+def test_check_is_not_content(make_registry: Make, status: str) -> None:
+    registry, _ = make_registry(always(b"", status))
     with pytest.raises((BadReply, BackendUnavailable), match=status[:3]):
         registry.check()
 
 
-def test_check_without_a_token(make: Make) -> None:
+def test_check_without_a_token(make_registry: Make) -> None:
     """Glance refuses requests without a token, so check can only tell that it answers."""
-    registry, _ = make(always(b"", "401 Unauthorized"), auth="caller")
+    registry, _ = make_registry(always(b"", "401 Unauthorized"), auth="caller")
     registry.check()
 
 
@@ -442,12 +444,12 @@ def test_options_that_cannot_work(options: dict[str, Any], problem: str) -> None
     assert "s3cret" not in str(caught.value)
 
 
-def test_proxy(make: Make, tmp_path: Path) -> None:
+def test_proxy(make_registry: Make, tmp_path: Path) -> None:
     """The proxy gets the whole URL, and its own credentials."""
     proxy = RawServer(always(SEED))
     with proxy:
         url = proxy.url.replace("//", "//user:p%40ss@")
-        registry, server = make(always(SEED), proxy=url)
+        registry, server = make_registry(always(SEED), proxy=url)
         assert registry.get("i", ANONYMOUS).id == "i"
         registry.close()
         (request,) = proxy.requests
@@ -457,9 +459,9 @@ def test_proxy(make: Make, tmp_path: Path) -> None:
 
 
 def test_proxies_of_the_environment_are_ignored(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make_registry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    registry, _ = make(always(SEED))
+    registry, _ = make_registry(always(SEED))
     assert registry.get("i", ANONYMOUS).id == "i"

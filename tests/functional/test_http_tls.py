@@ -70,7 +70,7 @@ def tls_lines(certificate: Path, more: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def port(web_files: Path, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def tls_port(web_files: Path, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     state = tmp_path_factory.mktemp("nginx")
     with nginx(web_files, state, server=tls_lines(pki.server, REDIRECTS), tls=True) as port:
         yield port
@@ -86,7 +86,7 @@ def store_at(port: int, path: str = "images", host: str = "localhost", **options
     )
 
 
-def read(store: HTTPStore, start: int = 0) -> bytes:
+def read_and_close(store: HTTPStore, start: int = 0) -> bytes:
     blob = store.open(store.locate("i"), start=start, caller=ANONYMOUS)
     try:
         return b"".join(blob)
@@ -95,19 +95,19 @@ def read(store: HTTPStore, start: int = 0) -> bytes:
         store.close()
 
 
-def test_trusted_by_a_file(port: int, pki: Pki) -> None:
-    assert read(store_at(port, ca_file=str(pki.ca))) == DATA
-    assert read(store_at(port, ca_file=str(pki.ca)), 1_000_000) == DATA[1_000_000:]
+def test_trusted_by_a_file(tls_port: int, pki: Pki) -> None:
+    assert read_and_close(store_at(tls_port, ca_file=str(pki.ca))) == DATA
+    assert read_and_close(store_at(tls_port, ca_file=str(pki.ca)), 1_000_000) == DATA[1_000_000:]
 
 
-def test_not_trusted_without(port: int) -> None:
+def test_not_trusted_without(tls_port: int) -> None:
     with pytest.raises(BackendUnavailable, match="TLS connection failed"):
-        read(store_at(port))
+        read_and_close(store_at(tls_port))
 
 
-def test_name_that_the_certificate_does_not_have(port: int, pki: Pki) -> None:
+def test_name_that_the_certificate_does_not_have(tls_port: int, pki: Pki) -> None:
     with pytest.raises(BackendUnavailable, match=r"TLS connection failed.*mismatch"):
-        read(store_at(port, host="127.0.0.1", ca_file=str(pki.ca)))
+        read_and_close(store_at(tls_port, host="127.0.0.1", ca_file=str(pki.ca)))
 
 
 def test_certificate_that_has_expired(web_files: Path, pki: Pki, tmp_path: Path) -> None:
@@ -115,48 +115,48 @@ def test_certificate_that_has_expired(web_files: Path, pki: Pki, tmp_path: Path)
         nginx(web_files, tmp_path, server=tls_lines(pki.expired), tls=True) as port,
         pytest.raises(BackendUnavailable, match=r"TLS connection failed.*expired"),
     ):
-        read(store_at(port, ca_file=str(pki.ca)))
+        read_and_close(store_at(port, ca_file=str(pki.ca)))
 
 
 def test_certificate_of_ours(web_files: Path, pki: Pki, tmp_path: Path) -> None:
     wants = f"ssl_client_certificate {pki.ca};\nssl_verify_client on;\n"
     with nginx(web_files, tmp_path, server=tls_lines(pki.server, wants), tls=True) as port:
         ours = {"ca_file": str(pki.ca), "cert_file": str(pki.client)}
-        assert read(store_at(port, **ours)) == DATA
+        assert read_and_close(store_at(port, **ours)) == DATA
         with pytest.raises(Exception, match="status 400"):
-            read(store_at(port, ca_file=str(pki.ca)))
+            read_and_close(store_at(port, ca_file=str(pki.ca)))
 
 
-def test_plain_http_where_tls_is_spoken(port: int) -> None:
-    url = f"http://localhost:{port}"
+def test_plain_http_where_tls_is_spoken(tls_port: int) -> None:
+    url = f"http://localhost:{tls_port}"
     store = build(HTTPStore, allowed_urls=[url], url_template=f"{url}/images/{{image_id}}")
     with pytest.raises(Exception, match="status 400"):
-        read(store)
+        read_and_close(store)
 
 
-def test_redirects(port: int, pki: Pki) -> None:
-    assert read(store_at(port, "moved", ca_file=str(pki.ca))) == DATA
+def test_redirects(tls_port: int, pki: Pki) -> None:
+    assert read_and_close(store_at(tls_port, "moved", ca_file=str(pki.ca))) == DATA
     for path, told in (("circle", "more than 5 redirects"), ("away", "not below any of")):
         with pytest.raises(Exception, match=told):
-            read(store_at(port, path, ca_file=str(pki.ca)))
+            read_and_close(store_at(tls_port, path, ca_file=str(pki.ca)))
 
 
-def test_through_a_proxy(port: int, pki: Pki) -> None:
+def test_through_a_proxy(tls_port: int, pki: Pki) -> None:
     """TLS goes through a tunnel: the proxy sees neither token nor data."""
     asked: list[str] = []
 
     def connect(request: Request, connection: socket.socket) -> bool:
         asked.append(f"{request.method} {request.target}")
         asked.append(request.headers["proxy-authorization"])
-        with socket.create_connection(("127.0.0.1", port)) as upstream:
+        with socket.create_connection(("127.0.0.1", tls_port)) as upstream:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             _copy_both_ways(connection, upstream)
         return False
 
     with RawServer(connect) as proxy:
         url = proxy.url.replace("//", "//user:password@")
-        assert read(store_at(port, ca_file=str(pki.ca), proxy=url)) == DATA
-    assert asked == [f"CONNECT localhost:{port}", "Basic dXNlcjpwYXNzd29yZA=="]
+        assert read_and_close(store_at(tls_port, ca_file=str(pki.ca), proxy=url)) == DATA
+    assert asked == [f"CONNECT localhost:{tls_port}", "Basic dXNlcjpwYXNzd29yZA=="]
 
 
 def _copy_both_ways(one: socket.socket, other: socket.socket) -> None:
@@ -169,13 +169,15 @@ def _copy_both_ways(one: socket.socket, other: socket.socket) -> None:
             (other if source is one else one).sendall(data)
 
 
-def test_proxy_that_is_not_there(port: int, pki: Pki) -> None:
+def test_proxy_that_is_not_there(tls_port: int, pki: Pki) -> None:
     with pytest.raises(BackendUnavailable, match="through the proxy"):
-        read(store_at(port, ca_file=str(pki.ca), proxy="http://user:s3cret@127.0.0.1:1"))
+        read_and_close(
+            store_at(tls_port, ca_file=str(pki.ca), proxy="http://user:s3cret@127.0.0.1:1")
+        )
 
 
-def test_many_threads(port: int, pki: Pki) -> None:
-    store = store_at(port, ca_file=str(pki.ca), pool_size=4)
+def test_many_threads(tls_port: int, pki: Pki) -> None:
+    store = store_at(tls_port, ca_file=str(pki.ca), pool_size=4)
     wanted = hashlib.md5(DATA).digest()
     got = []
 
@@ -234,9 +236,9 @@ print(*{job.value for job in jobs})
 """
 
 
-def test_gevent(port: int, pki: Pki) -> None:
+def test_gevent(tls_port: int, pki: Pki) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", GEVENT, f"https://localhost:{port}/slow", str(pki.ca)],
+        [sys.executable, "-c", GEVENT, f"https://localhost:{tls_port}/slow", str(pki.ca)],
         capture_output=True,
         text=True,
         timeout=100,

@@ -87,7 +87,7 @@ def by_one_file(
 
 
 @pytest.fixture(scope="module")
-def cloud(
+def fronts(
     identity: Keystone, projects: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fronts]:
     with ExitStack() as stack:
@@ -115,21 +115,21 @@ def cloud(
 
 
 @pytest.fixture(scope="module")
-def expired(cloud: Fronts) -> str:
+def expired(fronts: Fronts) -> str:
     """A token of ann that was accepted once, and has expired."""
     # The first request takes longer.
-    assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"]) == 200
+    assert status_of_download(fronts.delayed, "of-ann", fronts.tokens["ann"]) == 200
     for seconds in SECONDS:
-        with hasty_keystone(cloud.keystone, seconds) as hasty:
+        with hasty_keystone(fronts.keystone, seconds) as hasty:
             token = hasty.token("ann", "project-of-ann")
             issued = time.monotonic()
-            if status_of(cloud.delayed, "of-ann", token) == 200:
+            if status_of_download(fronts.delayed, "of-ann", token) == 200:
                 time.sleep(max(0, issued + seconds + 1 - time.monotonic()))
                 return token
     raise AssertionError("no token was accepted before it expired")
 
 
-def status_of(
+def status_of_download(
     server: Running, image_id: str, token: str = "", service: str = "", **more: str
 ) -> int:
     """The status of an answer; if it is 200, the body must be the image's data."""
@@ -144,140 +144,143 @@ def status_of(
 
 @pytest.mark.parametrize("server", ["delayed", "strict"])
 class TestToken:
-    def test_the_project_has_its_private_image(self, cloud: Fronts, server: str) -> None:
-        running: Running = getattr(cloud, server)
-        assert status_of(running, "of-ann", cloud.tokens["ann"]) == 200
-        assert status_of(running, "of-ann", cloud.tokens["ben"]) == 404
+    def test_the_project_has_its_private_image(self, fronts: Fronts, server: str) -> None:
+        running: Running = getattr(fronts, server)
+        assert status_of_download(running, "of-ann", fronts.tokens["ann"]) == 200
+        assert status_of_download(running, "of-ann", fronts.tokens["ben"]) == 404
 
-    def test_rule_on_a_role(self, cloud: Fronts, server: str) -> None:
-        running: Running = getattr(cloud, server)
-        assert status_of(running, "guarded", cloud.tokens["reader"]) == 200
-        assert status_of(running, "guarded", cloud.tokens["ben"]) == 403
+    def test_rule_on_a_role(self, fronts: Fronts, server: str) -> None:
+        running: Running = getattr(fronts, server)
+        assert status_of_download(running, "guarded", fronts.tokens["reader"]) == 200
+        assert status_of_download(running, "guarded", fronts.tokens["ben"]) == 403
 
     def test_admin_may_know_of_all_and_is_asked_by_the_policy(
-        self, cloud: Fronts, server: str
+        self, fronts: Fronts, server: str
     ) -> None:
-        running: Running = getattr(cloud, server)
-        assert status_of(running, "of-ann", cloud.tokens["chief"]) == 200
-        assert status_of(running, "guarded", cloud.tokens["chief"]) == 403
+        running: Running = getattr(fronts, server)
+        assert status_of_download(running, "of-ann", fronts.tokens["chief"]) == 200
+        assert status_of_download(running, "guarded", fronts.tokens["chief"]) == 403
 
-    def test_expired(self, cloud: Fronts, server: str, expired: str) -> None:
+    def test_expired(self, fronts: Fronts, server: str, expired: str) -> None:
         refused = 404 if server == "delayed" else 401
-        assert status_of(getattr(cloud, server), "of-ann", expired) == refused
+        assert status_of_download(getattr(fronts, server), "of-ann", expired) == refused
 
-    def test_revoked(self, cloud: Fronts, server: str) -> None:
+    def test_revoked(self, fronts: Fronts, server: str) -> None:
         refused = 404 if server == "delayed" else 401
-        token = cloud.keystone.token("ann", "project-of-ann")
-        cloud.keystone.revoke(token)
-        assert status_of(getattr(cloud, server), "of-ann", token) == refused
+        token = fronts.keystone.token("ann", "project-of-ann")
+        fronts.keystone.revoke(token)
+        assert status_of_download(getattr(fronts, server), "of-ann", token) == refused
 
-    def test_forged(self, cloud: Fronts, server: str) -> None:
+    def test_forged(self, fronts: Fronts, server: str) -> None:
         refused = 404 if server == "delayed" else 401
-        token = cloud.tokens["ann"]
+        token = fronts.tokens["ann"]
         middle = len(token) // 2
         other = "A" if token[middle] != "A" else "B"
         for forged in ("ann", token[:-10], token[:middle] + other + token[middle + 1 :]):
-            assert status_of(getattr(cloud, server), "of-ann", forged) == refused
+            assert status_of_download(getattr(fronts, server), "of-ann", forged) == refused
 
-    def test_forged_identity_headers(self, cloud: Fronts, server: str) -> None:
-        running: Running = getattr(cloud, server)
-        forged = {**FORGED, "X-Project-Id": cloud.projects["ann"]}
+    def test_forged_identity_headers(self, fronts: Fronts, server: str) -> None:
+        running: Running = getattr(fronts, server)
+        forged = {**FORGED, "X-Project-Id": fronts.projects["ann"]}
         refused = 404 if server == "delayed" else 401
-        for more in (forged, {**forged, "X-Tenant-Id": cloud.projects["ann"]}):
-            assert status_of(running, "of-ann", **more) == refused
-            assert status_of(running, "of-ann", cloud.tokens["ben"], **more) == 404
-            assert status_of(running, "guarded", cloud.tokens["ben"], **more) == 403
+        for more in (forged, {**forged, "X-Tenant-Id": fronts.projects["ann"]}):
+            assert status_of_download(running, "of-ann", **more) == refused
+            assert status_of_download(running, "of-ann", fronts.tokens["ben"], **more) == 404
+            assert status_of_download(running, "guarded", fronts.tokens["ben"], **more) == 403
 
 
-def test_one_file_for_both(cloud: Fronts) -> None:
-    assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"]) == 200
-    assert status_of(cloud.lax, "of-ann", cloud.tokens["ben"]) == 404
-    assert status_of(cloud.lax, "guarded", cloud.tokens["reader"]) == 200
-    assert status_of(cloud.lax, "guarded", cloud.tokens["ben"]) == 403
-    assert status_of(cloud.lax, "public", "forged") == 401
+def test_one_file_for_both(fronts: Fronts) -> None:
+    assert status_of_download(fronts.lax, "of-ann", fronts.tokens["ann"]) == 200
+    assert status_of_download(fronts.lax, "of-ann", fronts.tokens["ben"]) == 404
+    assert status_of_download(fronts.lax, "guarded", fronts.tokens["reader"]) == 200
+    assert status_of_download(fronts.lax, "guarded", fronts.tokens["ben"]) == 403
+    assert status_of_download(fronts.lax, "public", "forged") == 401
 
 
-def test_token_that_was_revoked_after_it_was_seen(cloud: Fronts) -> None:
+def test_token_that_was_revoked_after_it_was_seen(fronts: Fronts) -> None:
     """It is cached for token_cache_time, which is five minutes by default."""
-    token = cloud.keystone.token("ann", "project-of-ann")
-    assert status_of(cloud.delayed, "of-ann", token) == 200
-    cloud.keystone.revoke(token)
-    assert status_of(cloud.delayed, "of-ann", token) == 200
+    token = fronts.keystone.token("ann", "project-of-ann")
+    assert status_of_download(fronts.delayed, "of-ann", token) == 200
+    fronts.keystone.revoke(token)
+    assert status_of_download(fronts.delayed, "of-ann", token) == 200
 
 
-def test_anonymous_where_the_decision_is_delayed(cloud: Fronts) -> None:
+def test_anonymous_where_the_decision_is_delayed(fronts: Fronts) -> None:
     for token in ("", "forged"):
-        assert status_of(cloud.delayed, "public", token) == 200
-        assert status_of(cloud.delayed, "of-ann", token) == 404
-        assert status_of(cloud.delayed, "guarded", token) == 403
+        assert status_of_download(fronts.delayed, "public", token) == 200
+        assert status_of_download(fronts.delayed, "of-ann", token) == 404
+        assert status_of_download(fronts.delayed, "guarded", token) == 403
 
 
-def test_nobody_is_anonymous_where_it_is_not(cloud: Fronts) -> None:
+def test_nobody_is_anonymous_where_it_is_not(fronts: Fronts) -> None:
     for token in ("", "forged"):
         for image_id in ("public", "of-ann", "absent"):
-            assert status_of(cloud.strict, image_id, token) == 401
-    told = ask(cloud.strict.port, "/v1/images/public").headers["WWW-Authenticate"]
-    assert told == f'Keystone uri="{cloud.keystone.url}"'
+            assert status_of_download(fronts.strict, image_id, token) == 401
+    told = ask(fronts.strict.port, "/v1/images/public").headers["WWW-Authenticate"]
+    assert told == f'Keystone uri="{fronts.keystone.url}"'
 
 
-def test_keystone_that_is_away(cloud: Fronts) -> None:
-    away = (cloud.keystone.url, "http://127.0.0.1:1/v3")
-    token = cloud.tokens["ann"]
-    with served_by_paste(cloud.deployment, cloud.keystone, away) as delayed:
-        assert status_of(delayed, "public", token) == 200
-        assert status_of(delayed, "of-ann", token) == 404
-    with served_by_paste(cloud.deployment, cloud.keystone, away, NO_DELAY) as strict:
-        assert status_of(strict, "public", token) == 503
+def test_keystone_that_is_away(fronts: Fronts) -> None:
+    away = (fronts.keystone.url, "http://127.0.0.1:1/v3")
+    token = fronts.tokens["ann"]
+    with served_by_paste(fronts.deployment, fronts.keystone, away) as delayed:
+        assert status_of_download(delayed, "public", token) == 200
+        assert status_of_download(delayed, "of-ann", token) == 404
+    with served_by_paste(fronts.deployment, fronts.keystone, away, NO_DELAY) as strict:
+        assert status_of_download(strict, "public", token) == 503
 
 
 class TestServiceToken:
-    def test_lets_an_expired_token_go_on(self, cloud: Fronts, expired: str) -> None:
-        for server in (cloud.delayed, cloud.strict, cloud.lax):
-            assert status_of(server, "of-ann", expired, cloud.tokens["imageapi"]) == 200
+    def test_lets_an_expired_token_go_on(self, fronts: Fronts, expired: str) -> None:
+        for server in (fronts.delayed, fronts.strict, fronts.lax):
+            assert status_of_download(server, "of-ann", expired, fronts.tokens["imageapi"]) == 200
 
-    def test_gives_the_user_nothing_else(self, cloud: Fronts) -> None:
+    def test_gives_the_user_nothing_else(self, fronts: Fronts) -> None:
         for service in ("imageapi", "chief"):
-            token = cloud.tokens[service]
-            assert status_of(cloud.lax, "of-ann", cloud.tokens["ben"], token) == 404
-        assert status_of(cloud.lax, "guarded", cloud.tokens["ben"], cloud.tokens["reader"]) == 403
+            token = fronts.tokens[service]
+            assert status_of_download(fronts.lax, "of-ann", fronts.tokens["ben"], token) == 404
+        assert (
+            status_of_download(fronts.lax, "guarded", fronts.tokens["ben"], fronts.tokens["reader"])
+            == 403
+        )
 
     @pytest.mark.parametrize("service", ["imageapi", "chief"])
-    def test_alone_makes_nobody_anything(self, cloud: Fronts, service: str) -> None:
-        token = cloud.tokens[service]
+    def test_alone_makes_nobody_anything(self, fronts: Fronts, service: str) -> None:
+        token = fronts.tokens[service]
         for refused in ("of-ann", "absent"):
-            assert status_of(cloud.delayed, refused, service=token) == 404
-        assert status_of(cloud.delayed, "guarded", service=token) == 403
-        assert status_of(cloud.delayed, "public", service=token) == 200
-        for server in (cloud.strict, cloud.lax):
-            assert status_of(server, "of-ann", service=token) == 401
+            assert status_of_download(fronts.delayed, refused, service=token) == 404
+        assert status_of_download(fronts.delayed, "guarded", service=token) == 403
+        assert status_of_download(fronts.delayed, "public", service=token) == 200
+        for server in (fronts.strict, fronts.lax):
+            assert status_of_download(server, "of-ann", service=token) == 401
 
-    def test_without_the_role_is_none(self, cloud: Fronts, expired: str) -> None:
+    def test_without_the_role_is_none(self, fronts: Fronts, expired: str) -> None:
         """Then the user's token does not count either."""
-        token = cloud.tokens["ben"]
-        assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], token) == 401
-        assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"], token) == 404
-        assert status_of(cloud.delayed, "public", cloud.tokens["ann"], token) == 200
-        assert status_of(cloud.strict, "of-ann", expired, token) == 401
+        token = fronts.tokens["ben"]
+        assert status_of_download(fronts.strict, "of-ann", fronts.tokens["ann"], token) == 401
+        assert status_of_download(fronts.delayed, "of-ann", fronts.tokens["ann"], token) == 404
+        assert status_of_download(fronts.delayed, "public", fronts.tokens["ann"], token) == 200
+        assert status_of_download(fronts.strict, "of-ann", expired, token) == 401
 
-    def test_without_the_role_where_none_is_required(self, cloud: Fronts, expired: str) -> None:
+    def test_without_the_role_where_none_is_required(self, fronts: Fronts, expired: str) -> None:
         """It counts, but does not make an expired token valid."""
-        token = cloud.tokens["ben"]
-        assert status_of(cloud.lax, "of-ann", cloud.tokens["ann"], token) == 200
-        assert status_of(cloud.lax, "of-ann", expired, token) == 401
+        token = fronts.tokens["ben"]
+        assert status_of_download(fronts.lax, "of-ann", fronts.tokens["ann"], token) == 200
+        assert status_of_download(fronts.lax, "of-ann", expired, token) == 401
 
-    def test_forged(self, cloud: Fronts, expired: str) -> None:
-        assert status_of(cloud.strict, "of-ann", cloud.tokens["ann"], "forged") == 401
-        assert status_of(cloud.delayed, "of-ann", cloud.tokens["ann"], "forged") == 404
-        assert status_of(cloud.delayed, "of-ann", expired, "forged") == 404
+    def test_forged(self, fronts: Fronts, expired: str) -> None:
+        assert status_of_download(fronts.strict, "of-ann", fronts.tokens["ann"], "forged") == 401
+        assert status_of_download(fronts.delayed, "of-ann", fronts.tokens["ann"], "forged") == 404
+        assert status_of_download(fronts.delayed, "of-ann", expired, "forged") == 404
 
 
 @pytest.mark.parametrize("download", DOWNLOADS)
-def test_downloads_go_through(cloud: Fronts, download: str) -> None:
-    assert DOWNLOADS[download](cloud.delayed, cloud.deployment) in ACCEPTED[download]
+def test_downloads_go_through(fronts: Fronts, download: str) -> None:
+    assert DOWNLOADS[download](fronts.delayed, fronts.deployment) in ACCEPTED[download]
 
 
-def test_no_token_is_logged(cloud: Fronts, expired: str) -> None:
-    log = (cloud.deployment.folder / "server.log").read_text()
+def test_no_token_is_logged(fronts: Fronts, expired: str) -> None:
+    log = (fronts.deployment.folder / "server.log").read_text()
     assert "Invalid user token" in log or "Authorization failed" in log
-    for secret in (*cloud.tokens.values(), expired):
+    for secret in (*fronts.tokens.values(), expired):
         assert secret not in log

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.load import LOADED, ROUNDS, burst, check, loaded_server
+from tests.functional.load import LOADED, ROUNDS, burst, check_bursts, loaded_server
 
 
 @pytest.mark.timeout(300)
@@ -13,4 +13,4 @@ from tests.functional.load import LOADED, ROUNDS, burst, check, loaded_server
 def test_slow_and_fast_clients(name: str, tmp_path: Path) -> None:
     with loaded_server(name, tmp_path / "load", chunk_size=131072) as (port, worker):
         # Long enough to send more than the system buffers for a slow client.
-        check([burst(port, worker, 8 * ROUNDS) for _ in range(2)])
+        check_bursts([burst(port, worker, 8 * ROUNDS) for _ in range(2)])

@@ -6,6 +6,7 @@ import pytest
 from tests.deployment import Deployment, get
 from tests.functional.http_client import begin
 from tests.functional.wsgi_servers import SERVERS, Server, behind_nginx, uwsgi
+from tests.header_lines import bytes_of_lines
 
 # Of all X-Image-Meta headers but the URI: docs/wire.md, get-left-out.
 MOST = 49_152
@@ -18,14 +19,10 @@ RECIPES = {
 }
 
 
-def lines_of(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def meta_lines(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The X-Image-Meta headers but the URI."""
     pairs = [(name.lower(), value) for name, value in headers]
     return [pair for pair in pairs if pair[0].startswith("x-image-meta-") and pair[0][13:] != "uri"]
-
-
-def bytes_of(lines: list[tuple[str, str]]) -> int:
-    return sum(len(f"{name}: {value}\r\n") for name, value in lines)
 
 
 def add_largest(deployment: Deployment) -> list[tuple[str, str]]:
@@ -35,10 +32,10 @@ def add_largest(deployment: Deployment) -> list[tuple[str, str]]:
     api = deployment.api()
     for _ in range(2):
         deployment.add("largest", b"data", **fields, properties=properties)
-        lines = lines_of(get(api, "/v1/images/largest").headerlist)
-        properties["key69"] += "x" * (MOST - bytes_of(lines))
+        lines = meta_lines(get(api, "/v1/images/largest").headerlist)
+        properties["key69"] += "x" * (MOST - bytes_of_lines(lines))
     api.close()
-    assert (bytes_of(lines), len(properties)) == (MOST, 70)
+    assert (bytes_of_lines(lines), len(properties)) == (MOST, 70)
     return lines
 
 
@@ -50,7 +47,7 @@ def test_all_headers_arrive(deployment: Deployment, recipe: str, method: str) ->
         response = begin(client, "/v1/images/largest", method)
         assert response.status == 200
         assert response.read() == (b"data" if method == "GET" else b"")
-        assert lines_of(response.getheaders()) == expected
+        assert meta_lines(response.getheaders()) == expected
 
 
 def test_what_is_sent_beside_them_fits_too(deployment: Deployment) -> None:

@@ -31,7 +31,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture
-def messages(rabbitmq: RabbitMQ) -> Iterator[Messages]:
+def rabbitmq_messages(rabbitmq: RabbitMQ) -> Iterator[Messages]:
     messages = Messages(rabbitmq.url)
     yield messages
     messages.close()
@@ -39,17 +39,17 @@ def messages(rabbitmq: RabbitMQ) -> Iterator[Messages]:
 
 @pytest.fixture
 def events(rabbitmq: RabbitMQ) -> Iterator[NotificationsEvents]:
-    backend = driver(rabbitmq)
+    backend = rabbitmq_driver(rabbitmq)
     yield backend
     backend.close()
 
 
-def driver(rabbitmq: RabbitMQ, **options: Any) -> NotificationsEvents:
+def rabbitmq_driver(rabbitmq: RabbitMQ, **options: Any) -> NotificationsEvents:
     usual = {"driver": ["messagingv2"], "transport_url": rabbitmq.url, "publisher_id": "image.x"}
     return build(NotificationsEvents, **usual | options)
 
 
-def ended(sent: int, outcome: Outcome = Outcome.COMPLETE) -> RequestEnded:
+def ended_download(sent: int, outcome: Outcome = Outcome.COMPLETE) -> RequestEnded:
     return RequestEnded(
         method="GET",
         path="/v1/images/one",
@@ -70,11 +70,14 @@ def sent_bytes(messages: Messages, number: int) -> list[int]:
     return [messages.next()["payload"]["bytes_sent"] for _ in range(number)]
 
 
-def test_arrive(events: NotificationsEvents, messages: Messages, rabbitmq: RabbitMQ) -> None:
-    events.request_ended(ended(70))
-    events.request_ended(ended(3, Outcome.LEFT))
+def test_arrive(
+    events: NotificationsEvents, rabbitmq_messages: Messages, rabbitmq: RabbitMQ
+) -> None:
+    events.request_ended(ended_download(70))
+    events.request_ended(ended_download(3, Outcome.LEFT))
     first, second = sorted(
-        (messages.next(), messages.next()), key=lambda one: -one["payload"]["bytes_sent"]
+        (rabbitmq_messages.next(), rabbitmq_messages.next()),
+        key=lambda one: -one["payload"]["bytes_sent"],
     )
     assert first == {
         "priority": "info",
@@ -93,31 +96,31 @@ def test_arrive(events: NotificationsEvents, messages: Messages, rabbitmq: Rabbi
     assert events.check() == f"driver messagingv2, broker 127.0.0.1:{rabbitmq.port}"
 
 
-def test_close_delivers_what_waits(rabbitmq: RabbitMQ, messages: Messages) -> None:
-    backend = driver(rabbitmq)
+def test_close_delivers_what_waits(rabbitmq: RabbitMQ, rabbitmq_messages: Messages) -> None:
+    backend = rabbitmq_driver(rabbitmq)
     for number in range(100):
-        backend.request_ended(ended(number))
+        backend.request_ended(ended_download(number))
     backend.close()
     backend.close()
     # The listener hands them to several threads.
-    assert sorted(sent_bytes(messages, 100)) == list(range(100))
+    assert sorted(sent_bytes(rabbitmq_messages, 100)) == list(range(100))
 
 
 def test_parent_and_child_have_connections_of_their_own(
-    events: NotificationsEvents, messages: Messages
+    events: NotificationsEvents, rabbitmq_messages: Messages
 ) -> None:
-    events.request_ended(ended(1))
-    assert sent_bytes(messages, 1) == [1]
+    events.request_ended(ended_download(1))
+    assert sent_bytes(rabbitmq_messages, 1) == [1]
     child = os.fork()
     if not child:
         for number in range(10, 15):
-            events.request_ended(ended(number))
+            events.request_ended(ended_download(number))
         events.close()
         os._exit(0)
     for number in range(20, 25):
-        events.request_ended(ended(number))
+        events.request_ended(ended_download(number))
     assert os.waitpid(child, 0)[1] == 0
-    assert sorted(sent_bytes(messages, 10)) == [*range(10, 15), *range(20, 25)]
+    assert sorted(sent_bytes(rabbitmq_messages, 10)) == [*range(10, 15), *range(20, 25)]
 
 
 def test_wrong_password_is_not_shown(
@@ -126,8 +129,8 @@ def test_wrong_password_is_not_shown(
     monkeypatch.setattr("imageapi.events.notifications._CLOSE_TIMEOUT", 0.2)
     url = rabbitmq.url.replace(PASSWORD, "wr0ng-password")
     with caplog.at_level(logging.DEBUG):
-        backend = driver(rabbitmq, transport_url=url, retry=0)
-        backend.request_ended(ended(1))
+        backend = rabbitmq_driver(rabbitmq, transport_url=url, retry=0)
+        backend.request_ended(ended_download(1))
         deadline = time.monotonic() + 60
         while "Could not send notification" not in caplog.text:
             assert time.monotonic() < deadline
@@ -143,9 +146,9 @@ def test_broker_is_lost_and_comes_back(
 ) -> None:
     """What waits meanwhile is sent later; the last test of the module, for it takes a while."""
     with caplog.at_level(logging.DEBUG):
-        events = driver(rabbitmq, queue_size=10)
+        events = rabbitmq_driver(rabbitmq, queue_size=10)
         listening = Messages(rabbitmq.url)
-        events.request_ended(ended(1))
+        events.request_ended(ended_download(1))
         assert sent_bytes(listening, 1) == [1]
         listening.close()
         rabbitmq.kill()
@@ -153,7 +156,7 @@ def test_broker_is_lost_and_comes_back(
             events.check()
         before = time.monotonic()
         for number in range(100, 150):
-            events.request_ended(ended(number))
+            events.request_ended(ended_download(number))
         assert time.monotonic() - before < 5
         rabbitmq.start()
         listening = Messages(rabbitmq.url)

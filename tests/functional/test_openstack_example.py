@@ -38,7 +38,7 @@ class Cloud(NamedTuple):
     tokens: Mapping[str, str]
 
 
-class Service(NamedTuple):
+class ExampleService(NamedTuple):
     """A running example, behind something that sets REMOTE_USER."""
 
     port: int
@@ -74,7 +74,7 @@ def cloud(
     return Cloud(identity, deployment, projects, tokens)
 
 
-def configuration(cloud: Cloud, delay: str) -> str:
+def configuration_with_keystone(cloud: Cloud, delay: str) -> str:
     """The deployment's, with the section that the example shows."""
     text = (FOLDER / "api-paste.ini").read_text()
     shown = re.search(r"^#    \[keystone_authtoken\]\n(?:#    .*\n)+", text, re.MULTILINE)
@@ -89,9 +89,9 @@ def configuration(cloud: Cloud, delay: str) -> str:
 
 
 @contextmanager
-def run(
+def run_changed_example(
     cloud: Cloud, example: str, *changes: tuple[str, str], delay: str = "true"
-) -> Iterator[Service]:
+) -> Iterator[ExampleService]:
     """An example in a folder of its own, with some lines of its api-paste.ini changed."""
     folder = Path(tempfile.mkdtemp(dir=cloud.deployment.folder)) / "example"
     command = examples.copy_example(example, folder)
@@ -99,10 +99,10 @@ def run(
     paste.write_text(replaced(paste.read_text(), *changes))
     (folder / "policy.yaml").write_text(POLICY)
     policy = "[imageapi_policy_rules]\npolicy_file = policy.yaml\n"
-    (folder / "imageapi.conf").write_text(configuration(cloud, delay) + policy)
+    (folder / "imageapi.conf").write_text(configuration_with_keystone(cloud, delay) + policy)
     environ = {"PYTHONPATH": str(ROOT)}
     with examples.run_example(command, folder, environ, HOOKS) as (port, _):
-        yield Service(port, folder)
+        yield ExampleService(port, folder)
 
 
 def with_keystone(pipeline: str) -> tuple[tuple[str, str], ...]:
@@ -116,55 +116,63 @@ def with_keystone(pipeline: str) -> tuple[tuple[str, str], ...]:
 
 
 @pytest.fixture(scope="module")
-def services(cloud: Cloud) -> Iterator[Mapping[str, Service]]:
+def services(cloud: Cloud) -> Iterator[Mapping[str, ExampleService]]:
     extended = with_keystone("cors request_id authtoken context images")
     with ExitStack() as stack:
         yield {
-            "openstack": stack.enter_context(run(cloud, "openstack")),
-            "oslo with authtoken": stack.enter_context(run(cloud, "oslo", *extended)),
+            "openstack": stack.enter_context(run_changed_example(cloud, "openstack")),
+            "oslo with authtoken": stack.enter_context(
+                run_changed_example(cloud, "oslo", *extended)
+            ),
         }
 
 
 @pytest.fixture(params=["openstack", "oslo with authtoken"])
-def service(request: pytest.FixtureRequest, services: Mapping[str, Service]) -> Service:
+def example_service(
+    request: pytest.FixtureRequest, services: Mapping[str, ExampleService]
+) -> ExampleService:
     return services[request.param]
 
 
-def test_keystone_decides(service: Service, cloud: Cloud) -> None:
+def test_keystone_decides(example_service: ExampleService, cloud: Cloud) -> None:
     tokens = cloud.tokens
-    assert service.status("of-ann", tokens["ann"]) == 200
-    assert service.status("of-ann", tokens["ben"]) == 404
-    assert service.status("of-ann", tokens["chief"]) == 200
-    assert service.status("guarded", tokens["reader"]) == 200
-    assert service.status("guarded", tokens["ben"]) == 403
+    assert example_service.status("of-ann", tokens["ann"]) == 200
+    assert example_service.status("of-ann", tokens["ben"]) == 404
+    assert example_service.status("of-ann", tokens["chief"]) == 200
+    assert example_service.status("guarded", tokens["reader"]) == 200
+    assert example_service.status("guarded", tokens["ben"]) == 403
     for token in ("", "forged"):
-        assert service.status("of-ann", token) == 404
-        assert service.status("public", token) == 200
+        assert example_service.status("of-ann", token) == 404
+        assert example_service.status("public", token) == 200
 
 
-def test_remote_user_gives_nobody_another_identity(service: Service, cloud: Cloud) -> None:
+def test_remote_user_gives_nobody_another_identity(
+    example_service: ExampleService, cloud: Cloud
+) -> None:
     """It is the project's id, since examples/oslo takes the name for the project."""
     remote = {"Authorization": basic_auth.header_of(cloud.projects["ann"])}
     for user in ("", "ben"):
         token = cloud.tokens.get(user, "")
-        assert service.status("of-ann", token, **remote) == 404
-        assert service.status("guarded", token, **remote) == 403
+        assert example_service.status("of-ann", token, **remote) == 404
+        assert example_service.status("guarded", token, **remote) == 403
     # Nor does it take an identity away.
     remote = {"Authorization": basic_auth.header_of("ben")}
-    assert service.status("of-ann", cloud.tokens["ann"], **remote) == 200
+    assert example_service.status("of-ann", cloud.tokens["ann"], **remote) == 200
 
 
-def test_forged_headers_give_nobody_another_identity(service: Service, cloud: Cloud) -> None:
+def test_forged_headers_give_nobody_another_identity(
+    example_service: ExampleService, cloud: Cloud
+) -> None:
     project = cloud.projects["ann"]
     forged = {**FORGED, "X-Project-Id": project, "X-Tenant-Id": project, "Remote-User": project}
     for user in ("", "ben"):
         token = cloud.tokens.get(user, "")
-        assert service.status("of-ann", token, **forged) == 404
-        assert service.status("guarded", token, **forged) == 403
+        assert example_service.status("of-ann", token, **forged) == 404
+        assert example_service.status("guarded", token, **forged) == 403
 
 
 def test_request_id_and_verified_user_are_in_our_lines(
-    services: Mapping[str, Service], cloud: Cloud
+    services: Mapping[str, ExampleService], cloud: Cloud
 ) -> None:
     service = services["openstack"]
     forged = {"X_User_Id": "somebody", "X_Project_Id": "somebody"}
@@ -180,7 +188,7 @@ def test_request_id_and_verified_user_are_in_our_lines(
     assert not any(token in log for token in cloud.tokens.values())
 
 
-def test_healthcheck_and_preflight_need_no_token(services: Mapping[str, Service]) -> None:
+def test_healthcheck_and_preflight_need_no_token(services: Mapping[str, ExampleService]) -> None:
     service = services["openstack"]
     assert service.ask("/healthcheck")[1] == b"OK"
     asked = {"Access_Control_Request_Method": "GET", "Origin": "https://dashboard.example.com"}
@@ -189,7 +197,7 @@ def test_healthcheck_and_preflight_need_no_token(services: Mapping[str, Service]
     assert response.getheader("Access-Control-Allow-Methods") == "GET"
 
 
-def test_uri_is_the_public_one(services: Mapping[str, Service]) -> None:
+def test_uri_is_the_public_one(services: Mapping[str, ExampleService]) -> None:
     proxy = {"X_Forwarded_Proto": "https", "X_Forwarded_Host": "images.example.com"}
     response, _ = services["openstack"].ask("/v1/images/public", "HEAD", **proxy)
     uri = response.getheader("X-Image-Meta-Uri")
@@ -197,7 +205,7 @@ def test_uri_is_the_public_one(services: Mapping[str, Service]) -> None:
 
 
 def test_nobody_is_anonymous_without_the_delay(cloud: Cloud) -> None:
-    with run(cloud, "openstack", delay="false") as service:
+    with run_changed_example(cloud, "openstack", delay="false") as service:
         assert service.status("public") == 401
         assert service.status("public", cloud.tokens["ben"]) == 200
 

@@ -47,7 +47,7 @@ def logged(deployment: Deployment) -> Iterator[tuple[Running, Path]]:
         yield server, path
 
 
-def lines_of(path: Path, count: int) -> list[dict[str, Any]]:
+def access_log_lines(path: Path, count: int) -> list[dict[str, Any]]:
     """The access log, once it has this many lines."""
     assert becomes_true(lambda: len(path.read_text().splitlines()) >= count)
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -58,12 +58,12 @@ def test_access_log(logged: tuple[Running, Path]) -> None:
     sent = {"X_Openstack_Request_Id": "req-of-the-client"}
     assert ask(server.port, "/v1/images/i", **sent).body == DATA
     # A line is written after the last byte, and two workers write into the file.
-    lines_of(path, 1)
+    access_log_lines(path, 1)
     assert ask(server.port, "/v1/images/i", Range="bytes=5-9").status == 206
-    lines_of(path, 2)
+    access_log_lines(path, 2)
     assert ask(server.port, "/v1/images/absent").status == 404
     assert ask(server.port, "/elsewhere?secret=1").status == 404
-    found = lines_of(path, 4)
+    found = access_log_lines(path, 4)
     facts = [(line["path"], line["status"], line["bytes"], line["outcome"]) for line in found]
     assert facts[:2] == [
         ("/v1/images/i", 200, len(DATA), "complete"),
@@ -79,10 +79,10 @@ def test_access_log_tells_how_a_download_ended(logged: tuple[Running, Path]) -> 
     server, path = logged
     with connection(server.port) as client, pytest.raises(Exception, match="IncompleteRead"):
         begin(client, "/v1/images/damaged").read()
-    lines_of(path, 1)
+    access_log_lines(path, 1)
     with connection(server.port) as client:
         begin(client, "/v1/images/large").read(10)
-    found = lines_of(path, 2)
+    found = access_log_lines(path, 2)
     assert [(line["status"], line["outcome"]) for line in found] == [
         (200, "broken off"),
         (200, "left"),

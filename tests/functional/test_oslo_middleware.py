@@ -34,7 +34,7 @@ DASHBOARD = "https://dashboard.example.com"
 
 
 @dataclass(frozen=True)
-class Service:
+class OsloService:
     """The port for clients, and the log file of the service."""
 
     port: int
@@ -56,7 +56,7 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def oslo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OsloService]:
     folder = tmp_path_factory.mktemp("oslo")
     deployment = Deployment(folder / "deployment")
     deployment.add("good", BIG)
@@ -69,7 +69,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with examples.run_example(command, folder / "example") as (upstream, _):
         server = PROXY.replace("UPSTREAM", str(upstream))
         with nginx(folder / "deployment", folder / "nginx", server=server) as port:
-            yield Service(port, folder / "example" / "server.log")
+            yield OsloService(port, folder / "example" / "server.log")
 
 
 def id_of(response: http.client.HTTPResponse) -> str:
@@ -83,56 +83,60 @@ def id_of(response: http.client.HTTPResponse) -> str:
     ("kind", "status", "told"),
     [("malformed", 500, "min_ram"), ("corrupt", 200, "broken off at byte 3000000")],
 )
-def test_request_id_is_in_our_lines(service: Service, kind: str, status: int, told: str) -> None:
+def test_request_id_is_in_our_lines(
+    oslo_service: OsloService, kind: str, status: int, told: str
+) -> None:
     """Log lines of concurrent requests, before an answer and in the middle of its body."""
     paths = {number: f"/glance/v1/images/{kind}-{number}" for number in range(8)}
     with ThreadPoolExecutor(8) as pool:
-        answers = dict(zip(paths, pool.map(service.ask, paths.values()), strict=True))
+        answers = dict(zip(paths, pool.map(oslo_service.ask, paths.values()), strict=True))
     for number, (response, body) in answers.items():
         assert response.status == status
         assert len(body) < len(BIG)
-        (line,) = (line for line in service.logged().splitlines() if f"'{kind}-{number}'" in line)
+        (line,) = (
+            line for line in oslo_service.logged().splitlines() if f"'{kind}-{number}'" in line
+        )
         assert re.search(rf" ERROR imageapi\S* \[.*{id_of(response)} .*{told}", line)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_uri_is_the_public_one(service: Service, method: str) -> None:
-    response, _ = service.ask("/glance/v1/images/good", method)
+def test_uri_is_the_public_one(oslo_service: OsloService, method: str) -> None:
+    response, _ = oslo_service.ask("/glance/v1/images/good", method)
     uri = response.getheader("X-Image-Meta-Uri") or ""
-    assert uri == f"http://127.0.0.1:{service.port}/glance/v1/images/good"
-    response, body = service.ask(uri)
+    assert uri == f"http://127.0.0.1:{oslo_service.port}/glance/v1/images/good"
+    response, body = oslo_service.ask(uri)
     assert (response.status, body) == (200, BIG)
 
 
-def test_uri_of_the_details_is_the_public_one(service: Service) -> None:
-    _, body = service.ask("/glance/v1/images/good?format=json")
-    assert f'"http://127.0.0.1:{service.port}/glance/v1/images/good"'.encode() in body
+def test_uri_of_the_details_is_the_public_one(oslo_service: OsloService) -> None:
+    _, body = oslo_service.ask("/glance/v1/images/good?format=json")
+    assert f'"http://127.0.0.1:{oslo_service.port}/glance/v1/images/good"'.encode() in body
 
 
-def test_healthcheck(service: Service) -> None:
-    response, body = service.ask("/glance/healthcheck")
+def test_healthcheck(oslo_service: OsloService) -> None:
+    response, body = oslo_service.ask("/glance/healthcheck")
     assert (response.status, body) == (200, b"OK")
-    maintenance = service.log_file.parent / "maintenance"
+    maintenance = oslo_service.log_file.parent / "maintenance"
     maintenance.touch()
-    assert service.ask("/glance/healthcheck")[0].status == 503
-    assert service.ask("/glance/v1/images/good")[0].status == 200
+    assert oslo_service.ask("/glance/healthcheck")[0].status == 503
+    assert oslo_service.ask("/glance/v1/images/good")[0].status == 200
     maintenance.unlink()
 
 
-def test_cors(service: Service) -> None:
+def test_cors(oslo_service: OsloService) -> None:
     path = "/glance/v1/images/good"
-    response, body = service.ask(path, Origin=DASHBOARD, Range="bytes=1-3")
+    response, body = oslo_service.ask(path, Origin=DASHBOARD, Range="bytes=1-3")
     assert (response.status, body) == (206, BIG[1:4])
     assert response.getheader("Access-Control-Allow-Origin") == DASHBOARD
     exposed = response.getheader("Access-Control-Expose-Headers") or ""
     assert "X-Image-Meta-Checksum" in exposed.split(",")
-    response, _ = service.ask(path, Origin="https://other.example.com")
+    response, _ = oslo_service.ask(path, Origin="https://other.example.com")
     assert response.getheader("Access-Control-Allow-Origin") is None
 
 
 @pytest.mark.parametrize(("method", "allowed"), [("GET", "GET"), ("DELETE", None)])
-def test_cors_preflight(service: Service, method: str, allowed: str | None) -> None:
+def test_cors_preflight(oslo_service: OsloService, method: str, allowed: str | None) -> None:
     asked = {"Access_Control_Request_Method": method, "Access_Control_Request_Headers": "Range"}
-    response, _ = service.ask("/glance/v1/images/good", "OPTIONS", Origin=DASHBOARD, **asked)
+    response, _ = oslo_service.ask("/glance/v1/images/good", "OPTIONS", Origin=DASHBOARD, **asked)
     assert response.status == 200
     assert response.getheader("Access-Control-Allow-Methods") == allowed

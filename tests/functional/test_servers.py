@@ -17,23 +17,25 @@ CANNOT_BREAK_OFF = {"uwsgi", "uwsgi-http", "nginx-uwsgi", "granian", "wsgiref"}
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def large_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with large_images(tmp_path_factory.mktemp("servers") / "images") as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[tuple[str, Running]]:
-    with SERVERS[request.param].start(deployment) as running:
+def server(
+    request: pytest.FixtureRequest, large_deployment: Deployment
+) -> Iterator[tuple[str, Running]]:
+    with SERVERS[request.param].start(large_deployment) as running:
         yield request.param, running
 
 
 @pytest.mark.wire("data-ends-early")
 @pytest.mark.wire("data-checksum")
 @pytest.mark.parametrize("download", DOWNLOADS)
-def test_download(server: tuple[str, Running], deployment: Deployment, download: str) -> None:
+def test_download(server: tuple[str, Running], large_deployment: Deployment, download: str) -> None:
     name, running = server
-    word = DOWNLOADS[download](running, deployment)
+    word = DOWNLOADS[download](running, large_deployment)
     if name in CANNOT_BREAK_OFF and download == "data of unknown size that ends early":
         assert word == "looks complete"
     else:

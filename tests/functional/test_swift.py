@@ -29,7 +29,6 @@ from tests.functional.servers import serving
 from tests.functional.swift import (
     KEY,
     Swift,
-    running_swift,
     swift_configuration,
     upload_dlo,
     upload_slo,
@@ -43,17 +42,15 @@ SEGMENTS = [DATA[start : start + 8 * MIB] for start in range(0, len(DATA), 8 * M
 SMALL = DATA[:100_000]
 
 
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as server:
-        with closing(server.client()) as client:
-            for container in ("records", "images", "images_segments", "other"):
-                client.put_container(container)
-        yield server
+@pytest.fixture(scope="module", autouse=True)
+def containers(swift: Swift) -> None:
+    with closing(swift.client()) as client:
+        for container in ("records", "images", "images_segments", "other"):
+            client.put_container(container)
 
 
 @pytest.fixture
-def client(swift: Swift) -> Iterator[swiftclient.Connection]:
+def swift_client(swift: Swift) -> Iterator[swiftclient.Connection]:
     with closing(swift.client()) as client:
         yield client
 
@@ -93,12 +90,12 @@ class Images:
 
 
 @pytest.fixture
-def images(swift: Swift, client: swiftclient.Connection, tmp_path: Path) -> Images:
-    return Images(swift, client, tmp_path)
+def images(swift: Swift, swift_client: swiftclient.Connection, tmp_path: Path) -> Images:
+    return Images(swift, swift_client, tmp_path)
 
 
 @pytest.fixture
-def serve(images: Images) -> Iterator[Callable[..., imageapi.ImageAPI]]:
+def make_api(images: Images) -> Iterator[Callable[..., imageapi.ImageAPI]]:
     """Makes an ImageAPI in this process."""
     made: list[imageapi.ImageAPI] = []
 
@@ -111,14 +108,14 @@ def serve(images: Images) -> Iterator[Callable[..., imageapi.ImageAPI]]:
         api.close()
 
 
-def request(image_id: str, *headers: str) -> bytes:
+def request_bytes(image_id: str, *headers: str) -> bytes:
     lines = [f"GET /v1/images/{image_id} HTTP/1.1", "Host: x", *headers, "", ""]
     return "\r\n".join(lines).encode()
 
 
 def download_raw(config: Path, image_id: str, pause: Pause | None = None) -> RawAnswer:
     with serving(config) as port:
-        return exchange(port, request(image_id), pause)
+        return exchange(port, request_bytes(image_id), pause)
 
 
 def requests_in_log(swift: Swift, words: str) -> int:
@@ -130,9 +127,9 @@ def requests_in_log(swift: Swift, words: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
-def test_downloads(images: Images, serve: Any, kind: str) -> None:
+def test_downloads(images: Images, make_api: Any, kind: str) -> None:
     images.add(kind, f"good-{kind}")
-    api = serve()
+    api = make_api()
     response = get(api, f"/v1/images/good-{kind}")
     assert (response.status_code, response.body) == (200, DATA)
     part = get(api, f"/v1/images/good-{kind}", Range="bytes=8388600-16777300")
@@ -158,20 +155,20 @@ def test_downloads(images: Images, serve: Any, kind: str) -> None:
 )
 def test_locations(
     images: Images,
-    serve: Any,
-    client: swiftclient.Connection,
+    make_api: Any,
+    swift_client: swiftclient.Connection,
     url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Only the configured account is asked, with the configured credentials."""
-    client.put_object("other", "folder/an object", SMALL)
+    swift_client.put_object("other", "folder/an object", SMALL)
     for name in ("glance-id", "an@object"):
-        client.put_object("other", name, SMALL)
+        swift_client.put_object("other", name, SMALL)
     images.record("elsewhere", SMALL, locations=[{"url": url}])
     caplog.set_level("DEBUG", logger="imageapi")
-    response = get(serve("allowed_containers = o*"), "/v1/images/elsewhere")
+    response = get(make_api("allowed_containers = o*"), "/v1/images/elsewhere")
     assert (response.status_code, response.body) == (200, SMALL)
-    told = get(serve(), "/v1/images/elsewhere")
+    told = get(make_api(), "/v1/images/elsewhere")
     assert told.status_code == 500
     assert "its container is not in allowed_containers" in caplog.text
     assert "l0cation-secret" not in f"{caplog.text}{told.headers}{told.text}"
@@ -205,9 +202,9 @@ def test_locations_that_are_refused(swift: Swift, url: str, told: str) -> None:
     store.close()
 
 
-def test_prefix(swift: Swift, client: swiftclient.Connection) -> None:
-    client.put_object("other", "team/i", SMALL)
-    client.put_object("other", "team/i.json", '{"status": "active", "name": "one"}')
+def test_prefix(swift: Swift, swift_client: swiftclient.Connection) -> None:
+    swift_client.put_object("other", "team/i", SMALL)
+    swift_client.put_object("other", "team/i.json", '{"status": "active", "name": "one"}')
     options = {"container": "other", "object_prefix": "team/", **v1_options(swift)}
     store, registry = build(SwiftStore, **options), build(SwiftRegistry, **options)
     blob = store.open(store.locate("i"), caller=ANONYMOUS)
@@ -218,10 +215,10 @@ def test_prefix(swift: Swift, client: swiftclient.Connection) -> None:
 
 
 def test_public_container_without_credentials(
-    swift: Swift, client: swiftclient.Connection, tmp_path: Path
+    swift: Swift, swift_client: swiftclient.Connection, tmp_path: Path
 ) -> None:
-    client.put_container("public", headers={"X-Container-Read": ".r:*"})
-    client.put_object("public", "i", SMALL)
+    swift_client.put_container("public", headers={"X-Container-Read": ".r:*"})
+    swift_client.put_object("public", "i", SMALL)
     options = {"auth_type": "none", "endpoint_override": swift.account_url}
     store = build(SwiftStore, container="public", **options)
     assert b"".join(store.open(store.locate("i"), caller=ANONYMOUS)) == SMALL
@@ -239,15 +236,15 @@ def test_public_container_without_credentials(
 
 
 def test_records_are_revalidated(
-    swift: Swift, client: swiftclient.Connection, serve: Any, images: Images
+    swift: Swift, swift_client: swiftclient.Connection, make_api: Any, images: Images
 ) -> None:
     images.record("seen", SMALL, name="one")
-    registry = serve().backends.registry.backend
+    registry = make_api().backends.registry.backend
     first = registry.get("seen", ANONYMOUS)
     assert registry.get("seen", ANONYMOUS) is first
     images.record("seen", SMALL, name="two")
     assert registry.get("seen", ANONYMOUS).name == "two"
-    client.delete_object("records", "seen.json")
+    swift_client.delete_object("records", "seen.json")
     with pytest.raises(ImageNotFound):
         registry.get("seen", ANONYMOUS)
     log = (swift.folder / "proxy.log").read_text()
@@ -257,10 +254,13 @@ def test_records_are_revalidated(
 
 @pytest.mark.parametrize("data", [b"no JSON", b"{}", b'"%s"' % (b"x" * 2**20)])
 def test_malformed_records(
-    client: swiftclient.Connection, serve: Any, data: bytes, caplog: pytest.LogCaptureFixture
+    swift_client: swiftclient.Connection,
+    make_api: Any,
+    data: bytes,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    client.put_object("records", "malformed.json", data)
-    api = serve()
+    swift_client.put_object("records", "malformed.json", data)
+    api = make_api()
     with pytest.raises(MalformedImage, match=r"records/malformed.json: "):
         api.backends.registry.backend.get("malformed", ANONYMOUS)
     assert get(api, "/v1/images/malformed").status_code == 404
@@ -272,11 +272,11 @@ def test_malformed_records(
 # Logging in.
 
 
-def test_one_login_for_a_section(swift: Swift, images: Images, serve: Any) -> None:
+def test_one_login_for_a_section(swift: Swift, images: Images, make_api: Any) -> None:
     images.record("one", SMALL)
     images.client.put_object("images", "one", SMALL)
     before = requests_in_log(swift, "GET /auth/v1.0")
-    api = serve()
+    api = make_api()
     threads = [threading.Thread(target=lambda: get(api, "/v1/images/one").body) for _ in range(10)]
     for thread in threads:
         thread.start()
@@ -287,11 +287,11 @@ def test_one_login_for_a_section(swift: Swift, images: Images, serve: Any) -> No
 
 
 def test_token_that_is_no_longer_known_is_renewed_once(
-    swift: Swift, images: Images, serve: Any
+    swift: Swift, images: Images, make_api: Any
 ) -> None:
     images.record("renewed", SMALL)
     images.client.put_object("images", "renewed", SMALL)
-    api = serve()
+    api = make_api()
     assert get(api, "/v1/images/renewed").body == SMALL
     before = requests_in_log(swift, "GET /auth/v1.0")
     swift.revoke_tokens()
@@ -299,8 +299,8 @@ def test_token_that_is_no_longer_known_is_renewed_once(
     assert requests_in_log(swift, "GET /auth/v1.0") == before + 1
 
 
-def test_wrong_credentials(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
-    api = serve(password="wr0ng-secret")
+def test_wrong_credentials(make_api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    api = make_api(password="wr0ng-secret")
     assert get(api, "/v1/images/any").status_code == 502
     assert "/auth/v1.0 answers with status 401" in caplog.text
     assert "wr0ng-secret" not in caplog.text
@@ -311,7 +311,7 @@ def test_wrong_credentials(serve: Any, caplog: pytest.LogCaptureFixture) -> None
 
 @pytest.mark.parametrize("fault", ["truncated", "emptied", "removed", "damaged"])
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
-def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None:
+def test_damaged_file(images: Images, make_api: Any, kind: str, fault: str) -> None:
     """The file of the object, or of the last segment of three.  Swift sends it once."""
     image_id = f"{kind}-{fault}"
     segments = images.add(kind, image_id)
@@ -327,7 +327,7 @@ def test_damaged_file(images: Images, serve: Any, kind: str, fault: str) -> None
             else:
                 file.truncate(0 if fault == "emptied" else path.stat().st_size - 1)
     with serving(images.configure()) as port:
-        answers = [exchange(port, request(image_id)) for _ in range(2)]
+        answers = [exchange(port, request_bytes(image_id)) for _ in range(2)]
     for answer in answers:
         # The second answer is 500 if the first one showed that the hash is wrong.
         assert answer.status in (200, 404, 500)
@@ -388,11 +388,11 @@ def read_to_error(chunks: Iterable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("kind", ["slo", "dlo"])
 def test_segment_that_is_replaced_while_another_is_sent(
-    images: Images, serve: Any, kind: str
+    images: Images, make_api: Any, kind: str
 ) -> None:
     """Swift sends the new segment of a dynamic object, with the old ETag."""
     names = images.add(kind, f"segment-{kind}")
-    api = serve()
+    api = make_api()
     assert get(api, f"/v1/images/segment-{kind}").body == DATA
     response = get(api, f"/v1/images/segment-{kind}")
     received = next(iter(response.app_iter))
@@ -421,11 +421,11 @@ def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> N
 @pytest.mark.parametrize(
     ("kind", "statuses"), [("account", {200}), ("container", {200}), ("object", {503})]
 )
-def test_server_that_is_down(images: Images, serve: Any, kind: str, statuses: set[int]) -> None:
+def test_server_that_is_down(images: Images, make_api: Any, kind: str, statuses: set[int]) -> None:
     """A server behind the proxy; with and without account and container in its cache."""
     images.record("down", SMALL)
     images.client.put_object("images", "down", SMALL)
-    api = serve(status_code_retries=1, status_code_retry_delay=0.1)
+    api = make_api(status_code_retries=1, status_code_retry_delay=0.1)
     assert get(api, "/v1/images/down").body == SMALL
     images.swift.stop(kind)
     try:
@@ -444,8 +444,8 @@ def test_server_that_is_down(images: Images, serve: Any, kind: str, statuses: se
     assert get(api, "/v1/images/down").body == SMALL
 
 
-def test_proxy_that_is_down(images: Images, serve: Any) -> None:
-    api = serve(connect_retries=1, connect_retry_delay=0.1)
+def test_proxy_that_is_down(images: Images, make_api: Any) -> None:
+    api = make_api(connect_retries=1, connect_retry_delay=0.1)
     images.swift.stop("proxy")
     try:
         response = get(api, "/v1/images/any")

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,14 @@ from imageapi.commands import changes
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image
 from tests.deployment import get
-from tests.functional.swift import KEY, Swift, running_swift, swift_configuration, v1_options
+from tests.functional.swift import (
+    CONTAINERS,
+    KEY,
+    Swift,
+    object_paths,
+    swift_configuration,
+    v1_options,
+)
 from tests.functional.waiting import wait_until
 from tests.paths import BIN
 
@@ -30,17 +37,11 @@ MIB = 1024 * 1024
 DATA = os.urandom(2 * MIB + 5)
 
 
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as server:
-        yield server
-
-
 @pytest.fixture
 def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
     """Empties Swift, and writes a configuration."""
     with closing(swift.client()) as client:
-        for container in ("records", "images", "images_segments"):
+        for container in CONTAINERS:
             client.put_container(container)
             for entry in client.get_container(container)[1]:
                 client.delete_object(container, entry["name"])
@@ -54,16 +55,6 @@ def configured(swift: Swift, tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-def objects(swift: Swift) -> list[str]:
-    """The paths of all objects."""
-    with closing(swift.client()) as client:
-        return [
-            f"{container}/{entry['name']}"
-            for container in ("records", "images", "images_segments")
-            for entry in client.get_container(container)[1]
-        ]
 
 
 def command(config: Path, *words: str, **how: Any) -> "subprocess.Popen[bytes]":
@@ -102,7 +93,7 @@ def test_file(
     (tmp_path / "disk.raw").write_bytes(DATA)
     words = (str(tmp_path / "disk.raw"), "--name", "one", "--property", "a=b")
     assert finish(command(config, *words)) == (0, "")
-    record, data, *segments = objects(swift)
+    record, data, *segments = object_paths(swift)
     assert record == "records/i.json"
     assert data.startswith("images/i/")
     assert len(segments) == pieces
@@ -120,7 +111,7 @@ def test_pipe(swift: Swift, configured: Any, data: bytes) -> None:
     config = configured()
     process = command(config, "-", stdin=subprocess.PIPE)
     assert finish(process, data) == (0, "")
-    assert len(objects(swift)) == 2 + -(-len(data) // MIB)
+    assert len(object_paths(swift)) == 2 + -(-len(data) // MIB)
     with_show = [str(BIN / "imageapi"), "--config-file", str(config), "show", "i"]
     shown = subprocess.run(with_show, check=True, capture_output=True, text=True, timeout=60)
     assert f"{len(data)} bytes" in shown.stdout
@@ -132,12 +123,12 @@ def test_pipe(swift: Swift, configured: Any, data: bytes) -> None:
 
 def test_empty_data(swift: Swift, configured: Any) -> None:
     assert finish(command(configured(), os.devnull)) == (0, "")
-    assert len(objects(swift)) == 2
+    assert len(object_paths(swift)) == 2
 
 
 def data_name(swift: Swift) -> str:
     """The name of the one object that is an image's data."""
-    (name,) = (path for path in objects(swift) if path.startswith("images/"))
+    (name,) = (path for path in object_paths(swift) if path.startswith("images/"))
     return name.removeprefix("images/")
 
 
@@ -148,19 +139,19 @@ def test_id_that_exists(swift: Swift, configured: Any, tmp_path: Path) -> None:
         (tmp_path / "disk.raw").write_bytes(DATA)
         status, said = finish(command(config, str(tmp_path / "disk.raw")))
         assert (status, "exists already" in said) == (1, True)
-        assert objects(swift) == ["records/i.json"]
+        assert object_paths(swift) == ["records/i.json"]
         assert client.get_object("records", "i.json")[1] == b"other"
 
 
 def test_id_that_comes_to_exist_meanwhile(swift: Swift, configured: Any) -> None:
     """The objects of the other image are neither overwritten nor removed."""
     process = begun_upload(configured(), 3 * MIB)
-    wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
+    wait_until(lambda: len(object_paths(swift)) >= 2, "no segment has come")
     with closing(swift.client()) as client:
         client.put_object("records", "i.json", b"other")
         status, said = finish(process, b"end")
         assert (status, "exists already" in said) == (1, True)
-        assert objects(swift) == ["records/i.json"]
+        assert object_paths(swift) == ["records/i.json"]
         assert client.get_object("records", "i.json")[1] == b"other"
 
 
@@ -183,7 +174,7 @@ def test_the_same_id_twice_at_once(
     added = [data for data, status in zip((DATA, DATA[::-1]), statuses, strict=True) if not status]
     assert response.body in added
     api.close()
-    assert len([path for path in objects(swift) if path.startswith("images/")]) == len(added)
+    assert len([path for path in object_paths(swift) if path.startswith("images/")]) == len(added)
 
 
 @pytest.mark.parametrize(("others", "left"), [(b"", []), (b"other", ["records/i.json"])])
@@ -208,7 +199,7 @@ def test_an_answer_to_the_record_that_does_not_come(
         new = HashingReader(io.BytesIO(b"data"), lambda _: None)
         with pytest.raises(BackendUnavailable, match="no answer"):
             put(api, new)
-        assert objects(swift) == left
+        assert object_paths(swift) == left
     api.close()
 
 
@@ -225,16 +216,16 @@ def begun_upload(config: Path, size: int) -> "subprocess.Popen[bytes]":
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(swift: Swift, configured: Any, number: signal.Signals) -> None:
     process = begun_upload(configured(), 3 * MIB)
-    wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
+    wait_until(lambda: len(object_paths(swift)) >= 2, "no segment has come")
     process.send_signal(number)
     assert finish(process) == (1, "imageapi: interrupted\n")
-    wait_until(lambda: objects(swift) == [], f"left behind: {objects(swift)}")
+    wait_until(lambda: object_paths(swift) == [], f"left behind: {object_paths(swift)}")
 
 
 def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
     """The error names the objects that cannot be removed."""
     process = begun_upload(configured(connect_retries=0, status_code_retries=0), 3 * MIB)
-    wait_until(lambda: len(objects(swift)) >= 2, "no segment has come")
+    wait_until(lambda: len(object_paths(swift)) >= 2, "no segment has come")
     swift.stop("proxy")
     try:
         status, said = finish(process, b"x" * 3 * MIB)
@@ -245,7 +236,7 @@ def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
     assert lines[-1].startswith("imageapi: image i: http://")
     left = [line.split(" by hand: /")[1] for line in lines if "left behind" in line]
     assert len(left) >= 1
-    assert set(objects(swift)) <= set(left)
+    assert set(object_paths(swift)) <= set(left)
 
 
 def put(api: imageapi.ImageAPI, data: HashingReader) -> None:
@@ -286,7 +277,7 @@ def test_data_that_changes_on_its_way(
     ):
         put(api, HashingReader(source, lambda _: None))
     api.close()
-    assert objects(swift) == []
+    assert object_paths(swift) == []
 
 
 def test_file_that_grows(swift: Swift, configured: Any, tmp_path: Path) -> None:
@@ -302,7 +293,7 @@ def test_file_that_grows(swift: Swift, configured: Any, tmp_path: Path) -> None:
         with pytest.raises(WriteError, match="grew while it was read"):
             put(api, HashingReader(source, grow))
     api.close()
-    assert objects(swift) == []
+    assert object_paths(swift) == []
 
 
 @pytest.mark.parametrize(
@@ -325,12 +316,12 @@ def test_who_may_not(swift: Swift, configured: Any, cloud: dict[str, str], told:
 def test_a_writer_who_may_not_make_containers(swift: Swift, configured: Any) -> None:
     """ACLs of three containers are enough."""
     with closing(swift.client()) as client:
-        for container in ("records", "images", "images_segments"):
+        for container in CONTAINERS:
             acl = {"X-Container-Read": "acme:writer", "X-Container-Write": "acme:writer"}
             client.post_container(container, acl)
     config = configured(username="acme:writer")
     assert finish(command(config, "-", stdin=subprocess.PIPE), b"data") == (0, "")
-    assert len(objects(swift)) == 3
+    assert len(object_paths(swift)) == 3
 
 
 def test_clean_up_that_is_interrupted_again_says_what_is_left(
@@ -350,8 +341,8 @@ def test_clean_up_that_is_interrupted_again_says_what_is_left(
         put(api, new)
     api.close()
     left = [line.split(" by hand: /")[1] for line in caplog.messages]
-    assert set(objects(swift)) <= set(left)
-    assert len(objects(swift)) == 2
+    assert set(object_paths(swift)) <= set(left)
+    assert len(object_paths(swift)) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
@@ -362,6 +353,6 @@ def test_signal_that_is_ignored(swift: Swift, configured: Any, number: signal.Si
         process = begun_upload(configured(), 2 * MIB)
     finally:
         signal.signal(number, before)
-    wait_until(lambda: len(objects(swift)) >= 1, "no segment has come")
+    wait_until(lambda: len(object_paths(swift)) >= 1, "no segment has come")
     process.send_signal(number)
     assert finish(process, b"end") == (0, "")

@@ -10,22 +10,21 @@ from pathlib import Path
 import pytest
 import swiftclient
 
-import imageapi
 from imageapi.commands import main, verify
-from tests.deployment import get
-from tests.functional.swift import Swift, running_swift, swift_configuration, upload_slo, v1_options
+from tests.deployment import served_data
+from tests.functional.swift import (
+    CONTAINERS,
+    Swift,
+    object_paths,
+    swift_configuration,
+    upload_slo,
+    v1_options,
+)
 
 MIB = 1024 * 1024
-CONTAINERS = ("records", "images", "images_segments")
 
 PLAIN = os.urandom(MIB // 2)
 LARGE = os.urandom(2 * MIB + 5)
-
-
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -46,24 +45,11 @@ def config(swift: Swift, tmp_path: Path) -> Path:
     return path
 
 
-def objects(client: swiftclient.Connection) -> list[str]:
-    return [
-        f"{container}/{entry['name']}"
-        for container in CONTAINERS
-        for entry in client.get_container(container)[1]
-    ]
-
-
-def served(config: Path) -> bytes:
-    with closing(imageapi.ImageAPI(imageapi.load_config([str(config)]))) as api:
-        body: bytes = get(api, "/v1/images/i").body
-        return body
-
-
 @pytest.mark.parametrize(
     ("first", "second", "count"), [(PLAIN, LARGE, 5), (LARGE, PLAIN, 2)], ids=["grows", "shrinks"]
 )
 def test_life_of_an_image(
+    swift: Swift,
     client: swiftclient.Connection,
     config: Path,
     tmp_path: Path,
@@ -80,23 +66,24 @@ def test_life_of_an_image(
     (tmp_path / "second").write_bytes(second)
     run("add", str(tmp_path / "first"), "--id", "i", "--public")
     run("set", "i", "--name", "n", "--property", "a=b")
-    assert served(config) == first
+    assert served_data(config) == first
     run("replace", "i", str(tmp_path / "second"))
-    assert served(config) == second
-    assert len(objects(client)) == count
+    assert served_data(config) == second
+    assert len(object_paths(swift)) == count
     record = json.loads(run("list", "--json"))
     assert (record["name"], record["properties"]) == ("n", {"a": "b"})
     assert record["size"] == str(len(second)) or record["size"] == len(second)
     assert run("verify", "--all") == "images: 1, problems: 0\n"
     run("deactivate", "i")
     run("activate", "i")
-    assert served(config) == second
+    assert served_data(config) == second
     run("remove", "i")
-    assert objects(client) == []
+    assert object_paths(swift) == []
     assert run("list") == ""
 
 
 def test_leftovers(
+    swift: Swift,
     client: swiftclient.Connection,
     config: Path,
     tmp_path: Path,
@@ -112,24 +99,24 @@ def test_leftovers(
     client.put_object("images_segments", f"k/{ours}/00000000", b"data")
     client.put_object("images", "by-hand", b"data")
     upload_slo(client, "images", f"l/{ours}", [b"x", b"y"])
-    before = objects(client)
+    before = object_paths(swift)
     capsys.readouterr()
     assert main.main([*words, "verify", "--all"]) == 0
     assert capsys.readouterr().out.count("less than a day ago") == 3
     monkeypatch.setattr(verify, "_OLD_SECONDS", -10)
     assert main.main([*words, "verify", "--all"]) == 1
-    assert objects(client) == before
+    assert object_paths(swift) == before
     assert main.main([*words, "verify", "--all", "--remove-orphans"]) == 0
-    left = [name for name in objects(client) if not name.split("/")[1].startswith("i")]
+    left = [name for name in object_paths(swift) if not name.split("/")[1].startswith("i")]
     assert left == ["images/by-hand"]
-    assert served(config) == LARGE
+    assert served_data(config) == LARGE
 
 
 def test_data_that_was_uploaded_by_hand_stays(
-    client: swiftclient.Connection, config: Path, caplog: pytest.LogCaptureFixture
+    swift: Swift, client: swiftclient.Connection, config: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client.put_object("images", "i", b"data")
     client.put_object("records", "i.json", json.dumps({"status": "active", "size": 4}))
     assert main.main(["--config-file", str(config), "remove", "i"]) == 0
-    assert objects(client) == ["images/i"]
+    assert object_paths(swift) == ["images/i"]
     assert "data that others may use is not removed" in caplog.text

@@ -59,7 +59,9 @@ class SwiftCloud(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def cloud(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftCloud]:
+def swift_cloud(
+    identity: Keystone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SwiftCloud]:
     with running_swift(tmp_path_factory.mktemp("swift"), identity.url) as swift:
         identity.user("swift", identity.project("service"), "admin")
         project = identity.project("demo")
@@ -99,7 +101,7 @@ class ConfiguredAPI(NamedTuple):
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Any]:
+def make_configured_api(tmp_path: Path) -> Iterator[Any]:
     made: list[ConfiguredAPI] = []
 
     def make(options: dict[str, str]) -> ConfiguredAPI:
@@ -115,22 +117,26 @@ def serve(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("how", ["password", "application_credential"])
-def test_plugins(cloud: SwiftCloud, serve: Any, how: str) -> None:
-    served = serve(getattr(cloud, how)())
+def test_plugins(swift_cloud: SwiftCloud, make_configured_api: Any, how: str) -> None:
+    served = make_configured_api(getattr(swift_cloud, how)())
     assert get(served.api, "/v1/images/i").body == DATA
     assert get(served.api, "/v1/images/i", Range="bytes=-5").body == DATA[-5:]
     assert get(served.api, "/v1/images/absent").status_code == 404
 
 
-def test_generic_plugin_finds_the_version_itself(cloud: SwiftCloud, serve: Any) -> None:
-    url = cloud.keystone.url.removesuffix("/v3")
-    served = serve(cloud.password(auth_type="password", auth_url=url))
+def test_generic_plugin_finds_the_version_itself(
+    swift_cloud: SwiftCloud, make_configured_api: Any
+) -> None:
+    url = swift_cloud.keystone.url.removesuffix("/v3")
+    served = make_configured_api(swift_cloud.password(auth_type="password", auth_url=url))
     assert get(served.api, "/v1/images/i").body == DATA
 
 
-def test_endpoint_override(cloud: SwiftCloud, serve: Any) -> None:
-    override = f"{cloud.swift.url}/v1/AUTH_%(project_id)s"
-    served = serve(cloud.password(valid_interfaces="internal", endpoint_override=override))
+def test_endpoint_override(swift_cloud: SwiftCloud, make_configured_api: Any) -> None:
+    override = f"{swift_cloud.swift.url}/v1/AUTH_%(project_id)s"
+    served = make_configured_api(
+        swift_cloud.password(valid_interfaces="internal", endpoint_override=override)
+    )
     assert get(served.api, "/v1/images/i").body == DATA
 
 
@@ -150,25 +156,25 @@ def test_endpoint_override(cloud: SwiftCloud, serve: Any) -> None:
     ],
 )
 def test_what_is_wrong_is_told_the_operator(
-    cloud: SwiftCloud,
-    serve: Any,
+    swift_cloud: SwiftCloud,
+    make_configured_api: Any,
     options: dict[str, str],
     status: int,
     told: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("DEBUG", logger="imageapi")
-    served = serve(cloud.password(**options))
+    served = make_configured_api(swift_cloud.password(**options))
     assert get(served.api, "/v1/images/i").status_code == status
     assert told in caplog.text
     assert "wr0ng-s3cret" not in caplog.text
 
 
-def test_a_revoked_token_is_renewed_once(cloud: SwiftCloud, serve: Any) -> None:
-    served = serve(cloud.application_credential())
+def test_a_revoked_token_is_renewed_once(swift_cloud: SwiftCloud, make_configured_api: Any) -> None:
+    served = make_configured_api(swift_cloud.application_credential())
     assert get(served.api, "/v1/images/i").body == DATA
     first = served.token()
-    cloud.keystone.revoke(first)
+    swift_cloud.keystone.revoke(first)
     assert get(served.api, "/v1/images/i").body == DATA
     second = served.token()
     assert second != first
@@ -176,15 +182,17 @@ def test_a_revoked_token_is_renewed_once(cloud: SwiftCloud, serve: Any) -> None:
     assert served.token() == second
 
 
-def test_a_token_that_is_revoked_in_the_middle_of_a_download(cloud: SwiftCloud, serve: Any) -> None:
+def test_a_token_that_is_revoked_in_the_middle_of_a_download(
+    swift_cloud: SwiftCloud, make_configured_api: Any
+) -> None:
     """The connection is broken too, because Swift checks the token only for a new request."""
-    served = serve(cloud.password())
+    served = make_configured_api(swift_cloud.password())
     response = get(served.api, "/v1/images/i")
     chunks = iter(response.app_iter)
     data = next(chunks, b"")
-    cloud.keystone.revoke(served.token())
-    cloud.swift.stop("proxy")
-    starter = threading.Timer(0.5, cloud.swift.start, ["proxy"])
+    swift_cloud.keystone.revoke(served.token())
+    swift_cloud.swift.stop("proxy")
+    starter = threading.Timer(0.5, swift_cloud.swift.start, ["proxy"])
     starter.start()
     data += b"".join(chunks)
     close(response)

@@ -39,7 +39,7 @@ def test_large_image(tmp_path: Path) -> None:
                 client.put_container(container)
             config = tmp_path / "imageapi.conf"
             config.write_text(swift_configuration(v1_options(swift), f"segment_size = {300 * MIB}"))
-            md5 = add(config)
+            md5 = add_through_pipe(config)
             (data,) = client.get_container("images")[1]
             head = client.head_object("images", data["name"])
             assert head["x-static-large-object"] == "True"
@@ -51,7 +51,7 @@ def test_large_image(tmp_path: Path) -> None:
             assert hashed(image.data()) == (SIZE, md5)
 
 
-def add(config: Path) -> str:
+def add_through_pipe(config: Path) -> str:
     """Pipe the data into ``imageapi add``; returns its MD5."""
     command = [
         str(BIN / "imageapi"),

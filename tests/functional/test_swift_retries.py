@@ -31,7 +31,7 @@ ETAG = "d5816f35916d1d9482fb0f1ec201101d"
 TIMEOUT = 60
 
 
-class FakeSwift:
+class ScriptedSwift:
     """Logs users in like tempauth, and sends each object request the next of the answers."""
 
     server: RawServer
@@ -94,11 +94,11 @@ DENIED = status("401 Unauthorized")
 
 
 @pytest.fixture
-def make_store() -> Iterator[Callable[..., tuple[SwiftStore, FakeSwift]]]:
+def make_store() -> Iterator[Callable[..., tuple[SwiftStore, ScriptedSwift]]]:
     with ExitStack() as stack:
 
-        def made(*answers: Responder | None, **options: Any) -> tuple[SwiftStore, FakeSwift]:
-            fake = FakeSwift(*answers)
+        def made(*answers: Responder | None, **options: Any) -> tuple[SwiftStore, ScriptedSwift]:
+            fake = ScriptedSwift(*answers)
             server = fake.server = stack.enter_context(RawServer(fake))
             given = {
                 "container": "images",
@@ -123,7 +123,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def read(store: SwiftStore, **how: Any) -> bytes:
+def read_image(store: SwiftStore, **how: Any) -> bytes:
     blob = store.open(store.locate("i"), caller=ANONYMOUS, **how)
     data = b"".join(blob)
     blob.close()
@@ -133,28 +133,28 @@ def read(store: SwiftStore, **how: Any) -> bytes:
 @pytest.mark.parametrize("answers", [[BUSY], [FULL], [BUSY, FULL], [hang_up, hang_up, BUSY]])
 def test_asks_again(make_store: Any, answers: list[Responder]) -> None:
     store, fake = make_store(*answers)
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     # A kept connection that the server has closed is replaced at once.
     assert len(fake.asked) == len(answers) + 1
 
 
 def test_by_default_it_waits_twice_as_long_each_time(make_store: Any, pauses: list[float]) -> None:
     store, _ = make_store(BUSY, FULL)
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     assert pauses == [0.5, 1.0]
 
 
 def test_retries_are_bounded(make_store: Any) -> None:
     store, fake = make_store(*[BUSY] * 20)
     with pytest.raises(BackendUnavailable, match="answers with status 503"):
-        read(store)
+        read_image(store)
     assert len(fake.asked) == 4
 
 
 def test_connections_are_retried_a_bounded_number_of_times(make_store: Any) -> None:
     store, fake = make_store(*[hang_up] * 20)
     with pytest.raises(BackendUnavailable, match="closed the connection early"):
-        read(store)
+        read_image(store)
     # Each may use a kept connection, which is replaced once.
     assert 4 <= len(fake.asked) <= 8
 
@@ -163,43 +163,43 @@ def test_connections_are_retried_a_bounded_number_of_times(make_store: Any) -> N
 def test_options(make_store: Any, retries: int, pauses: list[float]) -> None:
     store, _ = make_store(BUSY, BUSY, status_code_retries=retries, status_code_retry_delay=0.2)
     with pytest.raises(BackendUnavailable):
-        read(store)
+        read_image(store)
     assert pauses == [0.2] * retries
 
 
 def test_codes_are_an_option(make_store: Any) -> None:
     limited = status("498 Rate Limited")
     store, _ = make_store(limited, retriable_status_codes=[498])
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     store, _ = make_store(BUSY, retriable_status_codes=[498])
     with pytest.raises(BackendUnavailable):
-        read(store)
+        read_image(store)
 
 
 def test_retry_after_is_waited_for(make_store: Any, pauses: list[float]) -> None:
     store, _ = make_store(status("503 Service Unavailable", "Retry-After: 7"))
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     assert pauses == [7]
 
 
 def test_a_long_retry_after_is_handed_on_at_once(make_store: Any) -> None:
     store, fake = make_store(status("503 Service Unavailable", "Retry-After: 120"))
     with pytest.raises(BackendUnavailable) as caught:
-        read(store)
+        read_image(store)
     assert caught.value.retry_after == 120
     assert len(fake.asked) == 1
 
 
 def test_a_token_is_renewed_once(make_store: Any) -> None:
     store, fake = make_store(DENIED)
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     assert fake.tokens == ["token-1", "token-2"]
     store, fake = make_store(DENIED, DENIED, DENIED)
     with pytest.raises(BadReply, match="status 401"):
-        read(store)
+        read_image(store)
     assert fake.tokens == ["token-1", "token-2"]
     # And again at the next request, which may succeed.
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     assert fake.tokens[2:] == ["token-2", "token-3"]
 
 
@@ -207,11 +207,11 @@ def test_a_token_is_renewed_again_after_a_failed_connection(make_store: Any) -> 
     """A proxy that was restarted meanwhile does not know the new token."""
     # A kept connection that is closed is replaced at once; twice in a row is a failure.
     store, fake = make_store(DENIED, hang_up, hang_up, DENIED)
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     assert fake.tokens == ["token-1", "token-2", "token-2", "token-2", "token-3"]
     store, fake = make_store(*[DENIED, hang_up, hang_up] * 20, connect_retries=2)
     with pytest.raises(BackendUnavailable):
-        read(store)
+        read_image(store)
     assert fake.logins == 4
 
 
@@ -221,7 +221,7 @@ def test_a_token_is_renewed_where_the_rest_is_asked_for(make_store: Any) -> None
     version = blob.version
     blob.close()
     assert version == f"{ETAG} 1795500635.24974"
-    assert read(store, start=1000, version=version) == DATA[1000:]
+    assert read_image(store, start=1000, version=version) == DATA[1000:]
     assert fake.tokens == ["token-1", "token-1", "token-2"]
     assert fake.asked[-1].headers["if-match"] == f'"{ETAG}"'
 
@@ -237,25 +237,25 @@ def test_threads_renew_a_refused_token_once(make_store: Any) -> None:
         return as_swift_does(request, connection)
 
     store, fake = make_store(*[answer] * 20)
-    assert in_threads(4, lambda: read(store)) == []
+    assert in_threads(4, lambda: read_image(store)) == []
     assert fake.logins == 2
     assert fake.tokens == ["token-1"] * 4 + ["token-2"] * 4
 
 
 def test_a_child_logs_in_on_a_connection_of_its_own(make_store: Any) -> None:
     store, fake = make_store(None, DENIED)
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     child = os.fork()
     if not child:
         status = 1
         with contextlib.suppress(BaseException):
-            status = 0 if read(store) == DATA else 2
+            status = 0 if read_image(store) == DATA else 2
         os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert fake.logins == 2
     # The child process does not use the parent's connections.
     accepted = fake.server.accepted
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     assert fake.server.accepted == accepted
 
 
@@ -264,7 +264,7 @@ def test_what_is_asked_again_leaves_no_connection_open(
     make_store: Any, answers: list[Responder]
 ) -> None:
     store, fake = make_store(*answers)
-    assert read(store) == DATA
+    assert read_image(store) == DATA
     store.close()
     assert fake.server.has_connections(0)
 
@@ -273,7 +273,7 @@ def test_what_is_asked_again_leaves_no_connection_open(
 def test_what_is_no_version_is_not_sent(make_store: Any, version: str) -> None:
     store, fake = make_store()
     with pytest.raises(DataChanged):
-        read(store, version=version)
+        read_image(store, version=version)
     assert fake.asked == []
 
 
@@ -295,7 +295,7 @@ def test_answers_that_have_no_data(
 ) -> None:
     store, fake = make_store(answer)
     with pytest.raises(error, match=told):
-        read(store)
+        read_image(store)
     assert len(fake.asked) == 1
 
 
@@ -335,7 +335,7 @@ def test_logging_in_fails(answer: Responder, error: type[BackendError], told: st
             connect_retries=1,
         )
         with pytest.raises(error, match=told) as caught:
-            read(store)
+            read_image(store)
         store.close()
     assert "s3cret" not in str(caught.value)
 
@@ -393,7 +393,7 @@ def test_a_keystone_that_makes_no_sense(answer: bytes, subject: str) -> None:
             project_id="p",
         )
         with pytest.raises(BadReply, match=r"logging in|catalog") as caught:
-            read(store)
+            read_image(store)
         store.close()
     assert "s3cret" not in str(caught.value)
 
@@ -428,7 +428,7 @@ def test_logging_in_has_one_timeout_for_the_whole(monkeypatch: pytest.MonkeyPatc
             "connect_retries": 0,
         }
         store = build(SwiftStore, **options)
-        failed = in_threads(10, lambda: read(store))
+        failed = in_threads(10, lambda: read_image(store))
         assert len(server.requests) == 1
         store.close()
     assert len(failed) == 10

@@ -33,7 +33,7 @@ def place(command: str, *changes: tuple[str, str]) -> list[str]:
     return replaced(command, *changes).replace("/opt/imageapi/bin", str(BIN)).split()
 
 
-def reload(process: int, environ: dict[str, str]) -> int:
+def run_reload(process: int, environ: dict[str, str]) -> int:
     """Run the commands of a reload as systemd does: the first that fails is the last."""
     for command in settings_of(UNIT)["ExecReload"]:
         words = place(command.replace("$MAINPID", str(process)))
@@ -45,7 +45,7 @@ def reload(process: int, environ: dict[str, str]) -> int:
     return 0
 
 
-def _data(_: Request, upstream: socket.socket) -> None:
+def _send_data(_: Request, upstream: socket.socket) -> None:
     upstream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndata")
 
 
@@ -59,7 +59,7 @@ def test_service(deployment: Deployment, tmp_path: Path, filtered: list[str]) ->
     """It starts, answers, reloads and stops, with only the system calls that the unit allows."""
     deployment.add("small", b"data")
     stack = ExitStack()
-    upstream = stack.enter_context(RawServer(_data)).url.replace("127.0.0.1", "localhost")
+    upstream = stack.enter_context(RawServer(_send_data)).url.replace("127.0.0.1", "localhost")
     deployment.record("far", size=4, location=f"{upstream}/far")
     more = f"[imageapi_store_upstream]\nallowed_urls = {upstream}\n"
     core = "stores = file, upstream:http\n"
@@ -84,10 +84,10 @@ def test_service(deployment: Deployment, tmp_path: Path, filtered: list[str]) ->
                     client.request("GET", f"/v1/images/{image_id}")
                     assert client.getresponse().read() == b"data"
             deployment.configure(f"{core}public_endpoint = not a URL", more)
-            assert reload(process.pid, environ) != 0
+            assert run_reload(process.pid, environ) != 0
             assert "HUP" not in log.read_text()
             deployment.configure(f"{core}public_endpoint = http://new.example", more)
-            assert reload(process.pid, environ) == 0
+            assert run_reload(process.pid, environ) == 0
             assert becomes_true(lambda: uri_of(server).startswith("http://new.example"))
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

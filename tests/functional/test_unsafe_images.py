@@ -110,7 +110,7 @@ def unsafe(
 
 
 @pytest.fixture(params=["refuse", "log", "serve"])
-def served(
+def unsafe_server(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     harmless: dict[str, bytes],
@@ -127,9 +127,9 @@ def served(
 
 
 def test_images_of_qemu_img(
-    served: tuple[str, int, Path], harmless: dict[str, bytes], unsafe: dict[str, bytes]
+    unsafe_server: tuple[str, int, Path], harmless: dict[str, bytes], unsafe: dict[str, bytes]
 ) -> None:
-    mode, port, log = served
+    mode, port, log = unsafe_server
     assert len(harmless) >= 50
     for image_id, data in {**harmless, **unsafe}.items():
         middle, end = len(data) // 2, len(data) - 9

@@ -17,7 +17,7 @@ END = {"Range": "bytes=3-"}
 
 
 @pytest.fixture
-def chunked(tmp_path: Path) -> Memory:
+def byte_by_byte(tmp_path: Path) -> Memory:
     """Chunks of one byte."""
     memory = Memory(tmp_path)
     memory.store._chunk_size = 1
@@ -25,7 +25,7 @@ def chunked(tmp_path: Path) -> Memory:
     return memory
 
 
-def request(path: str = "/v1/images/i", **headers: str) -> Request:
+def image_request(path: str = "/v1/images/i", **headers: str) -> Request:
     return Request.blank(path, headers=headers)
 
 
@@ -42,45 +42,47 @@ def steps_of(steps: Any) -> tuple[int, Any]:
 
 @pytest.mark.parametrize(("headers", "count"), [({}, 1), (END, 4)])
 def test_each_chunk_that_is_hashed_before_the_response_is_a_step(
-    chunked: Memory, headers: dict[str, str], count: int
+    byte_by_byte: Memory, headers: dict[str, str], count: int
 ) -> None:
-    taken, response = steps_of(chunked.api.steps(request(**headers), Route(Kind.IMAGE, "i")))
+    taken, response = steps_of(
+        byte_by_byte.api.steps(image_request(**headers), Route(Kind.IMAGE, "i"))
+    )
     assert taken == count
     assert response.body == (b"a" if headers else b"data")
 
 
-def test_respond_runs_all_steps(chunked: Memory) -> None:
-    response = chunked.api.respond(request(**END), "i")
+def test_respond_runs_all_steps(byte_by_byte: Memory) -> None:
+    response = byte_by_byte.api.respond(image_request(**END), "i")
     assert (response.status_code, response.body) == (206, b"a")
 
 
-def test_steps_that_are_closed_close_the_data(chunked: Memory) -> None:
-    steps = chunked.api.steps(request(**END), Route(Kind.IMAGE, "i"))
+def test_steps_that_are_closed_close_the_data(byte_by_byte: Memory) -> None:
+    steps = byte_by_byte.api.steps(image_request(**END), Route(Kind.IMAGE, "i"))
     next(steps)
-    assert chunked.store.open_blobs == 1
+    assert byte_by_byte.store.open_blobs == 1
     steps.close()
-    assert chunked.store.open_blobs == 0
+    assert byte_by_byte.store.open_blobs == 0
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/images/i", 200), ("/images/i", 404)])
-def test_route_takes_the_id_from_the_path(chunked: Memory, path: str, status: int) -> None:
-    _, response = steps_of(chunked.api.route(request(path)))
+def test_route_takes_the_id_from_the_path(byte_by_byte: Memory, path: str, status: int) -> None:
+    _, response = steps_of(byte_by_byte.api.route(image_request(path)))
     assert response.status_code == status
     assert (response.body == b"data") == (status == 200)
 
 
-def test_respond_does_not_take_the_id_from_the_path(chunked: Memory) -> None:
-    assert chunked.api.respond(request("/any"), "i").body == b"data"
+def test_respond_does_not_take_the_id_from_the_path(byte_by_byte: Memory) -> None:
+    assert byte_by_byte.api.respond(image_request("/any"), "i").body == b"data"
 
 
-def test_data_is_closed_if_the_server_does_not_take_the_response(chunked: Memory) -> None:
+def test_data_is_closed_if_the_server_does_not_take_the_response(byte_by_byte: Memory) -> None:
     def start_response(*_: Any) -> Any:
-        assert chunked.store.open_blobs == 1
+        assert byte_by_byte.store.open_blobs == 1
         raise RuntimeError("the client has left")
 
     with pytest.raises(RuntimeError, match="the client has left"):
-        answer_over_wsgi(chunked.api.route(request()), start_response)
-    assert chunked.store.open_blobs == 0
+        answer_over_wsgi(byte_by_byte.api.route(image_request()), start_response)
+    assert byte_by_byte.store.open_blobs == 0
 
 
 def test_values_that_no_field_can_have_are_a_bug_of_the_registry(

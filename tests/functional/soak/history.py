@@ -23,7 +23,7 @@ class Version:
 
     @property
     def data(self) -> bytes:
-        return _data(self)
+        return _data_of(self)
 
     @property
     def checksum(self) -> str:
@@ -35,14 +35,14 @@ class Version:
 
 
 @lru_cache(maxsize=24)
-def _data(version: Version) -> bytes:
+def _data_of(version: Version) -> bytes:
     # nginx with SSI drops a "<" at the end of a file.
     return hashlib.shake_128(repr(version).encode()).digest(version.size - 1) + b"."
 
 
 @lru_cache(maxsize=4096)
 def _digest(version: Version, algorithm: str) -> str:
-    return hashlib.new(algorithm, _data(version)).hexdigest()
+    return hashlib.new(algorithm, _data_of(version)).hexdigest()
 
 
 #: A version that could be downloaded, or something else that an answer was allowed to be:

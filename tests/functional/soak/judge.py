@@ -119,7 +119,7 @@ def judge_file(file: bytes, answers: Sequence[Received], facts: Facts) -> str:
 
 def _whole(asked: Asked, answer: Received, facts: Facts) -> str:
     if asked.method == "HEAD":
-        return _head(answer, facts)
+        return _judged_head(answer, facts)
     version = version_of(answer, facts)
     if answer.is_complete:
         _demand(answer.body == version.data, "A COMPLETE WRONG BODY")
@@ -145,7 +145,7 @@ def _part(asked: Asked, answer: Received, facts: Facts) -> str:
     return "part" if answer.is_complete else _ended(answer, facts)
 
 
-def _head(answer: Received, facts: Facts) -> str:
+def _judged_head(answer: Received, facts: Facts) -> str:
     if "etag" in answer.headers:
         version = version_of(answer, facts)
         length = answer.headers.get("content-length", str(version.size))

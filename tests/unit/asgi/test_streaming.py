@@ -67,7 +67,7 @@ def test_all_chunks_are_sent(pool: Pool, length: int | None) -> None:
     assert blob.closed == 1
 
 
-def steps_of(pool: Pool, monkeypatch: pytest.MonkeyPatch, responding: Steps) -> int:
+def steps_in_pool(pool: Pool, monkeypatch: pytest.MonkeyPatch, responding: Steps) -> int:
     """How many steps an answer has taken."""
     count = 0
     run = pool.run
@@ -83,11 +83,11 @@ def steps_of(pool: Pool, monkeypatch: pytest.MonkeyPatch, responding: Steps) -> 
 
 
 def test_small_answer_takes_one_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert steps_of(pool, monkeypatch, answering(Chunks(b"data"), 4)) == 1
+    assert steps_in_pool(pool, monkeypatch, answering(Chunks(b"data"), 4)) == 1
 
 
 def test_each_chunk_is_a_step(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert steps_of(pool, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
+    assert steps_in_pool(pool, monkeypatch, answering(Chunks(*[b"x"] * 31), 31)) == 31
 
 
 class Watched(Chunks):
@@ -531,7 +531,7 @@ def test_each_chunk_that_is_hashed_before_a_part_is_a_step(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = hashed_part(Chunks(b"ab", b"cd", b"ef"))
-    assert steps_of(pool, monkeypatch, answer) == 3
+    assert steps_in_pool(pool, monkeypatch, answer) == 3
 
 
 @pytest.mark.parametrize("cancelled", [True, False])

@@ -13,19 +13,21 @@ from imageapi.events.base import Load
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
+def pool_of_three() -> Iterator[Pool]:
     pool = Pool(3)
     yield pool
     pool.close()
 
 
-def test_outcomes(pool: Pool) -> None:
+def test_outcomes(pool_of_three: Pool) -> None:
     def fails() -> None:
         raise ZeroDivisionError
 
     async def ask() -> list[object]:
         works: list[Callable[[], object]] = [partial(int, "7"), fails, threading.get_ident]
-        return await asyncio.gather(*(pool.run(work) for work in works), return_exceptions=True)
+        return await asyncio.gather(
+            *(pool_of_three.run(work) for work in works), return_exceptions=True
+        )
 
     seven, error, thread = asyncio.run(ask())
     assert seven == 7
@@ -33,13 +35,13 @@ def test_outcomes(pool: Pool) -> None:
     assert thread != threading.get_ident()
 
 
-def test_work_that_blocks_keeps_no_other_waiting(pool: Pool) -> None:
+def test_work_that_blocks_keeps_no_other_waiting(pool_of_three: Pool) -> None:
     release = threading.Event()
 
     async def ask() -> None:
-        blocked = [pool.run(partial(release.wait, 60)) for _ in range(2)]
+        blocked = [pool_of_three.run(partial(release.wait, 60)) for _ in range(2)]
         # The third thread.
-        assert await asyncio.wait_for(pool.run(lambda: 7), 60) == 7
+        assert await asyncio.wait_for(pool_of_three.run(lambda: 7), 60) == 7
         assert not any(one.done() for one in blocked)
         release.set()
         assert await asyncio.gather(*blocked) == [True, True]
@@ -47,7 +49,7 @@ def test_work_that_blocks_keeps_no_other_waiting(pool: Pool) -> None:
     asyncio.run(ask())
 
 
-def test_threads_are_bounded(pool: Pool) -> None:
+def test_threads_are_bounded(pool_of_three: Pool) -> None:
     release = threading.Event()
     lock, running, most = threading.Lock(), 0, 0
 
@@ -63,13 +65,13 @@ def test_threads_are_bounded(pool: Pool) -> None:
             running -= 1
 
     async def ask() -> None:
-        await asyncio.wait_for(asyncio.gather(*(pool.run(work) for _ in range(50))), 60)
+        await asyncio.wait_for(asyncio.gather(*(pool_of_three.run(work) for _ in range(50))), 60)
 
     asyncio.run(ask())
     assert most == 3
 
 
-def test_work_of_a_loop_that_has_ended_goes_on(pool: Pool) -> None:
+def test_work_of_a_loop_that_has_ended_goes_on(pool_of_three: Pool) -> None:
     release, done = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -78,25 +80,25 @@ def test_work_of_a_loop_that_has_ended_goes_on(pool: Pool) -> None:
 
     async def ask() -> None:
         for _ in range(9):  # more than there are threads
-            pool.run(work).cancel()
+            pool_of_three.run(work).cancel()
 
     asyncio.run(ask())
     release.set()
     assert done.wait(60)
     # The pool also serves another event loop.
-    assert asyncio.run(_seven(pool)) == 7
+    assert asyncio.run(_seven(pool_of_three)) == 7
 
 
 async def _seven(pool: Pool) -> int:
     return await pool.run(lambda: 7)
 
 
-def test_what_waits_is_run_before_the_end(pool: Pool) -> None:
+def test_what_waits_is_run_before_the_end(pool_of_three: Pool) -> None:
     release = threading.Event()
 
     async def ask() -> list[bool]:
-        asked = [pool.run(partial(release.wait, 60)) for _ in range(9)]
-        closing = asyncio.ensure_future(asyncio.to_thread(pool.close))
+        asked = [pool_of_three.run(partial(release.wait, 60)) for _ in range(9)]
+        closing = asyncio.ensure_future(asyncio.to_thread(pool_of_three.close))
         await asyncio.sleep(0)
         release.set()
         await closing
@@ -104,7 +106,7 @@ def test_what_waits_is_run_before_the_end(pool: Pool) -> None:
 
     assert asyncio.run(ask()) == [True] * 9
     with pytest.raises(PoolClosed, match="shutdown"):
-        asyncio.run(_seven(pool))
+        asyncio.run(_seven(pool_of_three))
 
 
 def test_interpreter_ends_though_the_pool_was_not_closed() -> None:

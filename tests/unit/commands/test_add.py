@@ -25,10 +25,6 @@ def disk(deployment: Deployment) -> str:
     return str(path)
 
 
-def left(deployment: Deployment) -> list[str]:
-    return os.listdir(deployment.images) + os.listdir(deployment.registry)
-
-
 def test_prints_the_id(deployment: Deployment, run: Run, disk: str) -> None:
     status, out, err = run("add", disk, "--public")
     assert (status, err) == (0, "")
@@ -161,7 +157,7 @@ def test_wrong_checksum(
 ) -> None:
     told = f"imageapi: image i: the data has the checksum {found}, not {checksum}\n"
     assert run("add", disk, "--id", "i", "--public", "--checksum", checksum) == (1, "", told)
-    assert left(deployment) == []
+    assert deployment.file_names() == []
 
 
 @pytest.mark.parametrize(
@@ -229,7 +225,7 @@ def test_modes(deployment: Deployment, run: Run, visibility: str, mode: int, uma
 def test_value_that_no_record_can_have(deployment: Deployment, run: Run) -> None:
     status, _, err = run("add", os.devnull, "--id", "i", "--public", "--min-disk", "9" * 400)
     assert (status, err.splitlines()[-1][:18]) == (1, "imageapi: image i:")
-    assert left(deployment) == []
+    assert deployment.file_names() == []
 
 
 class TestLocation:
@@ -299,7 +295,7 @@ class TestInterruptions:
 
         monkeypatch.setattr(FileRecordWriter, "create", fail)
         assert run("add", os.devnull, "--id", "i", "--public")[0] == 1
-        assert left(deployment) == []
+        assert deployment.file_names() == []
 
     def test_record_that_cannot_be_read_again(
         self, deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -320,7 +316,7 @@ class TestInterruptions:
         monkeypatch.setattr(FileRecordWriter, "create", create)
         status, _, err = run("add", os.devnull, "--id", "i", "--public")
         assert (status, err.splitlines()[-1]) == (1, "imageapi: image i: no answer")
-        assert left(deployment) == ["i"]
+        assert deployment.file_names() == ["i"]
 
     def test_second_interruption_while_the_record_is_taken_back(
         self, deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -340,7 +336,7 @@ class TestInterruptions:
         monkeypatch.setattr(FileRecordWriter, "create", create)
         monkeypatch.setattr(FileRecordWriter, "remove", remove)
         assert run("add", os.devnull, "--id", "i", "--public")[0] == 1
-        assert left(deployment) == ["i", "i.json"]
+        assert deployment.file_names() == ["i", "i.json"]
 
     @pytest.mark.parametrize("which", ["images", "registry"])
     def test_folder_that_is_missing(self, deployment: Deployment, run: Run, which: str) -> None:

@@ -16,10 +16,6 @@ def source(tmp_path: Path) -> Deployment:
     return Deployment(tmp_path / "source")
 
 
-def left(deployment: Deployment) -> list[str]:
-    return sorted(os.listdir(deployment.images) + os.listdir(deployment.registry))
-
-
 def test_copies_record_and_data(deployment: Deployment, source: Deployment, run: Run) -> None:
     fields = {
         "name": "n",
@@ -50,7 +46,7 @@ def test_all(deployment: Deployment, source: Deployment, run: Run) -> None:
     assert status == 1
     assert out.splitlines() == ["a: copied", "b: copied", "c: skipped: its status is queued"]
     assert err.startswith(f"imageapi: image d: {source.record_path('d')}: status must be one of")
-    assert left(deployment) == ["a", "a.json", "b", "b.json"]
+    assert deployment.file_names() == ["a", "a.json", "b", "b.json"]
 
 
 def test_image_without_a_size(deployment: Deployment, source: Deployment, run: Run) -> None:
@@ -85,7 +81,7 @@ def test_wrong_data_leaves_nothing(
     status, out, err = run("import", "i", "--from", str(source.config_file))
     assert (status, out) == (1, "")
     assert told in err.splitlines()[-1]
-    assert left(deployment) == []
+    assert deployment.file_names() == []
 
 
 @pytest.mark.usefixtures("settled")

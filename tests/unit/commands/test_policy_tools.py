@@ -18,7 +18,7 @@ def tool(name: str, config: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def write(folder: Path, rules: str) -> Path:
+def write_rules(folder: Path, rules: str) -> Path:
     (folder / "policy.yaml").write_text(rules)
     config = folder / "imageapi.conf"
     config.write_text("[imageapi_policy_rules]\npolicy_file = policy.yaml\n")
@@ -33,13 +33,13 @@ def write(folder: Path, rules: str) -> Path:
     ],
 )
 def test_validator(tmp_path: Path, rules: str, status: int, told: str) -> None:
-    done = tool("oslopolicy-validator", write(tmp_path, rules))
+    done = tool("oslopolicy-validator", write_rules(tmp_path, rules))
     assert done.returncode == status, done.stderr
     assert told in done.stdout
 
 
 def test_list_redundant(tmp_path: Path) -> None:
-    done = tool("oslopolicy-list-redundant", write(tmp_path, '"download_image": ""'))
+    done = tool("oslopolicy-list-redundant", write_rules(tmp_path, '"download_image": ""'))
     assert done.returncode == 0, done.stderr
     assert "download_image" in done.stdout
 

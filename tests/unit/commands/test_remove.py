@@ -11,16 +11,12 @@ from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
 
-def left(deployment: Deployment) -> list[str]:
-    return sorted(os.listdir(deployment.images) + os.listdir(deployment.registry))
-
-
 @pytest.mark.parametrize("image_id", ["i", "..", "ü b"])
 def test_record_and_data_are_gone(deployment: Deployment, run: Run, image_id: str) -> None:
     deployment.add(image_id, b"data")
     deployment.add("other", b"data")
     assert run("remove", image_id) == (0, "", "")
-    assert left(deployment) == ["other", "other.json"]
+    assert deployment.file_names() == ["other", "other.json"]
     assert run("remove", image_id)[0] == 1
 
 
@@ -28,7 +24,7 @@ def test_replaced_data_goes_too(deployment: Deployment, run: Run) -> None:
     assert run("add", os.devnull, "--id", "i", "--public")[0] == 0
     assert run("replace", "i", str(deployment.config_file))[0] == 0
     assert run("remove", "i") == (0, "", "")
-    assert left(deployment) == []
+    assert deployment.file_names() == []
 
 
 @pytest.mark.parametrize(
@@ -44,11 +40,11 @@ def test_what_cannot_be_removed(
 ) -> None:
     if fields is not None:
         deployment.add("i", b"data", **fields)
-    before = left(deployment)
+    before = deployment.file_names()
     status, _, err = run("remove", "i")
     assert status == 1
     assert err.startswith(f"imageapi: image i: {told}")
-    assert left(deployment) == before
+    assert deployment.file_names() == before
 
 
 def test_data_that_others_may_use_stays(
@@ -57,7 +53,7 @@ def test_data_that_others_may_use_stays(
     (deployment.images / "shared.img").write_bytes(b"data")
     deployment.add("i", b"data", locations=[f"file://{deployment.images}/shared.img", "rbd:x"])
     assert run("remove", "i")[0] == 0
-    assert left(deployment) == ["i", "shared.img"]
+    assert deployment.file_names() == ["i", "shared.img"]
     assert "data that others may use is not removed: store 'file', file://" in caplog.text
     assert "data of no store is not removed" in caplog.text
 
@@ -76,7 +72,7 @@ def test_data_that_cannot_be_removed(
 
     monkeypatch.setattr(FileDataWriter, "remove", refuse)
     assert run("remove", "i")[0] == 0
-    assert left(deployment) == ["i"]
+    assert deployment.file_names() == ["i"]
     assert "is left, and no record uses it: Permission denied" in caplog.text
 
 
@@ -95,4 +91,4 @@ def test_record_that_another_command_writes_again(
     status, _, err = run("remove", "i")
     assert status == 1
     assert "another command wrote its record at the same moment: try again" in err
-    assert left(deployment) == ["i", "i.json"]
+    assert deployment.file_names() == ["i", "i.json"]

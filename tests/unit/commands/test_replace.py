@@ -8,32 +8,25 @@ import pytest
 
 from imageapi.backends.file.record_writer import FileRecordWriter
 from imageapi.backends.writing import WriteError
-from tests.deployment import Deployment, get
+from tests.deployment import Deployment, served_data
 from tests.unit.commands.conftest import Run
 
 MD5 = hashlib.md5(b"new data").hexdigest()
 
 
 @pytest.fixture
-def disk(deployment: Deployment) -> str:
+def new_disk(deployment: Deployment) -> str:
     path = deployment.folder / "disk.raw"
     path.write_bytes(b"new data")
     return str(path)
 
 
-def served(deployment: Deployment) -> bytes:
-    api = deployment.api()
-    body: bytes = get(api, "/v1/images/i").body
-    api.close()
-    return body
-
-
 @pytest.mark.parametrize("times", [1, 3])
-def test_other_data(deployment: Deployment, run: Run, disk: str, times: int) -> None:
+def test_other_data(deployment: Deployment, run: Run, new_disk: str, times: int) -> None:
     deployment.add("i", b"data", name="n", virtual_size=9, location=None, unknown=1)
     for _ in range(times):
-        assert run("replace", "i", disk, "--checksum", MD5) == (0, "", "")
-    assert served(deployment) == b"new data"
+        assert run("replace", "i", new_disk, "--checksum", MD5) == (0, "", "")
+    assert served_data(deployment.config_file) == b"new data"
     record = json.loads(deployment.record_path("i").read_text())
     assert (record["name"], record["size"], record["checksum"]) == ("n", 8, MD5)
     assert record["os_hash_value"] == hashlib.sha512(b"new data").hexdigest()
@@ -48,21 +41,21 @@ def test_other_data(deployment: Deployment, run: Run, disk: str, times: int) -> 
     ("before", "after"),
     [("queued", "active"), ("deactivated", "deactivated"), ("active", "active")],
 )
-def test_status(deployment: Deployment, run: Run, disk: str, before: str, after: str) -> None:
+def test_status(deployment: Deployment, run: Run, new_disk: str, before: str, after: str) -> None:
     deployment.record("i", status=before)
-    assert run("replace", "i", disk)[0] == 0
+    assert run("replace", "i", new_disk)[0] == 0
     assert json.loads(deployment.record_path("i").read_text())["status"] == after
 
 
 def test_several_locations(
-    deployment: Deployment, run: Run, disk: str, caplog: pytest.LogCaptureFixture
+    deployment: Deployment, run: Run, new_disk: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The record names only the new data; data of others stays."""
     (deployment.images / "shared").write_bytes(b"data")
     urls = [f"file://{deployment.images}/{name}" for name in ("shared", "i")]
     deployment.add("i", b"data", locations=urls)
-    assert run("replace", "i", disk)[0] == 0
-    assert served(deployment) == b"new data"
+    assert run("replace", "i", new_disk)[0] == 0
+    assert served_data(deployment.config_file) == b"new data"
     assert not deployment.data_path("i").exists()
     assert (deployment.images / "shared").exists()
     assert "data that others may use is not removed" in caplog.text
@@ -79,12 +72,12 @@ def test_several_locations(
     ],
 )
 def test_what_cannot_be_replaced(
-    deployment: Deployment, run: Run, disk: str, fields: Any, more: str, told: str
+    deployment: Deployment, run: Run, new_disk: str, fields: Any, more: str, told: str
 ) -> None:
     if fields is not None:
         deployment.add("i", b"data", **fields)
     before = os.listdir(deployment.images)
-    status, _, err = run("replace", "i", disk, *more.split())
+    status, _, err = run("replace", "i", new_disk, *more.split())
     assert status == 1
     assert err.startswith(f"imageapi: image i: {told}")
     assert os.listdir(deployment.images) == before
@@ -105,7 +98,7 @@ def test_no_such_file(deployment: Deployment, run: Run) -> None:
 def test_error_at_the_record(
     deployment: Deployment,
     run: Run,
-    disk: str,
+    new_disk: str,
     monkeypatch: pytest.MonkeyPatch,
     error: BaseException,
     meanwhile: str,
@@ -125,9 +118,9 @@ def test_error_at_the_record(
         raise error
 
     monkeypatch.setattr(FileRecordWriter, "replace", fail)
-    assert run("replace", "i", disk)[0] == 1
+    assert run("replace", "i", new_disk)[0] == 1
     if data is None:
         assert os.listdir(deployment.images) == ["i"]
     else:
-        assert served(deployment) == data
+        assert served_data(deployment.config_file) == data
         assert len(os.listdir(deployment.images)) == (1 if data == b"data" else 2)

@@ -16,7 +16,7 @@ def settings(folder: Path, text: str = "", **flags: object) -> ServeSettings:
     return ServeSettings.of(imageapi.load_config([path]), argparse.Namespace(**flags))
 
 
-def problems_of(folder: Path, text: str) -> list[str]:
+def problems_of_settings(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         settings(folder, text)
     return list(caught.value.problems)
@@ -35,12 +35,14 @@ def test_address(tmp_path: Path, address: str) -> None:
 @pytest.mark.parametrize("address", ["9292", ":9292", "::1:9292", "h:0", "h:65536", "h:x", "h"])
 @pytest.mark.parametrize("option", ["bind", "metrics_bind"])
 def test_wrong_address(tmp_path: Path, option: str, address: str) -> None:
-    (found,) = problems_of(tmp_path, f"{option} = {address}")
+    (found,) = problems_of_settings(tmp_path, f"{option} = {address}")
     assert found.startswith(f"[imageapi_serve] {option}: {address!r} must be ADDRESS:PORT, such as")
 
 
 def test_no_address(tmp_path: Path) -> None:
-    assert problems_of(tmp_path, "bind =") == ["[imageapi_serve] bind: must name an ADDRESS:PORT"]
+    assert problems_of_settings(tmp_path, "bind =") == [
+        "[imageapi_serve] bind: must name an ADDRESS:PORT"
+    ]
 
 
 def test_certificate(tmp_path: Path) -> None:
@@ -60,13 +62,13 @@ def test_wrong_certificate(tmp_path: Path, content: str | None, problem: str) ->
     pem = tmp_path / "server.pem"
     if content is not None:
         pem.write_text(content)
-    (found,) = problems_of(tmp_path, f"certificate = {pem}")
+    (found,) = problems_of_settings(tmp_path, f"certificate = {pem}")
     assert found.startswith(f"[imageapi_serve] certificate: {pem} ")
     assert problem in found
 
 
 def test_key_without_a_certificate(tmp_path: Path) -> None:
-    assert problems_of(tmp_path, "private_key = k") == [
+    assert problems_of_settings(tmp_path, "private_key = k") == [
         "[imageapi_serve] private_key: set certificate too"
     ]
 
@@ -74,6 +76,6 @@ def test_key_without_a_certificate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["log_file", "access_log"])
 def test_log_in_a_missing_folder(tmp_path: Path, option: str) -> None:
     path = tmp_path / "absent" / "log"
-    (found,) = problems_of(tmp_path, f"{option} = {path}")
+    (found,) = problems_of_settings(tmp_path, f"{option} = {path}")
     told = f"[imageapi_serve] {option}: {path} cannot be written: create the folder {path.parent}"
     assert found == told

@@ -20,12 +20,12 @@ def served(deployment: Deployment) -> Iterator[Served]:
     served.close()
 
 
-def ask(served: Served, path: str, method: str = "GET", query: bytes = b"") -> ASGIAnswer:
+def ask_served(served: Served, path: str, method: str = "GET", query: bytes = b"") -> ASGIAnswer:
     return ask_asgi(served, path, method=method, query_string=query)
 
 
 def test_images(served: Served) -> None:
-    assert ask(served, "/v1/images/i").body == b"data"
+    assert ask_served(served, "/v1/images/i").body == b"data"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_images(served: Served) -> None:
     ],
 )
 def test_health(served: Served, method: str, query: bytes, status: int, body: bytes) -> None:
-    answer = ask(served, "/healthcheck", method, query)
+    answer = ask_served(served, "/healthcheck", method, query)
     assert (answer.status, answer.body) == (status, body)
     assert answer.header("cache-control") == "no-store"
 
@@ -48,11 +48,11 @@ def test_health_of_a_backend_that_does_not_work(
 ) -> None:
     deployment.data_path("i").unlink()
     deployment.images.rmdir()
-    assert ask(served, "/healthcheck").status == 200
-    answer = ask(served, "/healthcheck", query=b"detailed")
+    assert ask_served(served, "/healthcheck").status == 200
+    answer = ask_served(served, "/healthcheck", query=b"detailed")
     assert (answer.status, answer.body) == (503, b"store 'file' does not work\n")
     assert f"{deployment.images}: No such file or directory" in caplog.text
 
 
 def test_no_metrics_at_the_address_of_images(served: Served) -> None:
-    assert ask(served, "/metrics").status == 404
+    assert ask_served(served, "/metrics").status == 404

@@ -9,7 +9,7 @@ from tests.deployment import Deployment, get
 from tests.unit.commands.conftest import Run
 
 
-def record(deployment: Deployment) -> dict[str, Any]:
+def record_of_i(deployment: Deployment) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(deployment.record_path("i").read_text())
     return found
 
@@ -22,7 +22,7 @@ def test_all_options(deployment: Deployment, run: Run) -> None:
         " --remove-property c"
     )
     assert run("set", "i", *words.split()) == (0, "", "")
-    found = record(deployment)
+    found = record_of_i(deployment)
     assert found.pop("updated_at")
     assert {name: found[name] for name in ("size", "checksum")} == {
         "size": 4,
@@ -44,7 +44,7 @@ def test_all_options(deployment: Deployment, run: Run) -> None:
         "status": "active",
     }
     assert run("set", "i", "--no-protected", "--public", "--remove-member", "p2")[0] == 0
-    found = record(deployment)
+    found = record_of_i(deployment)
     assert (found["protected"], found["is_public"], found["members"]) == (False, True, [])
 
 
@@ -94,7 +94,7 @@ def test_wrong_command_line(run: Run, words: str, told: str) -> None:
 def test_private_without_owner(deployment: Deployment, run: Run) -> None:
     deployment.add("i", b"data")
     status, _, err = run("set", "i", "--private")
-    assert (status, record(deployment)["is_public"]) == (0, False)
+    assert (status, record_of_i(deployment)["is_public"]) == (0, False)
     assert "only admins can see it" in err
 
 
@@ -131,5 +131,5 @@ def test_record_that_is_changed_meanwhile(
 
     monkeypatch.setattr(FileRecordWriter, "replace", replace)
     status, _, err = run("set", "i", "--name", "ours")
-    assert (status, record(deployment)["name"]) == (1, "theirs")
+    assert (status, record_of_i(deployment)["name"]) == (1, "theirs")
     assert f"{deployment.record_path('i')} was changed meanwhile: try again" in err

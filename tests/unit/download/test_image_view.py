@@ -20,7 +20,7 @@ LARGE: list[dict[str, Any]] = [
 ]
 
 
-def image(image_id: str, **fields: Any) -> Image:
+def active_image(image_id: str, **fields: Any) -> Image:
     return Image(id=image_id, status="active", **fields)
 
 
@@ -31,7 +31,7 @@ def views(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> ImageViews:
 
 
 def test_an_image_is_described_once(views: ImageViews) -> None:
-    one = image("i", name="n")
+    one = active_image("i", name="n")
     view = views.of(one)
     assert views.of(one).headers is view.headers
     assert views.of(one).locations is view.locations
@@ -44,8 +44,8 @@ def test_another_image_is_described_anew(
     views: ImageViews, before: dict[str, Any], now: dict[str, Any]
 ) -> None:
     """Also one that is equal to it: True == 1, and the target tells of them."""
-    views.of(image("i", **before))
-    new = image("i", **now)
+    views.of(active_image("i", **before))
+    new = active_image("i", **now)
     view = views.of(new)
     assert view.image is new
     (name,) = now
@@ -57,7 +57,7 @@ def test_what_cannot_be_sent_is_logged_once(
     views: ImageViews, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a\n", "a\n", "b\n", "b\n"):
-        views.of(image("i", name=name))
+        views.of(active_image("i", name=name))
     assert len(caplog.records) == 2
 
 
@@ -66,7 +66,7 @@ def test_descriptions_are_remembered_in_bounded_memory(
     views: ImageViews, fields: dict[str, Any]
 ) -> None:
     """Whatever makes one large counts: two fit, and further ones push them out."""
-    images = [image(f"i{number}", **fields) for number in range(9)]
+    images = [active_image(f"i{number}", **fields) for number in range(9)]
     before = [views.of(one) for one in images]
     kept = [
         views.of(one).headers is known.headers
@@ -81,15 +81,15 @@ def test_what_was_logged_is_remembered_in_bounded_memory(
     monkeypatch.setattr(image_view, "_MOST_NOTED", 3)
     few = ImageViews(memory.api.backends.stores, 70)
     for number in (0, 1, 2, 0, 1, 2):
-        few.of(image(f"i{number}", name="\n"))
+        few.of(active_image(f"i{number}", name="\n"))
     assert len(caplog.records) == 3
-    few.of(image("i3", name="\n"))
-    few.of(image("i0", name="\n"))
+    few.of(active_image("i3", name="\n"))
+    few.of(active_image("i0", name="\n"))
     assert len(caplog.records) == 5
 
 
 def test_an_image_is_not_kept_from_going(views: ImageViews) -> None:
-    one = image("i")
+    one = active_image("i")
     gone = weakref.ref(one)
     views.of(one)
     del one
@@ -99,6 +99,6 @@ def test_an_image_is_not_kept_from_going(views: ImageViews) -> None:
 def test_an_image_too_large_to_be_remembered_is_described_all_the_same(
     views: ImageViews,
 ) -> None:
-    one = image("i", locations=(Location("memory:" + "x" * 30_000),))
+    one = active_image("i", locations=(Location("memory:" + "x" * 30_000),))
     assert views.of(one).image is one
     assert views.of(one).headers is not views.of(one).headers

@@ -68,7 +68,7 @@ def test_store_that_cannot_locate_an_image_says_why(
 
 
 @pytest.fixture
-def location(memory: Memory) -> DataLocation:
+def data_location(memory: Memory) -> DataLocation:
     return DataLocation(memory.api.backends.stores[0], memory.store.put("i", b"data"))
 
 
@@ -85,8 +85,8 @@ def spoilt(memory: Memory, monkeypatch: pytest.MonkeyPatch, **attributes: Any) -
     monkeypatch.setattr(memory.store, "open", open_spoilt)
 
 
-def test_part_is_opened(location: DataLocation) -> None:
-    blob = location.open(1, 3, None, ANONYMOUS)
+def test_part_is_opened(data_location: DataLocation) -> None:
+    blob = data_location.open(1, 3, None, ANONYMOUS)
     assert list(blob) == [b"at"]
     blob.close()
 
@@ -101,7 +101,7 @@ def test_part_is_opened(location: DataLocation) -> None:
 )
 def test_blob_that_cannot_be_used_is_closed(
     memory: Memory,
-    location: DataLocation,
+    data_location: DataLocation,
     monkeypatch: pytest.MonkeyPatch,
     attributes: dict[str, Any],
     error: type[BackendError],
@@ -109,13 +109,15 @@ def test_blob_that_cannot_be_used_is_closed(
 ) -> None:
     spoilt(memory, monkeypatch, **attributes)
     with pytest.raises(error, match=message):
-        location.open(0, None, "1", ANONYMOUS)
+        data_location.open(0, None, "1", ANONYMOUS)
     assert (memory.store.opened, memory.store.open_blobs) == (1, 0)
 
 
-def test_other_exception_of_a_store_is_replaced(memory: Memory, location: DataLocation) -> None:
+def test_other_exception_of_a_store_is_replaced(
+    memory: Memory, data_location: DataLocation
+) -> None:
     bug = KeyError("secret")
     memory.store.fail(bug)
     with pytest.raises(ForeignError, match=r"^store 'memory' raised KeyError$") as raised:
-        location.open(0, None, None, ANONYMOUS)
+        data_location.open(0, None, None, ANONYMOUS)
     assert raised.value.__cause__ is bug

@@ -26,33 +26,33 @@ IMAGE = Image(
 CALLER = Caller(user_id="ann", project_id="buyers", token="s3cret-token")
 
 
-def ended(**fields: Any) -> RequestEnded:
+def ended_request(**fields: Any) -> RequestEnded:
     usual: dict[str, Any] = {"method": "GET", "path": "/v1/images/one", "status": 200}
     usual |= {"outcome": Outcome.COMPLETE, "seconds": 0.05, "request_id": "req-1", "sent": 70}
     usual |= {"image_id": "one", "image": IMAGE, "caller": CALLER, "sends_data": True}
     return RequestEnded(**usual | {"remote_address": "192.0.2.7"} | fields)
 
 
-def driver(**options: Any) -> NotificationsEvents:
+def notifications_driver(**options: Any) -> NotificationsEvents:
     return build(
         NotificationsEvents, **{"driver": ["messagingv2"], "transport_url": "fake:/"} | options
     )
 
 
 @pytest.fixture
-def messages() -> Iterator[Messages]:
+def fake_messages() -> Iterator[Messages]:
     messages = Messages("fake:/")
     yield messages
     messages.close()
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., NotificationsEvents]]:
+def make_driver() -> Iterator[Callable[..., NotificationsEvents]]:
     """`driver`, closed at the end."""
     made = []
 
     def one(**options: Any) -> NotificationsEvents:
-        made.append(driver(**options))
+        made.append(notifications_driver(**options))
         return made[-1]
 
     yield one
@@ -63,9 +63,9 @@ def make() -> Iterator[Callable[..., NotificationsEvents]]:
 Make = Callable[..., NotificationsEvents]
 
 
-def test_complete_download(make: Make, messages: Messages) -> None:
-    make().request_ended(ended())
-    assert messages.next() == {
+def test_complete_download(make_driver: Make, fake_messages: Messages) -> None:
+    make_driver().request_ended(ended_request())
+    assert fake_messages.next() == {
         "priority": "info",
         "publisher": f"imageapi.{socket.gethostname()}",
         "type": "image.send",
@@ -81,23 +81,25 @@ def test_complete_download(make: Make, messages: Messages) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.LEFT, Outcome.BROKEN_OFF])
-def test_incomplete_download_is_an_error(make: Make, messages: Messages, outcome: Outcome) -> None:
-    make(publisher_id="image.one").request_ended(ended(outcome=outcome, sent=3))
-    message = messages.next()
+def test_incomplete_download_is_an_error(
+    make_driver: Make, fake_messages: Messages, outcome: Outcome
+) -> None:
+    make_driver(publisher_id="image.one").request_ended(ended_request(outcome=outcome, sent=3))
+    message = fake_messages.next()
     assert (message["priority"], message["publisher"]) == ("error", "image.one")
     assert message["payload"]["bytes_sent"] == 3
 
 
-def test_only_responses_with_data(make: Make, messages: Messages) -> None:
-    events = make()
-    events.request_ended(ended(sends_data=False))
-    events.request_ended(ended(sends_data=False, status=404, image=None, image_id=None))
+def test_only_responses_with_data(make_driver: Make, fake_messages: Messages) -> None:
+    events = make_driver()
+    events.request_ended(ended_request(sends_data=False))
+    events.request_ended(ended_request(sends_data=False, status=404, image=None, image_id=None))
     assert events._sender is None, "a thread was started for nothing"
-    events.request_ended(ended(sent=5))
-    assert messages.next()["payload"]["bytes_sent"] == 5
+    events.request_ended(ended_request(sent=5))
+    assert fake_messages.next()["payload"]["bytes_sent"] == 5
 
 
-def test_nothing_is_known(make: Make, messages: Messages) -> None:
+def test_nothing_is_known(make_driver: Make, fake_messages: Messages) -> None:
     event = RequestEnded(
         method="GET",
         path="/",
@@ -107,30 +109,30 @@ def test_nothing_is_known(make: Make, messages: Messages) -> None:
         seconds=0,
         request_id="r",
     )
-    make().request_ended(event)
-    payload = messages.next()["payload"]
+    make_driver().request_ended(event)
+    payload = fake_messages.next()["payload"]
     assert payload.pop("bytes_sent") == 0
     assert set(payload.values()) == {None}
 
 
 def test_order_is_kept() -> None:
-    events = driver()
+    events = notifications_driver()
     sent = Held()
     sent.go.set()
     events._make_notifier = lambda: sent  # type: ignore[method-assign]  # a fake in its place
     for number in range(50):
-        events.request_ended(ended(sent=number))
+        events.request_ended(ended_request(sent=number))
     events.close()
     assert [payload["bytes_sent"] for payload in sent.payloads] == list(range(50))
 
 
-def test_close_sends_what_waits(messages: Messages) -> None:
+def test_close_sends_what_waits(fake_messages: Messages) -> None:
     # The fake broker forgets everything when a transport is cleaned up.
-    events = driver()
+    events = notifications_driver()
     sent = Held()
     events._make_notifier = lambda: sent  # type: ignore[method-assign]  # a fake in its place
     for _ in range(3):
-        events.request_ended(ended())
+        events.request_ended(ended_request())
     threading.Timer(0.2, sent.go.set).start()
     events.close()
     assert len(sent.payloads) == 3
@@ -155,9 +157,9 @@ class Held:
 
 
 @pytest.fixture
-def held(make: Make) -> Iterator[tuple[NotificationsEvents, Held]]:
+def held(make_driver: Make) -> Iterator[tuple[NotificationsEvents, Held]]:
     notifier = Held()
-    events = make(queue_size=3)
+    events = make_driver(queue_size=3)
     events._make_notifier = lambda: notifier  # type: ignore[method-assign]  # a fake in its place
     yield events, notifier
     notifier.go.set()
@@ -165,13 +167,13 @@ def held(make: Make) -> Iterator[tuple[NotificationsEvents, Held]]:
 
 def fill(events: NotificationsEvents, number: int) -> None:
     """Have this many wait, and one with the broker."""
-    events.request_ended(ended(sent=0))
+    events.request_ended(ended_request(sent=0))
     sender = events._sender
     assert sender is not None
     while sender._waiting:
         time.sleep(0.001)
     for _ in range(number):
-        events.request_ended(ended())
+        events.request_ended(ended_request())
 
 
 def test_full_queue_drops_and_says_so_once_a_minute(
@@ -182,7 +184,7 @@ def test_full_queue_drops_and_says_so_once_a_minute(
     fill(events, 3)
     assert not caplog.records
     for _ in range(5):
-        events.request_ended(ended())
+        events.request_ended(ended_request())
     (message,) = caplog.messages
     assert message == (
         "notifications dropped: 1, because 3 already waited for the broker: see whether it is"
@@ -192,7 +194,7 @@ def test_full_queue_drops_and_says_so_once_a_minute(
     sender = events._sender
     assert sender is not None
     sender._next_warning -= 60
-    events.request_ended(ended())
+    events.request_ended(ended_request())
     assert caplog.records[1].getMessage().startswith("notifications dropped: 5")
     notifier.go.set()
     events.close()
@@ -205,7 +207,7 @@ def test_rest_of_the_dropped_is_told_at_the_end(
     events, notifier = held
     fill(events, 3)
     for _ in range(4):
-        events.request_ended(ended())
+        events.request_ended(ended_request())
     notifier.go.set()
     events.close()
     texts = [record.getMessage().partition(",")[0] for record in caplog.records]
@@ -229,7 +231,7 @@ def test_close_does_not_wait_for_ever(
     )
 
 
-def test_notifier_that_fails_is_no_end(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_notifier_that_fails_is_no_end(make_driver: Make, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Held):
         def info(self, _context: Any, _kind: str, payload: Any) -> None:
             if not self.payloads:
@@ -238,21 +240,21 @@ def test_notifier_that_fails_is_no_end(make: Make, caplog: pytest.LogCaptureFixt
             self.payloads.append(payload)
 
     notifier = Failing()
-    events = make()
+    events = make_driver()
     events._make_notifier = lambda: notifier  # type: ignore[method-assign]  # a fake in its place
-    events.request_ended(ended())
-    events.request_ended(ended())
+    events.request_ended(ended_request())
+    events.request_ended(ended_request())
     events.close()
     assert len(notifier.payloads) == 2
     assert caplog.messages == ["a notification was not sent: ValueError"]
 
 
-def test_works_again_after_close(make: Make, messages: Messages) -> None:
-    events = make()
-    events.request_ended(ended(sent=1))
-    assert messages.next()["payload"]["bytes_sent"] == 1
+def test_works_again_after_close(make_driver: Make, fake_messages: Messages) -> None:
+    events = make_driver()
+    events.request_ended(ended_request(sent=1))
+    assert fake_messages.next()["payload"]["bytes_sent"] == 1
     events.close()
-    events.request_ended(ended(sent=2))
+    events.request_ended(ended_request(sent=2))
     events.close()
 
 
@@ -263,10 +265,10 @@ def test_unreachable_broker_holds_nobody(
     monkeypatch.setattr(notifications, "_CLOSE_TIMEOUT", 0.5)
     url = f"rabbit://ann:hunter2@127.0.0.1:{free_port()}/"
     with caplog.at_level(logging.DEBUG):
-        events = driver(transport_url=url, queue_size=10, retry=1)
+        events = notifications_driver(transport_url=url, queue_size=10, retry=1)
         before = time.monotonic()
         for _ in range(100):
-            events.request_ended(ended())
+            events.request_ended(ended_request())
         assert time.monotonic() - before < 5
         # Until it waits for the next attempt.
         while "retrying in" not in caplog.text:
@@ -283,12 +285,12 @@ def test_unreachable_broker_holds_nobody(
 @pytest.mark.parametrize(("retry", "passed"), [(-1, None), (0, 0), (3, 3)])
 def test_without_limit_is_none_for_kombu(retry: int, passed: int | None) -> None:
     """kombu would take -1 as a number that the first attempt reaches."""
-    assert driver(retry=retry)._make_notifier().retry == passed
+    assert notifications_driver(retry=retry)._make_notifier().retry == passed
 
 
 def test_constructor_makes_no_thread() -> None:
     before = threading.active_count()
-    driver()
+    notifications_driver()
     assert threading.active_count() == before
 
 
@@ -315,7 +317,7 @@ def test_child_sends_its_own(held: tuple[NotificationsEvents, Held]) -> None:
         own = Held()
         own.go.set()
         events._make_notifier = lambda: own  # type: ignore[method-assign]  # a fake in its place
-        events.request_ended(ended(sent=9))
+        events.request_ended(ended_request(sent=9))
         events.close()
         os._exit(int([payload["bytes_sent"] for payload in own.payloads] != [9]))
     assert os.waitpid(child, 0)[1] == 0
@@ -332,7 +334,7 @@ def test_child_sends_its_own(held: tuple[NotificationsEvents, Held]) -> None:
 )
 def test_url_that_cannot_be_used(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^transport_url of .* cannot be used") as caught:
-        driver(transport_url=url)
+        notifications_driver(transport_url=url)
     assert "hunter2" not in str(caught.value)
 
 
@@ -346,25 +348,25 @@ def test_url_that_cannot_be_used(url: str) -> None:
 )
 def test_driver_that_would_send_nothing(drivers: list[str], hint: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        driver(driver=drivers)
+        notifications_driver(driver=drivers)
     assert hint in str(caught.value)
 
 
 def test_check_connects() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        events = driver(transport_url=f"rabbit://ann:hunter2@127.0.0.1:{port}/")
+        events = notifications_driver(transport_url=f"rabbit://ann:hunter2@127.0.0.1:{port}/")
         assert events.check() == f"driver messagingv2, broker 127.0.0.1:{port}"
 
 
 def test_check_with_an_unreachable_broker() -> None:
     port = free_port()
-    events = driver(transport_url=f"rabbit://ann:hunter2@127.0.0.1:{port}/")
+    events = notifications_driver(transport_url=f"rabbit://ann:hunter2@127.0.0.1:{port}/")
     with pytest.raises(BackendUnavailable) as caught:
         events.check()
     assert str(caught.value) == f"no broker can be reached: 127.0.0.1:{port}: Connection refused"
 
 
 def test_check_without_a_broker() -> None:
-    assert driver().check() == "driver messagingv2"
-    assert driver(driver=["log"], transport_url="rabbit://").check() == "driver log"
+    assert notifications_driver().check() == "driver messagingv2"
+    assert notifications_driver(driver=["log"], transport_url="rabbit://").check() == "driver log"

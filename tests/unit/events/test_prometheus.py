@@ -18,14 +18,14 @@ from imageapi.events.prometheus import PrometheusEvents, exposition, forget_proc
 from imageapi.testing.suite import build
 
 
-def ended(**fields: Any) -> RequestEnded:
+def ended_without_image(**fields: Any) -> RequestEnded:
     usual: dict[str, Any] = {"method": "GET", "path": "/v1/images/x", "status": 200}
     usual |= {"outcome": Outcome.COMPLETE, "seconds": 0.05, "request_id": "req-1"}
     return RequestEnded(**usual | fields)
 
 
 @pytest.fixture
-def driver() -> PrometheusEvents:
+def prometheus_driver() -> PrometheusEvents:
     # What an earlier test used is gone, and with it what it counted.
     gc.collect()
     return build(PrometheusEvents)
@@ -46,20 +46,20 @@ def parsed(text: str) -> dict[str, float]:
     }
 
 
-def test_counts_by_method_and_status(driver: PrometheusEvents) -> None:
-    driver.request_ended(ended())
-    driver.request_ended(ended())
-    driver.request_ended(ended(method="HEAD", status=404))
-    driver.request_ended(ended(status=None, outcome=Outcome.LEFT))
+def test_counts_by_method_and_status(prometheus_driver: PrometheusEvents) -> None:
+    prometheus_driver.request_ended(ended_without_image())
+    prometheus_driver.request_ended(ended_without_image())
+    prometheus_driver.request_ended(ended_without_image(method="HEAD", status=404))
+    prometheus_driver.request_ended(ended_without_image(status=None, outcome=Outcome.LEFT))
     samples = shown()
     assert samples["imageapi_requests_total method=GET status=200"] == 2
     assert samples["imageapi_requests_total method=HEAD status=404"] == 1
     assert samples["imageapi_requests_total method=GET status=none"] == 1
 
 
-def test_clients_cannot_add_label_values(driver: PrometheusEvents) -> None:
+def test_clients_cannot_add_label_values(prometheus_driver: PrometheusEvents) -> None:
     for number in range(20):
-        driver.request_ended(ended(method=f"METHOD{number}", status=405))
+        prometheus_driver.request_ended(ended_without_image(method=f"METHOD{number}", status=405))
     assert shown()["imageapi_requests_total method=other status=405"] == 20
     assert "METHOD" not in exposition().body.decode()
 
@@ -85,56 +85,61 @@ def test_clients_cannot_add_label_values(driver: PrometheusEvents) -> None:
         ),
     ],
 )
-def test_counts(driver: PrometheusEvents, fields: Any, name: str, value: float) -> None:
-    driver.request_ended(ended())
+def test_counts(prometheus_driver: PrometheusEvents, fields: Any, name: str, value: float) -> None:
+    prometheus_driver.request_ended(ended_without_image())
     assert shown().get(name, 0) == 0
-    driver.request_ended(ended(**fields))
+    prometheus_driver.request_ended(ended_without_image(**fields))
     assert shown()[name] == value
 
 
-def test_gauges(driver: PrometheusEvents) -> None:
+def test_gauges(prometheus_driver: PrometheusEvents) -> None:
     for _ in range(3):
-        driver.request_began()
-    driver.request_ended(ended())
-    driver.loaded(Load(busy=7, waiting=4))
+        prometheus_driver.request_began()
+    prometheus_driver.request_ended(ended_without_image())
+    prometheus_driver.loaded(Load(busy=7, waiting=4))
     samples = shown()
     assert samples["imageapi_running_requests"] == 2
     assert samples["imageapi_busy_threads"] == 7
     assert samples["imageapi_waiting_requests"] == 4
 
 
-def test_names_no_image_and_nobody(driver: PrometheusEvents) -> None:
+def test_names_no_image_and_nobody(prometheus_driver: PrometheusEvents) -> None:
     caller = Caller(user_id="ann", project_id="acme", token="hunter2")
-    driver.request_ended(ended(image_id="my-image", path="/v1/images/my-image", caller=caller))
+    prometheus_driver.request_ended(
+        ended_without_image(image_id="my-image", path="/v1/images/my-image", caller=caller)
+    )
     body = exposition().body.decode()
     assert not [text for text in ("my-image", "ann", "acme", "hunter2") if text in body]
 
 
-def test_zeros_are_shown_before_the_first_request(driver: PrometheusEvents) -> None:
+def test_zeros_are_shown_before_the_first_request(prometheus_driver: PrometheusEvents) -> None:
     assert shown()["imageapi_broken_off_total"] == 0
 
 
-def test_leaves_the_registry_of_the_application_alone(driver: PrometheusEvents) -> None:
-    driver.request_ended(ended())
+def test_leaves_the_registry_of_the_application_alone(prometheus_driver: PrometheusEvents) -> None:
+    prometheus_driver.request_ended(ended_without_image())
     assert not [metric for metric in REGISTRY.collect() if metric.name.startswith("imageapi")]
 
 
-def test_two_drivers_of_a_process_add_up(driver: PrometheusEvents) -> None:
+def test_two_drivers_of_a_process_add_up(prometheus_driver: PrometheusEvents) -> None:
     other = build(PrometheusEvents)
-    driver.request_ended(ended())
-    other.request_ended(ended())
+    prometheus_driver.request_ended(ended_without_image())
+    other.request_ended(ended_without_image())
     assert shown()["imageapi_requests_total method=GET status=200"] == 2
 
 
-def test_content_types(driver: PrometheusEvents) -> None:
+def test_content_types(prometheus_driver: PrometheusEvents) -> None:
     assert exposition().content_type.startswith("text/plain; version=0.0.4")
     answer = exposition("application/openmetrics-text; version=1.0.0")
     assert answer.content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert answer.body.endswith(b"# EOF\n")
 
 
-def test_one_process_says_so(driver: PrometheusEvents) -> None:
-    assert driver.check() == "each process counts alone (PROMETHEUS_MULTIPROC_DIR is not set)"
+def test_one_process_says_so(prometheus_driver: PrometheusEvents) -> None:
+    assert (
+        prometheus_driver.check()
+        == "each process counts alone (PROMETHEUS_MULTIPROC_DIR is not set)"
+    )
     forget_process(1)
 
 
@@ -199,7 +204,7 @@ print(json.dumps(told))
 
 @pytest.mark.parametrize("used_before", [False, True])
 def test_several_processes(tmp_path: Path, used_before: bool) -> None:
-    told = run(SERVICE.replace("USED_BEFORE", str(used_before)), tmp_path)
+    told = run_in_multiprocess_mode(SERVICE.replace("USED_BEFORE", str(used_before)), tmp_path)
     assert told["check"] == f"all processes count in {tmp_path}"
     assert told["before"] == [], "the constructor opened files"
     of_parent = int(used_before)
@@ -237,7 +242,7 @@ for kind in "counter", "gauge_livesum":
 driver.request_began()
 print(json.dumps({"shown": exposition().body.decode()}))
 """
-    samples = parsed(run(program, tmp_path)["shown"])
+    samples = parsed(run_in_multiprocess_mode(program, tmp_path)["shown"])
     assert samples["imageapi_running_requests"] == 1
 
 
@@ -266,12 +271,12 @@ print(json.dumps({{"errors": errors}}))
 """
     folder = tmp_path / "folder"
     folder.mkdir()
-    first, second = run(program, folder)["errors"]
+    first, second = run_in_multiprocess_mode(program, folder)["errors"]
     assert hint in first
     assert "is not a folder that this process can write to" in second
 
 
-def run(program: str, folder: Path) -> Any:
+def run_in_multiprocess_mode(program: str, folder: Path) -> Any:
     """Run a program in multiprocess mode; what it prints is JSON."""
     done = subprocess.run(
         [sys.executable, "-c", program],

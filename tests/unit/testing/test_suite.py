@@ -11,7 +11,7 @@ from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
 
 
-class Demanding(MemoryStore):
+class DemandingStore(MemoryStore):
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
         return [cfg.StrOpt("endpoint", required=True), cfg.IntOpt("pool", default=5)]
@@ -23,13 +23,13 @@ class Demanding(MemoryStore):
 
 
 def test_build_gives_options_and_keeps_defaults() -> None:
-    store = build(Demanding, endpoint="x")
+    store = build(DemandingStore, endpoint="x")
     assert (store.endpoint, store.pool) == ("x", 5)
 
 
 def test_build_refuses_an_option_that_is_none() -> None:
     with pytest.raises(cfg.NoSuchOptError, match="endpiont"):
-        build(Demanding, endpiont="x")
+        build(DemandingStore, endpiont="x")
 
 
 @pytest.mark.parametrize("is_broken", [False, True])

@@ -21,14 +21,14 @@ def reader(source: Any = None) -> HashingReader:
     return HashingReader(source or io.BytesIO(DATA), lambda _: None)
 
 
-def image(image_id: str = "i", **fields: Any) -> Image:
+def queued_image(image_id: str = "i", **fields: Any) -> Image:
     return Image(id=image_id, status="queued", **{"is_public": True, **fields})
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("image_id", ["i", "..", "ü b"])
 def test_first_data_is_where_the_store_looks_for_it(store: FileStore, image_id: str) -> None:
-    with store.writer().put(image(image_id), reader(), is_replacement=False) as new:
+    with store.writer().put(queued_image(image_id), reader(), is_replacement=False) as new:
         new.is_kept = True
     assert new.location is None
     blob = store.open(store.locate(image_id), caller=ANONYMOUS)
@@ -43,7 +43,7 @@ def test_replacement_has_a_name_of_its_own(
 ) -> None:
     deployment.data_path(image_id).write_bytes(b"first")
     writer = store.writer()
-    with writer.put(image(image_id), reader(), is_replacement=True) as new:
+    with writer.put(queued_image(image_id), reader(), is_replacement=True) as new:
         new.is_kept = True
     assert new.location is not None
     blob = store.open(new.location, caller=ANONYMOUS)
@@ -70,7 +70,7 @@ def test_locations_that_are_not_its_own(deployment: Deployment, store: FileStore
 def test_data_that_is_not_kept_goes(
     deployment: Deployment, store: FileStore, is_replacement: bool
 ) -> None:
-    with store.writer().put(image(), reader(), is_replacement=is_replacement):
+    with store.writer().put(queued_image(), reader(), is_replacement=is_replacement):
         assert any(name.startswith("i") for name in os.listdir(deployment.images))
     assert os.listdir(deployment.images) == []
 
@@ -80,7 +80,7 @@ def test_data_that_exists_is_not_overwritten(deployment: Deployment, store: File
     deployment.data_path("i").write_bytes(b"before")
     told = "/i exists already, without a record of this image: choose another id, or remove"
     with pytest.raises(WriteError, match=told):
-        store.writer().put(image(), reader(), is_replacement=False)
+        store.writer().put(queued_image(), reader(), is_replacement=False)
     assert deployment.data_path("i").read_bytes() == b"before"
 
 
@@ -109,7 +109,7 @@ def test_interrupted_it_leaves_nothing(
     deployment: Deployment, store: FileStore, error: BaseException, is_replacement: bool
 ) -> None:
     with pytest.raises((WriteError, type(error))):
-        store.writer().put(image(), reader(Broken(error)), is_replacement=is_replacement)
+        store.writer().put(queued_image(), reader(Broken(error)), is_replacement=is_replacement)
     assert os.listdir(deployment.images) == []
 
 
@@ -118,7 +118,7 @@ def test_data_that_appears_meanwhile_stays(deployment: Deployment, store: FileSt
     path = deployment.data_path("i")
     source = Broken(None, lambda: path.write_bytes(b"other"))
     with pytest.raises(WriteError, match="exists already"):
-        store.writer().put(image(), reader(source), is_replacement=False)
+        store.writer().put(queued_image(), reader(source), is_replacement=False)
     assert os.listdir(deployment.images) == ["i"]
     assert path.read_bytes() == b"other"
 
@@ -129,14 +129,14 @@ def test_full_disk(deployment: Deployment, store: FileStore, monkeypatch: Any) -
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(WriteError, match=f"{deployment.data_path('i')}: No space left on device"):
-        store.writer().put(image(), reader(), is_replacement=False)
+        store.writer().put(queued_image(), reader(), is_replacement=False)
     assert os.listdir(deployment.images) == []
 
 
 def test_folder_that_is_missing(deployment: Deployment, store: FileStore) -> None:
     deployment.images.rmdir()
     with pytest.raises(WriteError, match=f"{deployment.images}: No such file"):
-        store.writer().put(image(), reader(), is_replacement=False)
+        store.writer().put(queued_image(), reader(), is_replacement=False)
     with pytest.raises(BackendUnavailable, match=f"{deployment.images}: No such file"):
         list(store.writer().leftovers([]))
 

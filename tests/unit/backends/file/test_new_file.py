@@ -15,7 +15,9 @@ from imageapi.backends.writing import WriteError
 from imageapi.errors import BackendUnavailable
 
 
-def write(path: Path, data: bytes = b"new", *, replaces: bool = False, mode: int = 0o644) -> None:
+def write_new_file(
+    path: Path, data: bytes = b"new", *, replaces: bool = False, mode: int = 0o644
+) -> None:
     with NewFile(str(path), mode, replaces=replaces) as file:
         file.write(data)
         file.place()
@@ -35,9 +37,9 @@ def test_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
 def test_replaces_no_file_unless_told_to(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        write(tmp_path / "f")
+        write_new_file(tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == b"old"
-    write(tmp_path / "f", replaces=True)
+    write_new_file(tmp_path / "f", replaces=True)
     assert (tmp_path / "f").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["f"]
 
@@ -48,7 +50,7 @@ def test_replaces_no_file_unless_told_to(tmp_path: Path) -> None:
 def test_umask_does_not_apply(tmp_path: Path, umask: int, replaces: bool) -> None:
     before = os.umask(umask)
     try:
-        write(tmp_path / "f", replaces=replaces, mode=0o640)
+        write_new_file(tmp_path / "f", replaces=replaces, mode=0o640)
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
@@ -99,7 +101,7 @@ def test_interruption_between_the_rename_and_its_note(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "f", replaces=True)
+        write_new_file(tmp_path / "f", replaces=True)
     assert os.listdir(tmp_path) == ["f"]
 
 
@@ -115,7 +117,7 @@ def test_any_failing_sync_leaves_nothing(tmp_path: Path, monkeypatch: Any, call:
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left on device"):
-        write(tmp_path / "f")
+        write_new_file(tmp_path / "f")
     assert os.listdir(tmp_path) == []
 
 
@@ -143,7 +145,7 @@ def test_short_writes_are_completed(tmp_path: Path, monkeypatch: Any) -> None:
 
     monkeypatch.setattr(new_file, "open", lambda fd, mode, buffering: Slow(fd, mode), raising=False)
     data = bytes(range(256)) * 100
-    write(tmp_path / "f", data)
+    write_new_file(tmp_path / "f", data)
     assert (tmp_path / "f").read_bytes() == data
 
 

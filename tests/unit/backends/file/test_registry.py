@@ -27,7 +27,7 @@ from tests.deployment import Deployment
 
 
 @pytest.fixture
-def registry(deployment: Deployment) -> FileRegistry:
+def file_registry(deployment: Deployment) -> FileRegistry:
     registry = deployment.api().backends.registry.backend
     assert isinstance(registry, FileRegistry)
     return registry
@@ -42,60 +42,60 @@ def test_directory_that_no_system_can_have(backend: type[Backend]) -> None:
 class TestRegistry:
     @pytest.mark.parametrize("image_id", ["i", ".", "..", "a b", "\u00e9", "a.json", "-", "%"])
     def test_finds_records(
-        self, deployment: Deployment, registry: FileRegistry, image_id: str
+        self, deployment: Deployment, file_registry: FileRegistry, image_id: str
     ) -> None:
         deployment.record(image_id, name="found")
-        assert registry.get(image_id, ANONYMOUS).name == "found"
+        assert file_registry.get(image_id, ANONYMOUS).name == "found"
 
     @pytest.mark.parametrize("image_id", ["absent", "x" * 300, ".", "..", "a.json"])
-    def test_absent(self, registry: FileRegistry, image_id: str) -> None:
+    def test_absent(self, file_registry: FileRegistry, image_id: str) -> None:
         with pytest.raises(ImageNotFound):
-            registry.get(image_id, ANONYMOUS)
+            file_registry.get(image_id, ANONYMOUS)
 
     def test_missing_folder_is_not_an_absent_image(
-        self, deployment: Deployment, registry: FileRegistry
+        self, deployment: Deployment, file_registry: FileRegistry
     ) -> None:
         deployment.registry.rmdir()
         with pytest.raises(BackendUnavailable, match="No such file"):
-            registry.get("i", ANONYMOUS)
+            file_registry.get("i", ANONYMOUS)
 
     @pytest.mark.parametrize("settled_ns", [-1, folder.SETTLED_NS])
     def test_changed_record_is_seen_at_the_next_request(
         self,
         deployment: Deployment,
-        registry: FileRegistry,
+        file_registry: FileRegistry,
         monkeypatch: pytest.MonkeyPatch,
         settled_ns: int,
     ) -> None:
         monkeypatch.setattr(folder, "SETTLED_NS", settled_ns)
         deployment.record("i", name="a")
         path = deployment.record_path("i")
-        assert registry.get("i", ANONYMOUS).name == "a"
+        assert file_registry.get("i", ANONYMOUS).name == "a"
         new = path.with_name("new")
         new.write_text(path.read_text().replace('"a"', '"b"'))
         new.rename(path)
-        assert registry.get("i", ANONYMOUS).name == "b"
+        assert file_registry.get("i", ANONYMOUS).name == "b"
         path.unlink()
         with pytest.raises(ImageNotFound):
-            registry.get("i", ANONYMOUS)
+            file_registry.get("i", ANONYMOUS)
 
     def test_record_rewritten_within_a_clock_tick_is_seen(
-        self, deployment: Deployment, registry: FileRegistry
+        self, deployment: Deployment, file_registry: FileRegistry
     ) -> None:
         for name in "abcdefgh":
             deployment.record("i", name=name)
-            assert registry.get("i", ANONYMOUS).name == name
+            assert file_registry.get("i", ANONYMOUS).name == name
 
     def test_parses_a_settled_record_once(
-        self, deployment: Deployment, registry: FileRegistry, settled: None
+        self, deployment: Deployment, file_registry: FileRegistry, settled: None
     ) -> None:
         deployment.record("i")
-        assert registry.get("i", ANONYMOUS) is registry.get("i", ANONYMOUS)
+        assert file_registry.get("i", ANONYMOUS) is file_registry.get("i", ANONYMOUS)
 
     def test_remembers_in_bounded_memory(
         self,
         deployment: Deployment,
-        registry: FileRegistry,
+        file_registry: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -111,9 +111,9 @@ class TestRegistry:
         for image_id in ids:
             deployment.record(image_id, properties={"filler": "x" * 1_000_000})
         for image_id in ids + ids:
-            registry.get(image_id, ANONYMOUS)
+            file_registry.get(image_id, ANONYMOUS)
         assert len(reads) == 40
-        registry.get(ids[-1], ANONYMOUS)
+        file_registry.get(ids[-1], ANONYMOUS)
         assert len(reads) == 40
 
     @pytest.mark.parametrize(
@@ -175,20 +175,20 @@ class TestRegistry:
         deployment.record("i", properties={"p": "x" * 5000})
         assert registry.get("i", ANONYMOUS) is not registry.get("i", ANONYMOUS)
 
-    def test_too_large(self, deployment: Deployment, registry: FileRegistry) -> None:
+    def test_too_large(self, deployment: Deployment, file_registry: FileRegistry) -> None:
         largest = {"status": "active", "name": ""}
         room = 1024 * 1024 - len(json.dumps(largest))
         deployment.record_path("i").write_text(json.dumps({**largest, "name": "x" * room}))
-        assert len(registry.get("i", ANONYMOUS).name or "") == room
+        assert len(file_registry.get("i", ANONYMOUS).name or "") == room
         deployment.record_path("i").write_text(json.dumps({**largest, "name": "x" * (room + 1)}))
         with pytest.raises(MalformedImage, match="larger than 1048576 bytes"):
-            registry.get("i", ANONYMOUS)
+            file_registry.get("i", ANONYMOUS)
 
     @pytest.mark.parametrize("text", ["{", "[" * 100_000, " " * 2**20 + "{}", '{"status": 1}'])
     def test_malformed_record_is_read_once(
         self,
         deployment: Deployment,
-        registry: FileRegistry,
+        file_registry: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
         text: str,
@@ -196,21 +196,21 @@ class TestRegistry:
         path = deployment.record_path("i")
         path.write_text(text)
         with pytest.raises(MalformedImage) as first:
-            registry.get("i", ANONYMOUS)
+            file_registry.get("i", ANONYMOUS)
         monkeypatch.setattr(os, "open", lambda *args: pytest.fail("it is read again"))
         for _ in range(3):
             with pytest.raises(MalformedImage) as again:
-                registry.get("i", ANONYMOUS)
+                file_registry.get("i", ANONYMOUS)
             assert str(again.value) == str(first.value)
             assert again.value.visibility == first.value.visibility
         # An error that is raised again and again would keep the frames of each time.
         assert len(again.traceback) == len(first.traceback)
         monkeypatch.undo()
         path.write_text('{"status": "active"}')
-        assert registry.get("i", ANONYMOUS).status == "active"
+        assert file_registry.get("i", ANONYMOUS).status == "active"
 
     def test_links_within_its_folder(
-        self, deployment: Deployment, registry: FileRegistry, settled: None
+        self, deployment: Deployment, file_registry: FileRegistry, settled: None
     ) -> None:
         """As Kubernetes lays out a ConfigMap, whose change is that of one link."""
         for number in ("1", "2"):
@@ -220,26 +220,28 @@ class TestRegistry:
         data = deployment.registry / "..data"
         data.symlink_to("..1")
         deployment.record_path("i").symlink_to("..data/i.json")
-        assert registry.get("i", ANONYMOUS).name == "1"
-        assert registry.get("i", ANONYMOUS) is registry.get("i", ANONYMOUS)
+        assert file_registry.get("i", ANONYMOUS).name == "1"
+        assert file_registry.get("i", ANONYMOUS) is file_registry.get("i", ANONYMOUS)
         new = deployment.registry / "..new"
         new.symlink_to("..2")
         new.rename(data)
-        assert registry.get("i", ANONYMOUS).name == "2"
+        assert file_registry.get("i", ANONYMOUS).name == "2"
 
-    def test_its_folder_may_be_a_link(self, deployment: Deployment, registry: FileRegistry) -> None:
+    def test_its_folder_may_be_a_link(
+        self, deployment: Deployment, file_registry: FileRegistry
+    ) -> None:
         deployment.registry.rename(deployment.folder / "real")
         deployment.registry.symlink_to("real")
         deployment.record("i", name="found")
         deployment.record_path("j").symlink_to("i.json")
         for image_id in "ij":
-            assert registry.get(image_id, ANONYMOUS).name == "found"
+            assert file_registry.get(image_id, ANONYMOUS).name == "found"
 
     @pytest.mark.parametrize("is_folder", [True, False])
     def test_follows_no_link_out_of_its_folder(
         self,
         deployment: Deployment,
-        registry: FileRegistry,
+        file_registry: FileRegistry,
         settled: None,
         is_folder: bool,
     ) -> None:
@@ -254,32 +256,34 @@ class TestRegistry:
             path.symlink_to(outside / "i.json")
         for _ in range(2):
             with pytest.raises(MalformedImage, match="is not below") as caught:
-                registry.get("i", ANONYMOUS)
+                file_registry.get("i", ANONYMOUS)
             assert caught.value.visibility is None
 
     def test_link_to_a_remembered_record_that_is_led_out_later(
-        self, deployment: Deployment, registry: FileRegistry, settled: None
+        self, deployment: Deployment, file_registry: FileRegistry, settled: None
     ) -> None:
         deployment.record("real", name="inside")
         path = deployment.record_path("i")
         path.symlink_to("real.json")
-        assert registry.get("i", ANONYMOUS).name == "inside"
+        assert file_registry.get("i", ANONYMOUS).name == "inside"
         outside = deployment.folder / "outside.json"
         outside.write_text(deployment.record_path("real").read_text())
         path.unlink()
         path.symlink_to(outside)
         with pytest.raises(MalformedImage, match="is not below"):
-            registry.get("i", ANONYMOUS)
+            file_registry.get("i", ANONYMOUS)
 
-    def test_links_that_lead_nowhere(self, deployment: Deployment, registry: FileRegistry) -> None:
+    def test_links_that_lead_nowhere(
+        self, deployment: Deployment, file_registry: FileRegistry
+    ) -> None:
         deployment.record_path("self").symlink_to("self.json")
         with pytest.raises(MalformedImage, match="not a regular file"):
-            registry.get("self", ANONYMOUS)
+            file_registry.get("self", ANONYMOUS)
         deployment.record_path("nowhere").symlink_to("nothing.json")
         with pytest.raises(ImageNotFound):
-            registry.get("nowhere", ANONYMOUS)
+            file_registry.get("nowhere", ANONYMOUS)
 
-    def test_is_no_file(self, deployment: Deployment, registry: FileRegistry) -> None:
+    def test_is_no_file(self, deployment: Deployment, file_registry: FileRegistry) -> None:
         deployment.record_path("folder").mkdir()
         os.mkfifo(deployment.record_path("fifo"))
         listener = socket.socket(socket.AF_UNIX)
@@ -287,15 +291,17 @@ class TestRegistry:
         listener.close()
         for image_id in ("folder", "fifo", "socket"):
             with pytest.raises(MalformedImage, match="not a regular file"):
-                registry.get(image_id, ANONYMOUS)
+                file_registry.get(image_id, ANONYMOUS)
 
-    def test_malformed_names_the_file(self, deployment: Deployment, registry: FileRegistry) -> None:
+    def test_malformed_names_the_file(
+        self, deployment: Deployment, file_registry: FileRegistry
+    ) -> None:
         deployment.record_path("i").write_text("{")
         with pytest.raises(MalformedImage, match=str(deployment.record_path("i"))):
-            registry.get("i", ANONYMOUS)
+            file_registry.get("i", ANONYMOUS)
 
-    def test_check(self, deployment: Deployment, registry: FileRegistry) -> None:
-        registry.check()
+    def test_check(self, deployment: Deployment, file_registry: FileRegistry) -> None:
+        file_registry.check()
         deployment.registry.rmdir()
         with pytest.raises(BackendUnavailable, match=str(deployment.registry)):
-            registry.check()
+            file_registry.check()

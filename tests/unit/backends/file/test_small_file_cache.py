@@ -14,6 +14,7 @@ from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendError, DataChanged
 from imageapi.image import Location
 from tests.deployment import Deployment
+from tests.unit.backends.file.reading import read_file
 
 
 @pytest.fixture
@@ -23,13 +24,8 @@ def kept(deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPat
     path.write_bytes(b"data")
     later = time.time_ns() + 2 * folder.SETTLED_NS
     monkeypatch.setattr(time, "time_ns", lambda: later)
-    assert read(store, path) == b"data"
+    assert read_file(store, path) == b"data"
     return path
-
-
-def read(store: FileStore, path: Path, version: str | None = None) -> bytes:
-    blob = store.open(Location(path.as_uri()), version=version, caller=ANONYMOUS)
-    return b"".join(blob)
 
 
 def forbid_opening(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,10 +48,10 @@ def rewritten_with_its_time_set_back(path: Path) -> None:
 
 def test_is_read_once(store: FileStore, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_opening(monkeypatch)
-    assert read(store, kept) == b"data"
+    assert read_file(store, kept) == b"data"
     blob = store.open(Location(kept.as_uri()), start=1, stop=3, caller=ANONYMOUS)
     assert (blob.total_size, list(blob)) == (4, [b"at"])
-    assert read(store, kept, version=blob.version) == b"data"
+    assert read_file(store, kept, version=blob.version) == b"data"
 
 
 @pytest.mark.parametrize("stop", [None, 9])
@@ -88,14 +84,14 @@ def test_is_that_of_now(
     change(kept)
     if then is None:
         with pytest.raises(BackendError):
-            read(store, kept)
+            read_file(store, kept)
     else:
-        assert read(store, kept) == then
+        assert read_file(store, kept) == then
 
 
 def test_is_not_kept_for_another_version(store: FileStore, kept: Path) -> None:
     with pytest.raises(DataChanged):
-        read(store, kept, version="another")
+        read_file(store, kept, version="another")
 
 
 def test_is_not_kept_before_a_change_would_show(
@@ -103,10 +99,10 @@ def test_is_not_kept_before_a_change_would_show(
 ) -> None:
     path = deployment.images / "i"
     path.write_bytes(b"data")
-    assert read(store, path) == b"data"
+    assert read_file(store, path) == b"data"
     forbid_opening(monkeypatch)
     with pytest.raises(BackendError, match="was opened"):
-        read(store, path)
+        read_file(store, path)
 
 
 @pytest.mark.usefixtures("kept")
@@ -118,17 +114,17 @@ def test_is_not_kept_where_it_lost_a_name_meanwhile(
     path.write_bytes(b"data")
     further.hardlink_to(path)
     time.sleep(0.02)  # a tick of the clock that gives the ctime
-    read_file = os.read
+    read_bytes = os.read
 
     def lose_a_name(descriptor: int, size: int) -> bytes:
         further.unlink(missing_ok=True)
-        return read_file(descriptor, size)
+        return read_bytes(descriptor, size)
 
     monkeypatch.setattr(os, "read", lose_a_name)
-    assert read(store, path) == b"data"
+    assert read_file(store, path) == b"data"
     forbid_opening(monkeypatch)
     with pytest.raises(BackendError, match="was opened"):
-        read(store, path)
+        read_file(store, path)
 
 
 @pytest.mark.usefixtures("kept")
@@ -139,10 +135,10 @@ def test_is_not_kept_further_down(deployment: Deployment, store: FileStore, name
     inner.mkdir()
     (inner / "i").write_bytes(b"data")
     (deployment.images / "link").symlink_to("inner/i")
-    assert read(store, deployment.images / name) == b"data"
+    assert read_file(store, deployment.images / name) == b"data"
     inner.symlink_to(inner.rename(deployment.folder / "outside"))
     with pytest.raises(BackendError, match="is not below"):
-        read(store, deployment.images / name)
+        read_file(store, deployment.images / name)
 
 
 @pytest.mark.parametrize(
@@ -168,13 +164,13 @@ def test_is_kept_up_to_a_size(
     path.write_bytes(bytes(size))
     later = time.time_ns() + 2 * folder.SETTLED_NS
     monkeypatch.setattr(time, "time_ns", lambda: later)
-    assert read(store, path) == bytes(size)
+    assert read_file(store, path) == bytes(size)
     forbid_opening(monkeypatch)
     if is_kept:
-        assert read(store, path) == bytes(size)
+        assert read_file(store, path) == bytes(size)
     else:
         with pytest.raises(BackendError, match="was opened"):
-            read(store, path)
+            read_file(store, path)
 
 
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -20,14 +19,7 @@ from imageapi.errors import (
 )
 from imageapi.image import Location
 from tests.deployment import Deployment
-
-
-def read(store: FileStore, path: Path | str, **wanted: Any) -> bytes:
-    blob = store.open(Location(f"file://{quote(str(path))}"), caller=ANONYMOUS, **wanted)
-    try:
-        return b"".join(blob)
-    finally:
-        blob.close()
+from tests.unit.backends.file.reading import read_file
 
 
 @pytest.fixture
@@ -65,8 +57,8 @@ class TestStore:
         inner = deployment.images / "a" / "b"
         inner.mkdir(parents=True)
         (inner / "c").write_bytes(b"data")
-        assert read(store, inner / "c") == b"data"
-        assert read(store, f"{deployment.images}//a/./b/../b/c") == b"data"
+        assert read_file(store, inner / "c") == b"data"
+        assert read_file(store, f"{deployment.images}//a/./b/../b/c") == b"data"
 
     def test_links_within_its_folder(self, deployment: Deployment, store: FileStore) -> None:
         inner = deployment.images / "a"
@@ -74,8 +66,8 @@ class TestStore:
         (inner / "data").write_bytes(b"data")
         (deployment.images / "link").symlink_to(inner / "data")
         (deployment.images / "folder").symlink_to("a")
-        assert read(store, deployment.images / "link") == b"data"
-        assert read(store, deployment.images / "folder" / "data") == b"data"
+        assert read_file(store, deployment.images / "link") == b"data"
+        assert read_file(store, deployment.images / "folder" / "data") == b"data"
 
     def test_its_folder_may_be_a_link(self, deployment: Deployment, store: FileStore) -> None:
         real = deployment.folder / "real"
@@ -84,11 +76,11 @@ class TestStore:
         (real / "i").write_bytes(b"data")
         (real / "a").mkdir()
         (real / "a" / "i").write_bytes(b"data")
-        assert read(store, deployment.images / "i") == b"data"
-        assert read(store, deployment.images / "a" / "i") == b"data"
-        assert read(store, real / "i") == b"data"
+        assert read_file(store, deployment.images / "i") == b"data"
+        assert read_file(store, deployment.images / "a" / "i") == b"data"
+        assert read_file(store, real / "i") == b"data"
         with pytest.raises(DataNotFound):
-            read(store, real / "absent")
+            read_file(store, real / "absent")
 
     @pytest.mark.parametrize("there", [True, False])
     def test_never_leaves_its_folder(
@@ -110,7 +102,7 @@ class TestStore:
             "/",
         ):
             with pytest.raises(LocationRefused):
-                read(store, path)
+                read_file(store, path)
 
     def test_follows_no_link_out_of_its_folder(
         self, deployment: Deployment, store: FileStore
@@ -123,7 +115,7 @@ class TestStore:
         (deployment.images / "self").symlink_to("self")
         for path in ("link", "folder/data", "self"):
             with pytest.raises(LocationRefused):
-                read(store, deployment.images / path)
+                read_file(store, deployment.images / path)
 
     def test_follows_no_link_that_is_put_there_while_it_looks(
         self, deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch
@@ -145,7 +137,7 @@ class TestStore:
 
         monkeypatch.setattr(os.path, "realpath", resolve_then_swap)
         with pytest.raises((LocationRefused, DataNotFound)):
-            read(store, inner / "data")
+            read_file(store, inner / "data")
 
     def test_opens_regular_files_only_and_never_waits(
         self, deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch
@@ -159,20 +151,20 @@ class TestStore:
             started = time.monotonic()
             for name in ("fifo", "folder", "socket"):
                 with pytest.raises(LocationRefused, match="not a regular file"):
-                    read(store, deployment.images / name)
+                    read_file(store, deployment.images / name)
         assert time.monotonic() - started < 5
 
     def test_absent(self, deployment: Deployment, store: FileStore) -> None:
         for name in ("absent", "a/b", "x" * 300):
             with pytest.raises(DataNotFound):
-                read(store, deployment.images / name)
+                read_file(store, deployment.images / name)
 
     def test_missing_folder_is_not_absent_data(
         self, deployment: Deployment, store: FileStore
     ) -> None:
         deployment.images.rmdir()
         with pytest.raises(BackendUnavailable):
-            read(store, deployment.images / "i")
+            read_file(store, deployment.images / "i")
 
     def test_version_names_these_bytes(
         self, deployment: Deployment, store: FileStore, settled: None
@@ -181,12 +173,12 @@ class TestStore:
         path.write_bytes(b"data")
         blob = store.open(Location(f"file://{path}"), caller=ANONYMOUS)
         blob.close()
-        assert read(store, path, version=blob.version, start=1) == b"ata"
+        assert read_file(store, path, version=blob.version, start=1) == b"ata"
         new = deployment.images / "new"
         new.write_bytes(b"DATA")
         new.rename(path)
         with pytest.raises(DataChanged):
-            read(store, path, version=blob.version)
+            read_file(store, path, version=blob.version)
 
     def test_no_version_until_a_change_would_show(
         self, deployment: Deployment, store: FileStore, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ RECORD = json.dumps({"id": "i", "status": "active"}).encode()
 MEMBER = Caller(user_id="u", token="t0ken")
 
 
-class Front:
+class AnsweredRegistry:
     """A registry whose requests get the responses of a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
@@ -33,63 +33,67 @@ class Front:
 
 
 @pytest.fixture
-def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    front = Front(monkeypatch, suffix=".json", auth="caller")
+def answered(monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweredRegistry]:
+    front = AnsweredRegistry(monkeypatch, suffix=".json", auth="caller")
     yield front
     front.registry.close()
 
 
-def test_the_url_is_the_endpoint_the_encoded_id_and_the_suffix(front: Front) -> None:
+def test_the_url_is_the_endpoint_the_encoded_id_and_the_suffix(answered: AnsweredRegistry) -> None:
     with pytest.raises(ImageNotFound):
-        front.registry.get("a/b c", MEMBER)
-    assert front.requests == [
+        answered.registry.get("a/b c", MEMBER)
+    assert answered.requests == [
         ("GET http://host/images/a%2Fb%20c.json", {"X-Auth-Token": "t0ken"}),
     ]
 
 
-def test_a_record_is_requested_again_with_its_etag(front: Front) -> None:
-    front.answer = response(200, RECORD, ETag='"1"')
-    image = front.registry.get("i", MEMBER)
-    front.answer = response(304)
-    assert front.registry.get("i", MEMBER) is image
-    assert front.requests[1][1]["If-None-Match"] == '"1"'
+def test_a_record_is_requested_again_with_its_etag(answered: AnsweredRegistry) -> None:
+    answered.answer = response(200, RECORD, ETag='"1"')
+    image = answered.registry.get("i", MEMBER)
+    answered.answer = response(304)
+    assert answered.registry.get("i", MEMBER) is image
+    assert answered.requests[1][1]["If-None-Match"] == '"1"'
 
 
-def test_a_callers_record_is_not_kept_for_another_caller(front: Front) -> None:
-    front.answer = response(200, RECORD, ETag='"1"')
-    front.registry.get("i", MEMBER)
-    front.answer = response(304)
+def test_a_callers_record_is_not_kept_for_another_caller(answered: AnsweredRegistry) -> None:
+    answered.answer = response(200, RECORD, ETag='"1"')
+    answered.registry.get("i", MEMBER)
+    answered.answer = response(304)
     with pytest.raises(BadReply, match="304"):
-        front.registry.get("i", ANONYMOUS)
-    assert "If-None-Match" not in front.requests[1][1]
+        answered.registry.get("i", ANONYMOUS)
+    assert "If-None-Match" not in answered.requests[1][1]
 
 
 @pytest.mark.parametrize(("auth", "error"), [("caller", ImageNotFound), ("none", BadReply)])
 def test_a_refused_caller_gets_no_record_and_a_refused_service_an_error(
     monkeypatch: pytest.MonkeyPatch, auth: str, error: type[Exception]
 ) -> None:
-    front = Front(monkeypatch, auth=auth)
+    front = AnsweredRegistry(monkeypatch, auth=auth)
     front.answer = response(403)
     with pytest.raises(error):
         front.registry.get("i", MEMBER)
     front.registry.close()
 
 
-def test_a_malformed_record_is_a_bad_reply_that_says_who_may_see_it(front: Front) -> None:
-    front.answer = response(
+def test_a_malformed_record_is_a_bad_reply_that_says_who_may_see_it(
+    answered: AnsweredRegistry,
+) -> None:
+    answered.answer = response(
         200, b'{"id": "i", "status": "active", "visibility": "public", "size": -1}'
     )
     with pytest.raises(BadReply, match="size") as caught:
-        front.registry.get("i", MEMBER)
+        answered.registry.get("i", MEMBER)
     assert caught.value.visibility is not None
     assert caught.value.visibility.is_public
 
 
-def test_check_accepts_an_absent_record_and_not_a_server_in_trouble(front: Front) -> None:
-    assert front.registry.check() == "endpoint http://host/images/"
-    front.answer = response(503)
+def test_check_accepts_an_absent_record_and_not_a_server_in_trouble(
+    answered: AnsweredRegistry,
+) -> None:
+    assert answered.registry.check() == "endpoint http://host/images/"
+    answered.answer = response(503)
     with pytest.raises(BackendUnavailable):
-        front.registry.check()
+        answered.registry.check()
 
 
 @pytest.mark.parametrize(

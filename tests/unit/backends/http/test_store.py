@@ -25,7 +25,7 @@ CHANGED = "Sun, 06 Nov 1994 08:49:37 GMT"
 NOW = "Sun, 06 Nov 1994 09:00:00 GMT"
 
 
-class Front:
+class AnsweredStore:
     """A store whose requests get the responses of a test, by URL."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,14 +53,16 @@ class Front:
 
 
 @pytest.fixture
-def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    front = Front(monkeypatch)
+def answered_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweredStore]:
+    front = AnsweredStore(monkeypatch)
     yield front
     front.store.close()
 
 
-def test_a_record_without_a_location_is_at_the_url_of_the_template(front: Front) -> None:
-    location = front.store.locate("a/b")
+def test_a_record_without_a_location_is_at_the_url_of_the_template(
+    answered_store: AnsweredStore,
+) -> None:
+    location = answered_store.store.locate("a/b")
     assert location.url == "http://host/images/a%2Fb?signature=s3cret"
 
 
@@ -78,19 +80,22 @@ def test_a_record_without_a_location_is_at_the_url_of_the_template(front: Front)
     ],
 )
 def test_a_version_is_requested_by_the_validator_it_was_made_of(
-    front: Front, headers: dict[str, Any], version: str | None, condition: dict[str, str]
+    answered_store: AnsweredStore,
+    headers: dict[str, Any],
+    version: str | None,
+    condition: dict[str, str],
 ) -> None:
     headers = {"Date": NOW, **headers}
-    assert front.open(response(200, **headers)) == version
-    assert front.open(response(200, **headers), version) == version
+    assert answered_store.open(response(200, **headers)) == version
+    assert answered_store.open(response(200, **headers), version) == version
     token = {"X-Auth-Token": "t0ken"}
-    assert front.requests[1] == ("GET http://host/images/i", condition | token)
+    assert answered_store.requests[1] == ("GET http://host/images/i", condition | token)
 
 
-def test_a_version_of_another_store_is_not_requested(front: Front) -> None:
+def test_a_version_of_another_store_is_not_requested(answered_store: AnsweredStore) -> None:
     with pytest.raises(DataChanged):
-        front.open(response(200), "0123 1.5")
-    assert front.requests == []
+        answered_store.open(response(200), "0123 1.5")
+    assert answered_store.requests == []
 
 
 @pytest.mark.parametrize(
@@ -98,27 +103,29 @@ def test_a_version_of_another_store_is_not_requested(front: Front) -> None:
     [(404, DataNotFound), (403, DataForbidden), (412, DataChanged), (418, BadReply)],
 )
 def test_a_status_without_data_is_its_error(
-    front: Front, status: int, error: type[Exception]
+    answered_store: AnsweredStore, status: int, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=f"http://host/images/i answers with status {status}"):
-        front.open(response(status))
+        answered_store.open(response(status))
 
 
-def test_a_redirect_is_followed_without_the_token(front: Front) -> None:
-    front.answers["http://mirror/i"] = response(200)
-    front.open(response(302, Location="http://mirror/i"))
-    assert front.requests[1] == ("GET http://mirror/i", {})
+def test_a_redirect_is_followed_without_the_token(answered_store: AnsweredStore) -> None:
+    answered_store.answers["http://mirror/i"] = response(200)
+    answered_store.open(response(302, Location="http://mirror/i"))
+    assert answered_store.requests[1] == ("GET http://mirror/i", {})
 
 
-def test_neither_location_nor_redirect_leaves_the_allowed_urls(front: Front) -> None:
+def test_neither_location_nor_redirect_leaves_the_allowed_urls(
+    answered_store: AnsweredStore,
+) -> None:
     with pytest.raises(LocationRefused):
-        front.store.open(Location("http://host/images2/i"), caller=MEMBER)
-    assert front.requests == []
+        answered_store.store.open(Location("http://host/images2/i"), caller=MEMBER)
+    assert answered_store.requests == []
     answer = response(302, Location="http://evil/i")
     with pytest.raises(BadReply, match="redirects to a URL that is refused"):
-        front.open(answer)
+        answered_store.open(answer)
     assert answer.closed
-    assert len(front.requests) == 1
+    assert len(answered_store.requests) == 1
 
 
 def test_each_invalid_prefix_is_told_by_its_number() -> None:

@@ -25,7 +25,7 @@ def upstream() -> Iterator[Upstream]:
     upstream.close()
 
 
-def status_of(upstream: Upstream, url: str, body: bytes | Iterable[bytes] | None = None) -> int:
+def status_of_put(upstream: Upstream, url: str, body: bytes | Iterable[bytes] | None = None) -> int:
     answer = upstream.request("PUT", Url.parse(url), {}, body)
     read_small(answer, URL, 100)
     return answer.status
@@ -45,12 +45,12 @@ def test_only_a_body_in_memory_is_sent_again_after_a_kept_connection_was_closed(
         return True
 
     with RawServer(answer) as server:
-        assert status_of(upstream, f"{server.url}/first") == 200
+        assert status_of_put(upstream, f"{server.url}/first") == 200
         if is_sent_again:
-            assert status_of(upstream, f"{server.url}/second", body) == 200
+            assert status_of_put(upstream, f"{server.url}/second", body) == 200
         else:
             with pytest.raises(NotReached):
-                status_of(upstream, f"{server.url}/second", body)
+                status_of_put(upstream, f"{server.url}/second", body)
         upstream.close()
     assert answered == ["/first", "/second", "/second"][: 2 + is_sent_again]
 
@@ -58,7 +58,7 @@ def test_only_a_body_in_memory_is_sent_again_after_a_kept_connection_was_closed(
 def test_the_error_of_a_refused_connection_shows_no_query(upstream: Upstream) -> None:
     port = free_port()
     with pytest.raises(NotReached) as caught:
-        status_of(upstream, f"http://127.0.0.1:{port}/a?signature=s3cret")
+        status_of_put(upstream, f"http://127.0.0.1:{port}/a?signature=s3cret")
     assert str(caught.value) == f"http://127.0.0.1:{port}/a cannot be reached: Connection refused"
 
 
@@ -66,7 +66,7 @@ def test_a_server_that_sends_nothing_is_unavailable() -> None:
     upstream = Upstream(UpstreamSettings(60, 0.1, 1, ssl.create_default_context()))
     with RawServer(lambda _request, connection: closed_by_client(connection, 30)) as server:
         with pytest.raises(BackendUnavailable, match="timed out while connecting or receiving"):
-            status_of(upstream, server.url)
+            status_of_put(upstream, server.url)
         upstream.close()
 
 
@@ -78,10 +78,10 @@ def test_a_child_process_opens_connections_of_its_own(
         return True
 
     with RawServer(answer) as server:
-        status_of(upstream, server.url)
+        status_of_put(upstream, server.url)
         parent = upstream._pools
         monkeypatch.setattr(os, "getpid", lambda: -1)
-        status_of(upstream, server.url)
+        status_of_put(upstream, server.url)
         assert server.accepted == 2
         upstream.close()
         monkeypatch.undo()

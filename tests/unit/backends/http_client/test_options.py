@@ -18,14 +18,14 @@ def test_a_timeout_is_a_number_of_seconds_up_to_a_day(text: str) -> None:
         Seconds()(text)
 
 
-def problems_of(**options: object) -> list[str]:
+def problems_of_options(**options: object) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         build(HTTPStore, **options)
     return list(caught.value.problems)
 
 
 def test_a_key_needs_its_certificate() -> None:
-    assert problems_of(key_file="key.pem") == ["key_file: set cert_file too"]
+    assert problems_of_options(key_file="key.pem") == ["key_file: set cert_file too"]
 
 
 def test_the_option_of_an_unusable_certificate_file_is_named(tmp_path: Path) -> None:
@@ -34,15 +34,15 @@ def test_the_option_of_an_unusable_certificate_file_is_named(tmp_path: Path) -> 
     certificate = "a certificate in PEM, and its unencrypted key unless key_file names the key's"
     authorities = "CA certificates in PEM"
     for option, content in (("ca_file", authorities), ("cert_file", f"{certificate} file")):
-        assert problems_of(**{option: wrong}) == [
+        assert problems_of_options(**{option: wrong}) == [
             f"{option}: {wrong}: not usable; it must hold {content}"
         ]
-        assert problems_of(**{option: absent}) == [
+        assert problems_of_options(**{option: absent}) == [
             f"{option}: {absent}: No such file or directory; it must hold {content}"
         ]
-    (problem,) = problems_of(cert_file=wrong, key_file=absent)
+    (problem,) = problems_of_options(cert_file=wrong, key_file=absent)
     assert problem.startswith(f"key_file: {absent}: No such file or directory; it must hold the")
-    (problem,) = problems_of(cert_file=wrong, key_file=wrong)
+    (problem,) = problems_of_options(cert_file=wrong, key_file=wrong)
     assert problem.startswith(f"cert_file: {wrong} with key_file = {wrong}: not usable;")
 
 
@@ -50,7 +50,7 @@ def test_the_option_of_an_unusable_certificate_file_is_named(tmp_path: Path) -> 
     "url", ["proxy:3128", "ftp://proxy", "http://proxy/path", "http://user:s3cret\udc80@proxy"]
 )
 def test_an_invalid_proxy_is_refused_without_its_password(url: str) -> None:
-    (problem,) = problems_of(proxy=url)
+    (problem,) = problems_of_options(proxy=url)
     assert problem == "proxy: must be a URL such as http://proxy.example.com:3128"
 
 

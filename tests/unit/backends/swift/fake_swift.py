@@ -14,7 +14,7 @@ from tests.unit.backends.upstream import response
 NOWHERE = {"auth_type": "none", "endpoint_override": "http://127.0.0.1:1/v1/AUTH_a"}
 
 
-def md5(data: bytes) -> str:
+def md5_text(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
@@ -63,7 +63,7 @@ class FakeSwift:
                 return response(412)
             data = self.objects[path] = b"".join(body or ())  # type: ignore[arg-type]  # never bytes
             etags = "".join(one["etag"] for one in json.loads(data)) if query else ""
-            return response(201, ETag=f'"{md5(etags.encode())}"' if query else md5(data))
+            return response(201, ETag=f'"{md5_text(etags.encode())}"' if query else md5_text(data))
         if path not in self.objects:
             return response(404)
         if method == "DELETE":

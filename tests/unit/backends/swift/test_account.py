@@ -19,7 +19,7 @@ from tests.unit.backends.swift.fake_swift import NOWHERE
 from tests.unit.backends.upstream import response
 
 
-class Front:
+class AnsweredAccount:
     """An account whose requests get the responses of a test, and which never sleeps."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,62 +53,74 @@ class Front:
 
 
 @pytest.fixture
-def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    front = Front(monkeypatch)
+def answered_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweredAccount]:
+    front = AnsweredAccount(monkeypatch)
     yield front
     front.store.close()
 
 
-def test_a_busy_swift_is_asked_again_after_a_doubling_pause(front: Front) -> None:
-    front.answers = [response(503), response(503), response(200)]
-    assert front.status() == 200
-    assert front.slept == [0.5, 1]
-    front.answers = [response(503), response(503), response(503)]
-    assert front.status() == 503
+def test_a_busy_swift_is_asked_again_after_a_doubling_pause(
+    answered_account: AnsweredAccount,
+) -> None:
+    answered_account.answers = [response(503), response(503), response(200)]
+    assert answered_account.status() == 200
+    assert answered_account.slept == [0.5, 1]
+    answered_account.answers = [response(503), response(503), response(503)]
+    assert answered_account.status() == 503
 
 
-def test_a_retry_after_is_waited_for_unless_it_is_long(front: Front) -> None:
-    front.answers = [response(503, Retry_After=7), response(503, Retry_After=11)]
-    assert front.status() == 503
-    assert front.slept == [7]
+def test_a_retry_after_is_waited_for_unless_it_is_long(answered_account: AnsweredAccount) -> None:
+    answered_account.answers = [response(503, Retry_After=7), response(503, Retry_After=11)]
+    assert answered_account.status() == 503
+    assert answered_account.slept == [7]
 
 
-def test_a_refused_token_is_renewed_once_and_again_after_a_failed_connection(front: Front) -> None:
-    front.answers = [response(401), response(401)]
-    assert front.status() == 401
-    assert front.tokens == ["0", "1"]
-    front.answers = [response(401), NotReached("down"), response(401), response(200)]
-    assert front.status() == 200
-    assert front.tokens[2:] == ["1", "2", "2", "3"]
+def test_a_refused_token_is_renewed_once_and_again_after_a_failed_connection(
+    answered_account: AnsweredAccount,
+) -> None:
+    answered_account.answers = [response(401), response(401)]
+    assert answered_account.status() == 401
+    assert answered_account.tokens == ["0", "1"]
+    answered_account.answers = [response(401), NotReached("down"), response(401), response(200)]
+    assert answered_account.status() == 200
+    assert answered_account.tokens[2:] == ["1", "2", "2", "3"]
 
 
 @pytest.mark.parametrize(
     "answer", [lambda: response(401), lambda: response(503), lambda: NotReached("down")]
 )
 def test_a_body_that_can_be_read_once_is_sent_once(
-    front: Front, answer: Callable[[], HTTPResponse | NotReached]
+    answered_account: AnsweredAccount, answer: Callable[[], HTTPResponse | NotReached]
 ) -> None:
-    front.answers = [answer(), response(200)]
+    answered_account.answers = [answer(), response(200)]
     with contextlib.suppress(NotReached):
-        assert front.status(iter([b"x"])) in (401, 503)
-    assert len(front.tokens) == 1
+        assert answered_account.status(iter([b"x"])) in (401, 503)
+    assert len(answered_account.tokens) == 1
 
 
-def test_check_names_the_container_and_says_what_to_do_if_it_does_not_exist(front: Front) -> None:
-    front.answers = [response(204)]
-    assert front.account.check("images") == "container images at http://swift/v1/AUTH_a/images"
-    front.answers = [response(404)]
+def test_check_names_the_container_and_says_what_to_do_if_it_does_not_exist(
+    answered_account: AnsweredAccount,
+) -> None:
+    answered_account.answers = [response(204)]
+    assert (
+        answered_account.account.check("images")
+        == "container images at http://swift/v1/AUTH_a/images"
+    )
+    answered_account.answers = [response(404)]
     with pytest.raises(BackendError, match="the container does not exist: create it"):
-        front.account.check("images")
+        answered_account.account.check("images")
 
 
 def test_check_of_a_public_container_that_forbids_listing(
-    front: Front, monkeypatch: pytest.MonkeyPatch
+    answered_account: AnsweredAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anonymous = Login({}, Url.parse("http://swift/v1/AUTH_a"))
-    monkeypatch.setattr(front.account._session, "login", lambda: anonymous)
-    front.answers = [response(403), response(404)]
-    assert front.account.check("images") == "container images at http://swift/v1/AUTH_a/images"
-    front.answers = [response(403), response(403)]
+    monkeypatch.setattr(answered_account.account._session, "login", lambda: anonymous)
+    answered_account.answers = [response(403), response(404)]
+    assert (
+        answered_account.account.check("images")
+        == "container images at http://swift/v1/AUTH_a/images"
+    )
+    answered_account.answers = [response(403), response(403)]
     with pytest.raises(BackendError, match="answers with status 403"):
-        front.account.check("images")
+        answered_account.account.check("images")

@@ -14,58 +14,55 @@ PATH = "/records/i.json"
 
 
 @pytest.fixture
-def swift() -> FakeSwift:
-    return FakeSwift()
-
-
-@pytest.fixture
-def writer(swift: FakeSwift, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordWriter]:
+def swift_writer(
+    memory_swift: FakeSwift, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RecordWriter]:
     registry = build(SwiftRegistry, container="records", **NOWHERE)
-    monkeypatch.setattr(registry.account, "request", swift.request)
+    monkeypatch.setattr(registry.account, "request", memory_swift.request)
     yield registry.writer()
     registry.close()
 
 
-def test_new_record(swift: FakeSwift, writer: RecordWriter) -> None:
-    writer.create("i", b"record")
-    assert swift.objects == {PATH: b"record"}
-    assert swift.requests[0] == (f"PUT {PATH}", {"If-None-Match": "*"})
-    assert writer.read("i") == b"record"
+def test_new_record(memory_swift: FakeSwift, swift_writer: RecordWriter) -> None:
+    swift_writer.create("i", b"record")
+    assert memory_swift.objects == {PATH: b"record"}
+    assert memory_swift.requests[0] == (f"PUT {PATH}", {"If-None-Match": "*"})
+    assert swift_writer.read("i") == b"record"
 
 
 def test_record_that_exists_is_not_replaced_by_a_new_one(
-    swift: FakeSwift, writer: RecordWriter
+    memory_swift: FakeSwift, swift_writer: RecordWriter
 ) -> None:
-    swift.objects[PATH] = b"theirs"
+    memory_swift.objects[PATH] = b"theirs"
     with pytest.raises(WriteError, match="it exists already"):
-        writer.create("i", b"ours")
-    assert swift.objects == {PATH: b"theirs"}
+        swift_writer.create("i", b"ours")
+    assert memory_swift.objects == {PATH: b"theirs"}
 
 
-def test_changed_record(swift: FakeSwift, writer: RecordWriter) -> None:
-    swift.objects[PATH] = b"old"
-    writer.replace("i", b"old", b"new")
-    assert swift.objects == {PATH: b"new"}
-    writer.remove("i", b"new")
-    assert swift.objects == {}
+def test_changed_record(memory_swift: FakeSwift, swift_writer: RecordWriter) -> None:
+    memory_swift.objects[PATH] = b"old"
+    swift_writer.replace("i", b"old", b"new")
+    assert memory_swift.objects == {PATH: b"new"}
+    swift_writer.remove("i", b"new")
+    assert memory_swift.objects == {}
 
 
 @pytest.mark.parametrize(("change", "more"), [("replace", [b"new"]), ("remove", [])])
 def test_record_that_somebody_else_has_changed_stays(
-    swift: FakeSwift, writer: RecordWriter, change: str, more: list[bytes]
+    memory_swift: FakeSwift, swift_writer: RecordWriter, change: str, more: list[bytes]
 ) -> None:
-    swift.objects[PATH] = b"theirs"
+    memory_swift.objects[PATH] = b"theirs"
     with pytest.raises(WriteError, match="was changed meanwhile"):
-        getattr(writer, change)("i", b"old", *more)
-    assert swift.objects == {PATH: b"theirs"}
+        getattr(swift_writer, change)("i", b"old", *more)
+    assert memory_swift.objects == {PATH: b"theirs"}
 
 
 def test_record_that_somebody_else_writes_at_the_same_moment(
-    swift: FakeSwift, writer: RecordWriter
+    memory_swift: FakeSwift, swift_writer: RecordWriter
 ) -> None:
-    swift.before[f"GET {PATH}"] = lambda: swift.objects.update({PATH: b"theirs"})
+    memory_swift.before[f"GET {PATH}"] = lambda: memory_swift.objects.update({PATH: b"theirs"})
     with pytest.raises(WriteError, match="at the same moment"):
-        writer.create("i", b"ours")
+        swift_writer.create("i", b"ours")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +74,12 @@ def test_record_that_somebody_else_writes_at_the_same_moment(
     ],
 )
 def test_record_that_cannot_be_read(
-    swift: FakeSwift, writer: RecordWriter, status: int, error: type[Exception], told: str
+    memory_swift: FakeSwift,
+    swift_writer: RecordWriter,
+    status: int,
+    error: type[Exception],
+    told: str,
 ) -> None:
-    swift.answers[("GET", PATH)] = response(status)
+    memory_swift.answers[("GET", PATH)] = response(status)
     with pytest.raises(error, match=told):
-        writer.read("i")
+        swift_writer.read("i")

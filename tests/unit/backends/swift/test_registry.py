@@ -16,44 +16,41 @@ PATH = "/records/a/i.json"
 
 
 @pytest.fixture
-def swift() -> FakeSwift:
-    return FakeSwift()
-
-
-@pytest.fixture
-def registry(swift: FakeSwift, monkeypatch: pytest.MonkeyPatch) -> Iterator[SwiftRegistry]:
+def swift_registry(
+    memory_swift: FakeSwift, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SwiftRegistry]:
     registry = build(SwiftRegistry, container="records", object_prefix="a/", **NOWHERE)
-    monkeypatch.setattr(registry.account, "request", swift.request)
+    monkeypatch.setattr(registry.account, "request", memory_swift.request)
     yield registry
     registry.close()
 
 
 def test_a_record_is_the_newest_copy_of_an_object(
-    registry: SwiftRegistry, swift: FakeSwift
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift
 ) -> None:
-    swift.objects[PATH] = RECORD
-    assert registry.get("i", ANONYMOUS).id == "i"
-    assert swift.requests == [(f"GET {PATH}", {"X-Newest": "true"})]
+    memory_swift.objects[PATH] = RECORD
+    assert swift_registry.get("i", ANONYMOUS).id == "i"
+    assert memory_swift.requests == [(f"GET {PATH}", {"X-Newest": "true"})]
 
 
 def test_a_record_is_requested_again_with_its_etag(
-    registry: SwiftRegistry, swift: FakeSwift
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift
 ) -> None:
-    swift.answers["GET", PATH] = response(200, RECORD, ETag="e")
-    image = registry.get("i", ANONYMOUS)
-    swift.answers["GET", PATH] = response(304)
-    assert registry.get("i", ANONYMOUS) is image
-    assert swift.requests[1][1]["If-None-Match"] == "e"
+    memory_swift.answers["GET", PATH] = response(200, RECORD, ETag="e")
+    image = swift_registry.get("i", ANONYMOUS)
+    memory_swift.answers["GET", PATH] = response(304)
+    assert swift_registry.get("i", ANONYMOUS) is image
+    assert memory_swift.requests[1][1]["If-None-Match"] == "e"
 
 
 def test_a_malformed_record_is_an_error_of_its_own_each_time(
-    registry: SwiftRegistry, swift: FakeSwift
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift
 ) -> None:
     errors = []
     for answer in (response(200, b"{}", ETag="e"), response(304)):
-        swift.answers["GET", PATH] = answer
+        memory_swift.answers["GET", PATH] = answer
         with pytest.raises(MalformedImage) as caught:
-            registry.get("i", ANONYMOUS)
+            swift_registry.get("i", ANONYMOUS)
         errors.append(caught.value)
     assert errors[0] is not errors[1]
     assert str(errors[0]) == str(errors[1])
@@ -61,31 +58,33 @@ def test_a_malformed_record_is_an_error_of_its_own_each_time(
 
 @pytest.mark.parametrize("status", [404, 410, 412])
 def test_an_object_that_does_not_exist_is_no_image(
-    registry: SwiftRegistry, swift: FakeSwift, status: int
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift, status: int
 ) -> None:
-    swift.answers["GET", PATH] = response(status)
+    memory_swift.answers["GET", PATH] = response(status)
     with pytest.raises(ImageNotFound):
-        registry.get("i", ANONYMOUS)
+        swift_registry.get("i", ANONYMOUS)
 
 
 def test_an_id_that_no_object_can_have_is_not_requested(
-    registry: SwiftRegistry, swift: FakeSwift
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift
 ) -> None:
     with pytest.raises(ImageNotFound):
-        registry.get("../i", ANONYMOUS)
-    assert swift.requests == []
+        swift_registry.get("../i", ANONYMOUS)
+    assert memory_swift.requests == []
 
 
 def test_a_record_that_says_it_is_too_large_is_not_read(
-    registry: SwiftRegistry, swift: FakeSwift
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift
 ) -> None:
-    answer = swift.answers["GET", PATH] = response(200, RECORD, Content_Length=2**20 + 1)
+    answer = memory_swift.answers["GET", PATH] = response(200, RECORD, Content_Length=2**20 + 1)
     with pytest.raises(MalformedImage, match="larger than 1048576 bytes"):
-        registry.get("i", ANONYMOUS)
+        swift_registry.get("i", ANONYMOUS)
     assert answer.closed
 
 
-def test_a_swift_in_trouble_is_unavailable(registry: SwiftRegistry, swift: FakeSwift) -> None:
-    swift.answers["GET", PATH] = response(503)
+def test_a_swift_in_trouble_is_unavailable(
+    swift_registry: SwiftRegistry, memory_swift: FakeSwift
+) -> None:
+    memory_swift.answers["GET", PATH] = response(503)
     with pytest.raises(BackendUnavailable):
-        registry.get("i", ANONYMOUS)
+        swift_registry.get("i", ANONYMOUS)

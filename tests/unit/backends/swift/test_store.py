@@ -17,12 +17,7 @@ VERSION = "0123abc 1700000000.12345"
 
 
 @pytest.fixture
-def swift() -> FakeSwift:
-    return FakeSwift()
-
-
-@pytest.fixture
-def store(swift: FakeSwift, monkeypatch: pytest.MonkeyPatch) -> Iterator[SwiftStore]:
+def swift_store(memory_swift: FakeSwift, monkeypatch: pytest.MonkeyPatch) -> Iterator[SwiftStore]:
     store = build(
         SwiftStore,
         container="images",
@@ -30,72 +25,76 @@ def store(swift: FakeSwift, monkeypatch: pytest.MonkeyPatch) -> Iterator[SwiftSt
         allowed_containers=["old", "glance_*"],
         **NOWHERE,
     )
-    monkeypatch.setattr(store.account, "request", swift.request)
+    monkeypatch.setattr(store.account, "request", memory_swift.request)
     yield store
     store.close()
 
 
-def opened(store: SwiftStore, version: str | None = None, start: int = 0) -> Blob:
+def opened_image(store: SwiftStore, version: str | None = None, start: int = 0) -> Blob:
     blob = store.open(store.locate("i"), start=start, version=version, caller=ANONYMOUS)
     blob.close()
     return blob
 
 
 def test_a_record_without_a_location_is_in_the_container_under_the_prefix(
-    store: SwiftStore,
+    swift_store: SwiftStore,
 ) -> None:
-    assert store.locate("i").url == "swift://images/a/i"
+    assert swift_store.locate("i").url == "swift://images/a/i"
 
 
 @pytest.mark.parametrize("container", ["images", "old", "glance_", "glance_7"])
-def test_allowed_containers_are_read(store: SwiftStore, swift: FakeSwift, container: str) -> None:
-    swift.objects[f"/{container}/i"] = b"data"
-    blob = store.open(Location(f"swift://{container}/i"), caller=ANONYMOUS)
+def test_allowed_containers_are_read(
+    swift_store: SwiftStore, memory_swift: FakeSwift, container: str
+) -> None:
+    memory_swift.objects[f"/{container}/i"] = b"data"
+    blob = swift_store.open(Location(f"swift://{container}/i"), caller=ANONYMOUS)
     assert b"".join(blob) == b"data"
     blob.close()
 
 
 @pytest.mark.parametrize("container", ["records", "images2", "old2", "glance"])
 def test_no_other_container_is_requested(
-    store: SwiftStore, swift: FakeSwift, container: str
+    swift_store: SwiftStore, memory_swift: FakeSwift, container: str
 ) -> None:
     with pytest.raises(LocationRefused, match="allowed_containers"):
-        store.open(Location(f"swift://{container}/i"), caller=ANONYMOUS)
-    assert swift.requests == []
+        swift_store.open(Location(f"swift://{container}/i"), caller=ANONYMOUS)
+    assert memory_swift.requests == []
 
 
 @pytest.mark.parametrize("etag", ["0123abc", '"0123abc"'])
 def test_a_version_is_etag_and_time_and_is_requested_by_its_etag(
-    store: SwiftStore, swift: FakeSwift, etag: str
+    swift_store: SwiftStore, memory_swift: FakeSwift, etag: str
 ) -> None:
     headers = {"ETag": etag, "X_Timestamp": "1700000000.12345"}
-    swift.answers["GET", PATH] = response(200, b"", **headers)
-    assert opened(store).version == VERSION
-    swift.answers["GET", PATH] = response(200, b"", **headers)
-    assert opened(store, VERSION).version == VERSION
-    assert swift.requests[1] == (f"GET {PATH}", {"If-Match": '"0123abc"'})
+    memory_swift.answers["GET", PATH] = response(200, b"", **headers)
+    assert opened_image(swift_store).version == VERSION
+    memory_swift.answers["GET", PATH] = response(200, b"", **headers)
+    assert opened_image(swift_store, VERSION).version == VERSION
+    assert memory_swift.requests[1] == (f"GET {PATH}", {"If-Match": '"0123abc"'})
 
 
 def test_the_same_etag_at_another_time_is_another_version(
-    store: SwiftStore, swift: FakeSwift
+    swift_store: SwiftStore, memory_swift: FakeSwift
 ) -> None:
-    swift.answers["GET", PATH] = response(200, ETag="0123abc", X_Timestamp="1700000001.0")
+    memory_swift.answers["GET", PATH] = response(200, ETag="0123abc", X_Timestamp="1700000001.0")
     with pytest.raises(DataChanged):
-        opened(store, VERSION)
+        opened_image(swift_store, VERSION)
 
 
 def test_a_failed_precondition_means_a_change_only_if_there_was_one(
-    store: SwiftStore, swift: FakeSwift
+    swift_store: SwiftStore, memory_swift: FakeSwift
 ) -> None:
-    swift.answers["GET", PATH] = response(412)
+    memory_swift.answers["GET", PATH] = response(412)
     with pytest.raises(DataNotFound):
-        opened(store)
+        opened_image(swift_store)
     with pytest.raises(DataChanged):
-        opened(store, VERSION)
+        opened_image(swift_store, VERSION)
 
 
-def test_a_dynamic_large_object_is_never_settled(store: SwiftStore, swift: FakeSwift) -> None:
-    swift.answers["GET", PATH] = response(200, X_Object_Manifest="images/parts")
-    assert not opened(store).is_settled
-    swift.answers["GET", PATH] = response(200)
-    assert opened(store).is_settled
+def test_a_dynamic_large_object_is_never_settled(
+    swift_store: SwiftStore, memory_swift: FakeSwift
+) -> None:
+    memory_swift.answers["GET", PATH] = response(200, X_Object_Manifest="images/parts")
+    assert not opened_image(swift_store).is_settled
+    memory_swift.answers["GET", PATH] = response(200)
+    assert opened_image(swift_store).is_settled
