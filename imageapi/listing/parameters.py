@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 import iso8601
 from webob import exc
@@ -22,7 +22,9 @@ _PROPERTY = "property-"
 _WHOLE = re.compile(r"\s*\+?([0-9]{1,40})\s*", re.ASCII)
 
 # A value of "in:": in quotes, so that it may contain commas, or up to the next comma.
-_ITEM = re.compile(r'"([^"]*)"|([^",]*)')
+# In quotes, a backslash says that the next character is part of the value.
+_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",]*)', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 _FLAGS: Mapping[str, bool | None] = {"true": True, "1": True, "false": False, "0": False}
 
@@ -98,10 +100,20 @@ def parse_list_parameters(query_string: str, caller: Caller, limits: Limits) -> 
 
 
 def _parameters(query_string: str) -> dict[str, str]:
+    given = {}
+    # Glance accepts both separators.
+    for part in query_string.replace(";", "&").split("&"):
+        name, _, text = part.partition("=")
+        given[_decoded(name)] = _decoded(text)
+    return given
+
+
+def _decoded(text: str) -> str:
+    # In WSGI, the bytes of a query are decoded as latin-1.  Some clients do not percent-encode
+    # them, so the text may have bytes of both kinds.
     try:
-        # Glance accepts both separators.
-        return dict(parse_qsl(query_string.replace(";", "&"), True, errors="strict"))
-    except UnicodeDecodeError:
+        return unquote_to_bytes(text.replace("+", " ").encode("latin-1")).decode()
+    except UnicodeError:
         raise exc.HTTPBadRequest("The query of the URL is not UTF-8.") from None
 
 
@@ -156,15 +168,13 @@ def _texts(name: str, text: str) -> frozenset[str]:
 
 
 def _items(name: str, text: str, values: str) -> Iterable[str]:
-    end = 0
-    while True:
-        item = _ITEM.match(values, end)
+    start = 0
+    while start < len(values):
+        item = _ITEM.match(values, start)
         if item is None or (item.end() < len(values) and values[item.end()] != ","):
             _refuse(name, text, 'in: and values between commas, such as in:a,"b,c"')
-        yield item[2] if item[1] is None else item[1]
-        end = item.end() + 1
-        if end > len(values):
-            return
+        yield item[2] if item[1] is None else _ESCAPED.sub(r"\1", item[1])
+        start = item.end() + 1
 
 
 def _refuse(name: str, text: str, allowed: str) -> NoReturn:
