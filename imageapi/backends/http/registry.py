@@ -2,13 +2,15 @@
 """Records on an HTTP server: static files, another imageapi, or a Glance."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from urllib.parse import quote
 
 from oslo_config import cfg
 
 from imageapi import document
 from imageapi.backends.base import RegistryBackend
+from imageapi.backends.http.list_parameters import dialect_of
+from imageapi.backends.http.lists import UpstreamLists
 from imageapi.backends.http_client.client import Upstream, read_small
 from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
 from imageapi.backends.http_client.record_cache import RecordCache
@@ -19,6 +21,7 @@ from imageapi.backends.http_client.status import (
     refuse_status,
 )
 from imageapi.backends.http_client.urls import Url, prefix
+from imageapi.backends.listing import ListQuery
 from imageapi.caller import Caller
 from imageapi.errors import BadReply, ConfigurationError, ImageNotFound, MalformedImage
 from imageapi.image import Image
@@ -29,7 +32,8 @@ _LARGEST_RECORD = 1024 * 1024
 class HTTPRegistry(RegistryBackend):
     """Requests ``<endpoint>/<percent-encoded id><suffix>``.
 
-    With ``auth = caller`` the upstream decides who may know of an image.
+    With ``auth = caller`` the upstream decides who may know of an image.  The endpoint
+    tells whether the upstream can list images: that of a Glance or another imageapi can.
     """
 
     @classmethod
@@ -61,6 +65,15 @@ class HTTPRegistry(RegistryBackend):
         self.decides_visibility = self._auth == "caller"
         self._upstream = Upstream(UpstreamSettings.of(conf, group), small=True)
         self._remembered = RecordCache()
+        dialect = dialect_of(self._endpoint, self._suffix)
+        self.can_list = dialect is not None
+        self._lists = (
+            None
+            if dialect is None
+            else UpstreamLists(
+                self._upstream, self._endpoint, dialect, decides_visibility=self.decides_visibility
+            )
+        )
 
     def get(self, image_id: str, caller: Caller) -> Image:
         try:
@@ -87,6 +100,11 @@ class HTTPRegistry(RegistryBackend):
         etag = response.headers.get("ETag", "").strip()
         self._remembered.replace(key, etag if has_usable_validator(response) else "", found)
         return _image(found)
+
+    def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
+        if self._lists is None:
+            return super().list(query, caller)
+        return self._lists.images(query, caller, token_headers(self._auth, caller))
 
     def check(self) -> str:
         url = Url.parse(self._text("imageapi-check"))

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from imageapi import Caller
+from imageapi.backends.http.registry import HTTPRegistry
+from imageapi.backends.listing import ListQuery
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import BackendUnavailable, BadReply
+from imageapi.testing.suite import build
+from tests.unit.backends.http.list_upstream import ListUpstream, record
+from tests.unit.backends.upstream import response
+
+MEMBER = Caller(user_id="u", project_id="p1", token="t0ken")
+ADMIN = Caller(user_id="r", project_id="p1", token="r00t", is_admin=True)
+
+PRIVATE = {"visibility": "private", "is_public": False}
+RECORDS = [
+    record("public", 5, owner="p2"),
+    record("own", 4, **PRIVATE),
+    record("shared", 3, owner="p2", visibility="shared", is_public=False),
+    record("other", 2, owner="p2", **PRIVATE),
+    record("gone", 1, status="pending_delete"),
+]
+
+
+class Front:
+    """A registry in front of an upstream that lists."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: str, auth: str) -> None:
+        self.registry = build(HTTPRegistry, endpoint=f"http://host/{path}/images/", auth=auth)
+        self.upstream = ListUpstream(RECORDS, is_v2=path == "v2")
+        monkeypatch.setattr(self.registry._upstream, "request", self.upstream.request)
+
+    def ids(self, caller: Caller = MEMBER, **query: Any) -> list[str]:
+        project = query.pop("project_id", caller.project_id)
+        found = self.registry.list(ListQuery(project_id=project, **query), caller)
+        return [image.id for image in found]
+
+    def answers(self, *answers: Any) -> None:
+        """The next answers: a status, bytes, or what is sent as JSON."""
+        self.upstream.answers = [
+            response(one)
+            if isinstance(one, int)
+            else response(200, one if isinstance(one, bytes) else json.dumps(one).encode())
+            for one in answers
+        ]
+
+
+@pytest.fixture
+def front(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Front]:
+    front = Front(monkeypatch, *getattr(request, "param", ("v2", "caller")))
+    yield front
+    front.registry.close()
+
+
+def in_turn(*paths: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("front", [tuple(one.split()) for one in paths], indirect=True)
+
+
+def test_the_callers_token_is_sent_and_the_rest_is_asked_for_page_by_page(front: Front) -> None:
+    assert front.ids(limit=2) == ["public", "own", "shared", "other"]
+    assert {str(url).partition("?")[0] for url in front.upstream.urls} == {"http://host/v2/images"}
+    assert {str(one) for one in front.upstream.headers} == {"{'X-Auth-Token': 't0ken'}"}
+    begin = {"member_status": "all", "sort_key": "created_at", "sort_dir": "desc"}
+    assert front.upstream.requests == [
+        {**begin, "limit": "2"},
+        {**begin, "limit": "4", "marker": "own"},
+    ]
+
+
+@in_turn("v1 caller")
+def test_the_list_of_v1_is_the_detailed_one(front: Front) -> None:
+    assert front.ids() == ["public", "own", "shared", "other"]
+    assert front.upstream.urls[0].path == "/v1/images/detail"
+
+
+def test_endpoint_of_other_records_cannot_list() -> None:
+    registry = build(HTTPRegistry, endpoint="http://host/records")
+    assert not registry.can_list
+    with pytest.raises(NotImplementedError):
+        registry.list(ListQuery(), ANONYMOUS)
+    registry.close()
+
+
+@in_turn("v2 none", "v1 none")
+def test_without_the_callers_token_the_record_decides(front: Front) -> None:
+    assert front.ids() == ["public", "own"]
+    assert front.ids(ANONYMOUS) == ["public"]
+    assert front.upstream.headers == [{}] * len(front.upstream.headers)
+
+
+def test_an_admin_gets_the_images_of_other_projects_only_if_asked_for(front: Front) -> None:
+    """Glance's v2 lists them for an admin in any case."""
+    assert front.ids(ADMIN) == ["public", "own"]
+    assert front.ids(ADMIN, all_projects=True) == ["public", "own", "shared", "other"]
+    everything = ["public", "own", "shared", "other", "gone"]
+    assert front.ids(ADMIN, all_projects=True, shows_deleted=True) == everything
+
+
+def test_what_the_upstream_cannot_evaluate_is_checked_here(front: Front) -> None:
+    front.upstream.records = [record("a", 1, name="a\n"), record("b", 2, name="b")]
+    assert front.ids(texts={"name": frozenset({"a\n"})}) == ["a"]
+
+
+def test_whether_an_image_was_changed_is_not_checked_with_cut_seconds(front: Front) -> None:
+    front.upstream.records = [record("a", 1)]
+    assert front.ids(changed_after=datetime(2026, 11, 20, 8, 1, 0, 500)) == ["a"]
+
+
+def test_shared_images_of_a_glance_are_those_of_others(front: Front) -> None:
+    front.upstream.records = [RECORDS[2], record("mine", 1, visibility="shared")]
+    assert front.ids(shared_with="p1") == ["shared"]
+    assert front.upstream.requests[0]["visibility"] == "shared"
+    assert front.ids(ADMIN, shared_with="p1") == []
+    assert front.ids(shared_with="p3", project_id="p3") == []
+    assert len(front.upstream.requests) == 1
+
+
+@in_turn("v1 caller", "v1 none")
+def test_shared_images_of_v1_have_a_list_of_their_own(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Upstream(ListUpstream):
+        def request(self, method: str, url: Any, headers: Any) -> Any:
+            if url.path == "/v1/shared-images/p1":
+                entries = [{"image_id": "shared", "can_share": False}, {}, None]
+                return response(200, json.dumps({"shared_images": entries}).encode())
+            return super().request(method, url, headers)
+
+    upstream = Upstream(RECORDS, is_v2=False)
+    monkeypatch.setattr(front.registry._upstream, "request", upstream.request)
+    [image] = front.registry.list(ListQuery(shared_with="p1", project_id="p1"), MEMBER)
+    assert (image.id, image.members) == ("shared", frozenset({"p1"}))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_caller_gets_an_empty_list_but_no_list_without_its_end(
+    front: Front, status: int
+) -> None:
+    front.answers(status)
+    assert front.ids() == []
+    front.answers({"images": RECORDS[:1], "next": "x"}, status)
+    with pytest.raises(BackendUnavailable, match="refuses"):
+        front.ids(limit=1)
+
+
+@in_turn("v2 none", "v1 none")
+def test_a_refused_service_is_an_error(front: Front) -> None:
+    front.answers(403)
+    with pytest.raises(BadReply, match="403"):
+        front.ids()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (400, BadReply),
+        (404, BadReply),
+        (302, BadReply),
+        (429, BackendUnavailable),
+        (500, BackendUnavailable),
+        (b"{", BadReply),
+        (b"[" * 100_000, BadReply),
+        (b"[]", BadReply),
+        ({"images": {}}, BadReply),
+        ({"image": []}, BadReply),
+        ({"images": [{}], "next": "x"}, BadReply),
+        (b'{"images": [' + b"0," * 1_000_000 + b"0]}", BadReply),
+        (b" " * (16 * 1024 * 1024 + 1), BadReply),
+    ],
+)
+def test_an_invalid_answer(front: Front, answer: Any, error: type[Exception]) -> None:
+    front.answers(answer)
+    with pytest.raises(error, match="http://host/v2/images "):
+        front.ids()
+
+
+def test_an_image_that_disappears_between_two_pages(front: Front) -> None:
+    for status in (400, 404):
+        front.answers({"images": RECORDS[:1], "next": "x"}, status)
+        with pytest.raises(BackendUnavailable, match="no longer"):
+            front.ids(limit=1)
+
+
+def test_an_upstream_that_does_not_page(front: Front) -> None:
+    page = {"images": RECORDS[:2], "next": "x"}
+    front.answers(page, page)
+    with pytest.raises(BadReply, match="ignores the parameter marker"):
+        front.ids(limit=2)
+
+
+def test_malformed_records_are_left_out_and_logged_once_for_each_page(
+    front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = [record("w1", 1, size=-1), 7, {**RECORDS[0], "id": "a/b"}]
+    front.answers(
+        {"images": [*wrong, RECORDS[0]], "next": "x"},
+        {"images": [RECORDS[1], record("w2", 1, status="x")], "next": "x"},
+        {"images": []},
+    )
+    with caplog.at_level(logging.WARNING):
+        assert front.ids() == ["public", "own"]
+    assert [one.getMessage()[:60] for one in caplog.records] == [
+        "a list: malformed records left out: 3, the first: http://hos",
+        "a list: malformed records left out: 1, the first: http://hos",
+    ]
+    assert [one["marker"] for one in front.upstream.requests[1:]] == ["public", "w2"]
