@@ -62,6 +62,17 @@ class Page:
         return next((entry.id for entry in reversed(self.entries) if entry.id), None)
 
 
+@dataclass
+class SeenPages:
+    """What the pages of an upstream so far have shown.
+
+    :ivar largest: the number of images in the largest one.  Two threads may replace it at
+        once: a number that is too small costs one request.
+    """
+
+    largest: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where a list is, and how it is asked for.
@@ -71,6 +82,7 @@ class Source:
     :ivar headers: of each request.
     :ivar hides_all_when_refusing: whether a caller that the upstream refuses (401, 403)
         gets an empty list.
+    :ivar seen: of all lists of this upstream.
     """
 
     upstream: Upstream
@@ -79,6 +91,7 @@ class Source:
     parameters: Mapping[str, str]
     headers: Mapping[str, str]
     hides_all_when_refusing: bool
+    seen: SeenPages
 
 
 class PageReader:
@@ -125,16 +138,21 @@ class PageReader:
     def _is_last(self, key: str, page: Page) -> bool:
         """Whether a page without a link to the next one is the last one.
 
-        A page may be short because the upstream limits all pages.
+        A page may be short because the upstream limits all pages, and not if a larger
+        one was seen.
         """
-        if not page.entries or len(page.entries) >= page.limit:
-            return not page.entries
+        count = len(page.entries)
+        seen = self._source.seen
+        is_limited = count >= seen.largest
+        seen.largest = max(count, seen.largest)
+        if count >= page.limit or count == 0 or not is_limited:
+            return count < page.limit
         having = (
             entry.id for entry in reversed(page.entries) if entry.id and entry.value is not None
         )
         marker = next(having, page.last_id)
         if marker is None:
-            return True
+            return True  # without a marker, nothing more can be read
         more, _ = self._request(key, self._descending, marker, page.limit)
         return {entry.id for entry in more} <= {entry.id for entry in page.entries}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
-from imageapi.backends.http.list_pages import PageReader, Source, answer_of
+from imageapi.backends.http.list_pages import PageReader, SeenPages, Source, answer_of
 from imageapi.backends.http.list_parameters import Dialect, conditions, scope
 from imageapi.backends.http.listing import entries_of
 from imageapi.backends.http_client.client import Upstream, read_small
@@ -33,6 +33,7 @@ class UpstreamLists:
         self._images = str(endpoint).rstrip("/")
         self._dialect = dialect
         self._decides = decides_visibility
+        self._seen = SeenPages()
 
     def images(
         self, query: ListQuery, caller: Caller, headers: Mapping[str, str]
@@ -54,6 +55,7 @@ class UpstreamLists:
             parameters={**conditions(query, self._dialect), **whose},
             headers=headers,
             hides_all_when_refusing=self._decides,
+            seen=self._seen,
         )
         reader = PageReader(source, query.sort_key, descending=query.descending, limit=query.limit)
         for entry in entries_of(reader, query):
