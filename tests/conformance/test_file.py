@@ -16,6 +16,7 @@ from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
 from imageapi.image import Image, Location
+from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
@@ -86,12 +87,15 @@ class FileRegistrySuite(RegistrySuite, mixin=True):
     def can_have(self, image_id: str) -> bool:
         return len(file_name(image_id)) < 250
 
+    def put_malformed(self, image_id: str) -> None:
+        replace_file(self.registry.path(image_id), b"{")
+
 
 class TestFileStore(FileStoreSuite, testtools.TestCase):
     pass
 
 
-class TestFileRegistry(FileRegistrySuite, testtools.TestCase):
+class TestFileRegistry(ListSuite, FileRegistrySuite, testtools.TestCase):
     pass
 
 

@@ -10,6 +10,7 @@ from imageapi.backends.base import Blob
 from imageapi.errors import RangeNotSupported
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import FailingStore, MemoryRegistry, MemoryStore
+from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
@@ -82,5 +83,5 @@ class TestWholeOnlyStore(MemoryStoreSuite, testtools.TestCase):
     backend_class = WholeOnlyStore
 
 
-class TestMemoryRegistry(MemoryRegistrySuite, testtools.TestCase):
+class TestMemoryRegistry(ListSuite, MemoryRegistrySuite, testtools.TestCase):
     pass

@@ -14,6 +14,7 @@ from imageapi.backends.swift.location import SwiftLocation
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
 from imageapi.image import Image, Location
+from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
@@ -110,5 +111,6 @@ class SwiftRegistrySuite(RegistrySuite, mixin=True):
         self.client.delete_object(self.container, f"{image_id}.json")
 
 
-class TestSwiftRegistry(SwiftRegistrySuite, testtools.TestCase):
-    pass
+class TestSwiftRegistry(ListSuite, SwiftRegistrySuite, testtools.TestCase):
+    def put_malformed(self, image_id: str) -> None:
+        self.client.put_object(self.container, f"{image_id}.json", b"{")
