@@ -32,7 +32,12 @@ class InDatabase(Backend):
 
 
 def row_of(path: str, query: str, *values: object) -> tuple[Any, ...] | None:
-    """Return the first row that a query finds; None if it finds no row.
+    """Return the first row that a query finds; None if it finds no row."""
+    return next(iter(rows_of(path, query, *values)), None)
+
+
+def rows_of(path: str, query: str, *values: object) -> list[tuple[Any, ...]]:
+    """Return all rows that a query finds.
 
     Each query opens and closes its own connection.  So threads share nothing, and no
     connection survives a fork.
@@ -40,8 +45,7 @@ def row_of(path: str, query: str, *values: object) -> tuple[Any, ...] | None:
     try:
         uri = f"file:{quote(path)}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
-            return row
+            return connection.execute(query, values).fetchall()
     except sqlite3.Error as error:
         raise BackendUnavailable(f"{path} cannot be read: {error}") from error
 

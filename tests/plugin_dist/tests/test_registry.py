@@ -7,11 +7,12 @@ from imageapi_sqlite.registry import SQLiteRegistry
 
 from imageapi import document
 from imageapi.image import Image
+from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.suite import build
 
 
-class TestSQLiteRegistry(RegistrySuite, testtools.TestCase):
+class TestSQLiteRegistry(ListSuite, RegistrySuite, testtools.TestCase):
     def make_registry(self) -> SQLiteRegistry:
         self.path = self.enterContext(tempfile.TemporaryDirectory()) + "/images.db"
         database.create(self.path)
@@ -22,6 +23,9 @@ class TestSQLiteRegistry(RegistrySuite, testtools.TestCase):
 
     def remove(self, image_id: str) -> None:
         database.remove_record(self.path, image_id)
+
+    def put_malformed(self, image_id: str) -> None:
+        database.put_record(self.path, image_id, "{")
 
     def make_unreachable(self) -> SQLiteRegistry:
         return build(SQLiteRegistry, database=self.path + ".absent")
