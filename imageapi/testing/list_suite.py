@@ -271,16 +271,16 @@ class ListSuite(FilterCases, mixin=True):
 
     def test_list_closed_early_leaves_nothing_open(self) -> None:
         self.walkable()
-        before = threading.active_count()
+        before = frozenset(threading.enumerate())
         query = ListQuery()
         self.leaks_nothing("list(), closed after three images,", lambda: self.taken(query, 3))
-        left = threading.active_count() - before
+        left = len(_threads_since(before))
         self.must(
             left < _FEW,
             f"list() 55 times left {left} threads: end them when the generator is closed",
         )
         self.works("close()", self.registry.close)
-        ended = self.soon(lambda: threading.active_count() <= before)
+        ended = self.soon(lambda: not _threads_since(before))
         self.must(ended, "close() left threads of list(): end them")
 
     def test_list_in_bounded_memory(self) -> None:
@@ -324,3 +324,8 @@ class ListSuite(FilterCases, mixin=True):
     def test_list_after_a_fork(self) -> None:
         self.walkable()
         self.in_child(lambda: self.lists(ListQuery(), "so it must list after a fork too"))
+
+
+def _threads_since(before: frozenset[threading.Thread]) -> list[threading.Thread]:
+    """Return the threads that began later; others may end meanwhile."""
+    return [thread for thread in threading.enumerate() if thread not in before]
