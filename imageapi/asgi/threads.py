@@ -2,6 +2,7 @@
 """A bounded number of threads for an event loop."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,13 +29,17 @@ class Pool:
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run work in a thread.  Call this in an event loop.
 
+        The thread gets a copy of the caller's context variables, so that a log can name the
+        request.
+
         :returns: a future of its result.  Cancelling it does not stop work that has begun.
         :raises PoolClosed: the pool is closed.
         """
         self._count(waiting=1)
         try:
             loop = asyncio.get_running_loop()
-            future = self._executor.submit(self._run, work)
+            context = contextvars.copy_context()
+            future = self._executor.submit(context.run, self._run, work)
         except RuntimeError as error:
             self._count(waiting=-1)
             raise PoolClosed(str(error)) from None

@@ -2,6 +2,7 @@
 """Where the lines of ``imageapi serve`` go, and what they look like."""
 
 import contextlib
+import contextvars
 import json
 import logging
 import logging.handlers
@@ -17,6 +18,9 @@ from imageapi.protocol.value_text import CONTROL
 QUIET_SECONDS = 60.0
 
 ACCESS = logging.getLogger("imageapi.access")
+
+#: The id of the request that is handled; empty outside of a request.
+REQUEST_ID = contextvars.ContextVar("imageapi_request_id", default="")
 
 
 def configure(log_file: str | None, access_log: str | None, log_format: str, *, level: int) -> None:
@@ -87,7 +91,7 @@ class _File(_Forgiving, logging.handlers.WatchedFileHandler):
 def _formatter(log_format: str) -> logging.Formatter:
     if log_format == "json":
         return _JSONFormatter()
-    return _TextFormatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    return _TextLog("%(asctime)s %(process)d %(levelname)s %(name)s%(request)s: %(message)s")
 
 
 def _access_formatter(log_format: str) -> logging.Formatter:
@@ -100,9 +104,18 @@ class _TextFormatter(logging.Formatter):
     default_msec_format = "%s.%03dZ"
 
 
+class _TextLog(_TextFormatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        request_id = REQUEST_ID.get()
+        record.__dict__["request"] = f" [{request_id}]" if request_id else ""
+        return super().formatMessage(record)
+
+
 class _JSONFormatter(_TextFormatter):
     def format(self, record: logging.LogRecord) -> str:
         line = _line(self, record)
+        if REQUEST_ID.get():
+            line["request_id"] = REQUEST_ID.get()
         line.update(level=record.levelname, logger=record.name, message=record.getMessage())
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

@@ -9,15 +9,18 @@ from oslo_config import cfg
 
 from imageapi.asgi import Application
 from imageapi.asgi.scope import Receive, Scope, Send
+from imageapi.commands.logs import REQUEST_ID
 from imageapi.commands.serve_settings import ServeSettings
 from imageapi.config.plugins import Backends, Loaded
 from imageapi.errors import BackendError, ConfigurationError, only_backend_errors
 from imageapi.events.base import EventsBackend
+from imageapi.events.observation import request_id_of
 
 LOG = logging.getLogger(__name__)
 
 _HEALTHCHECK = "/healthcheck"
 _METRICS = "/metrics"
+_REQUEST_ID = b"x-openstack-request-id"
 
 Metrics = Callable[[str], tuple[str, bytes]]
 
@@ -59,7 +62,9 @@ class Served:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._images(scope, receive, send)
-        elif self._is_for_metrics(scope):
+            return
+        scope = _named(scope)
+        if self._is_for_metrics(scope):
             await self._answer(scope, send, _METRICS, self._read_metrics)
         elif scope["path"] == _HEALTHCHECK:
             await self._answer(scope, send, _HEALTHCHECK, self._read_health)
@@ -107,6 +112,17 @@ class Served:
         failures = [str(loaded) for loaded in self._images.api.backends if not _works(loaded)]
         lines = [f"{name} does not work" for name in failures] or ["OK"]
         return 503 if failures else 200, "text/plain", "".join(f"{one}\n" for one in lines).encode()
+
+
+def _named(scope: Scope) -> Scope:
+    """Give a request its id, for each line of the log and for the access log."""
+    given = [value for name, value in scope["headers"] if name == _REQUEST_ID]
+    text = b",".join(given).decode("latin-1")
+    request_id = request_id_of({"HTTP_X_OPENSTACK_REQUEST_ID": text})
+    # The server handles each request in a task, so that this ends with the request.
+    REQUEST_ID.set(request_id)
+    others = [header for header in scope["headers"] if header[0] != _REQUEST_ID]
+    return {**scope, "headers": [*others, (_REQUEST_ID, request_id.encode())]}
 
 
 def _works(loaded: Loaded[Any]) -> bool:

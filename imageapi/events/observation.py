@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec
 
 from webob import Request
@@ -125,12 +125,12 @@ class Observation:
                 store=self.store,
                 seconds=time.monotonic() - self._began,
                 remote_address=environ.get("REMOTE_ADDR"),
-                request_id=_request_id(environ),
+                request_id=request_id_of(environ),
             )
         )
 
 
-def _request_id(environ: dict[str, object]) -> str:
+def request_id_of(environ: Mapping[str, object]) -> str:
     """Return oslo.middleware's request id, or the client's, or a new one."""
     for key in ("openstack.request_id", "HTTP_X_OPENSTACK_REQUEST_ID"):
         given = environ.get(key)

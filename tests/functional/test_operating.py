@@ -91,6 +91,24 @@ def test_access_log_tells_how_a_download_ended(logged: tuple[Running, Path]) -> 
     assert 0 < found[1]["bytes"] < SPARSE
 
 
+def test_lines_of_a_request_have_the_id_of_its_access_line(logged: tuple[Running, Path]) -> None:
+    """Also a line that a thread logs after the response has begun."""
+    server, path = logged
+    given = {"X_Openstack_Request_Id": "req-of-the-client"}
+    ids = []
+    for count, sent in enumerate(({}, given, {"X_Openstack_Request_Id": "not valid"}), 1):
+        with connection(server.port) as client, pytest.raises(Exception, match="IncompleteRead"):
+            begin(client, "/v1/images/damaged", **sent).read()
+        ids.append(access_log_lines(path, count)[-1]["request_id"])
+        log = (path.parent / "server.log").read_text().splitlines()
+        of_request = [line for line in map(json.loads, log) if line.get("request_id") == ids[-1]]
+        assert "the data's md5 is" in of_request[0]["message"]
+        assert of_request[0]["level"] == "ERROR"
+    assert ids[1] == "req-of-the-client"
+    assert len(set(ids)) == 3
+    assert ids[2].startswith("req-")
+
+
 def test_log_files_that_are_rotated(deployment: Deployment) -> None:
     deployment.add("i", b"data")
     logs = {"access_log": deployment.folder / "a.log", "log_file": deployment.folder / "e.log"}
@@ -108,7 +126,10 @@ def test_log_files_that_are_rotated(deployment: Deployment) -> None:
         assert becomes_true(lambda: all(path.exists() for path in logs.values()))
         assert becomes_true(lambda: "broken" in logs["access_log"].read_text())
         assert '"GET /v1/images/broken" 500' in logs["access_log"].read_text()
-        assert " ERROR imageapi.download.opener: image 'broken'" in logs["log_file"].read_text()
+        assert re.search(
+            r" ERROR imageapi\.download\.opener \[req-[0-9a-f-]+\]: image 'broken'",
+            logs["log_file"].read_text(),
+        )
         assert '"GET /v1/images/i" 200' in Path(f"{logs['access_log']}.1").read_text()
         assert (deployment.folder / "server.log").read_text() == ""
 

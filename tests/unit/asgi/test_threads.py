@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
+import contextvars
 import subprocess
 import sys
 import threading
@@ -33,6 +34,20 @@ def test_outcomes(pool_of_three: Pool) -> None:
     assert seven == 7
     assert isinstance(error, ZeroDivisionError)
     assert thread != threading.get_ident()
+
+
+def test_work_has_the_context_of_its_caller(pool_of_three: Pool) -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+
+    async def ask(value: str) -> str:
+        variable.set(value)
+        return await pool_of_three.run(variable.get)
+
+    async def both() -> list[str]:
+        found = await asyncio.gather(ask("first"), ask("second"))
+        return [*found, await pool_of_three.run(variable.get)]
+
+    assert asyncio.run(both()) == ["first", "second", "unset"]
 
 
 def test_work_that_blocks_keeps_no_other_waiting(pool_of_three: Pool) -> None:

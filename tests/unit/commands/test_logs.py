@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import contextvars
 import json
 import logging
 import re
@@ -113,6 +114,24 @@ def test_line_of_the_log_has_time_and_process(tmp_path: Path, log_format: str) -
         first, *_, last = text.splitlines()
         assert re.fullmatch(r"\S+T\S+Z \d+ ERROR imageapi\.api: it failed", first)
         assert last == "ValueError: a bug"
+
+
+@pytest.mark.parametrize(
+    ("log_format", "told"),
+    [
+        ("text", " ERROR imageapi.api [req-1]: it failed\n"),
+        ("json", '"request_id": "req-1", "level": "ERROR"'),
+    ],
+)
+def test_line_of_a_request_has_its_id(tmp_path: Path, log_format: str, told: str) -> None:
+    configure(tmp_path, log_format)
+    logging.getLogger("imageapi.api").error("at the start")
+    within = contextvars.copy_context()
+    within.run(logs.REQUEST_ID.set, "req-1")
+    within.run(logging.getLogger("imageapi.api").error, "it failed")
+    without, line = (tmp_path / "log").read_text().splitlines(keepends=True)
+    assert "req" not in without
+    assert told in line
 
 
 def test_renamed_files_are_created_again(tmp_path: Path) -> None:
