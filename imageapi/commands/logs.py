@@ -6,11 +6,13 @@ import contextvars
 import json
 import logging
 import logging.handlers
+import re
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from imageapi.commands.shown_request import shown_query, shown_range
 from imageapi.events.base import RequestEnded
 from imageapi.protocol.value_text import CONTROL
 
@@ -18,6 +20,8 @@ from imageapi.protocol.value_text import CONTROL
 QUIET_SECONDS = 60.0
 
 ACCESS = logging.getLogger("imageapi.access")
+
+_SPACE = re.compile(r"\s")
 
 #: The id of the request that is handled; empty outside of a request.
 REQUEST_ID = contextvars.ContextVar("imageapi_request_id", default="")
@@ -130,8 +134,11 @@ def _fields(event: RequestEnded) -> Mapping[str, object]:
     return {
         "remote_address": event.remote_address,
         "project": event.caller.project_id,
+        "user": event.caller.user_id,
         "method": event.method,
         "path": event.path,
+        "query": shown_query(event.query),
+        "range": shown_range(event.range),
         "status": event.status,
         "bytes": event.sent,
         "seconds": round(event.seconds, 3),
@@ -147,15 +154,21 @@ class _JSONAccess(_TextFormatter):
 
 
 class _TextAccess(_TextFormatter):
-    """ADDRESS PROJECT [TIME] "METHOD PATH" STATUS BYTES SECONDS "OUTCOME" REQUEST-ID PROCESS."""
+    """A line of columns.
+
+    ADDRESS PROJECT [TIME] "METHOD PATH" STATUS BYTES SECONDS "OUTCOME" REQUEST-ID PROCESS USER
+    "RANGE" "QUERY"
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(_fields(record.__dict__["event"]))
         text = {name: _shown(value) for name, value in fields.items()}
+        project, user = (_SPACE.sub("?", text[name]) for name in ("project", "user"))
         return (
-            f"{text['remote_address']} {text['project']} [{self.formatTime(record)}]"
+            f"{text['remote_address']} {project} [{self.formatTime(record)}]"
             f' "{text["method"]} {text["path"]}" {text["status"]} {text["bytes"]}'
             f' {fields["seconds"]:.3f} "{text["outcome"]}" {text["request_id"]} {record.process}'
+            f' {user} "{text["range"]}" "{text["query"]}"'
         )
 
 

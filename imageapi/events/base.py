@@ -29,6 +29,9 @@ class RequestEnded:
 
     :ivar method: the HTTP method.
     :ivar path: the requested path, percent-encoded, without the query.
+    :ivar query: the query as the client sent it, without the question mark.  Clients may send
+        tokens in it.
+    :ivar range: the value of the header Range as the client sent it; None without the header.
     :ivar image_id: the requested id; None if the path names no image.
     :ivar image: the image; None if it is absent, or the caller may not know of it.
     :ivar status: the HTTP status; None if the client left before there was one.
@@ -45,6 +48,8 @@ class RequestEnded:
 
     method: str
     path: str
+    query: str = ""
+    range: str | None = None
     image_id: str | None = None
     image: Image | None = None
     caller: Caller = ANONYMOUS

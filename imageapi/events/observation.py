@@ -112,6 +112,8 @@ class Observation:
             lambda: RequestEnded(
                 method=environ["REQUEST_METHOD"],
                 path=quoted_path(environ),
+                query=environ.get("QUERY_STRING", ""),
+                range=environ.get("HTTP_RANGE"),
                 image_id=self._image_id,
                 image=self.image,
                 caller=self.caller,

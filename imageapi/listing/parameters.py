@@ -18,6 +18,14 @@ from imageapi.protocol.value_text import in_utc
 _TEXTS = ("name", "status", "container_format", "disk_format")
 _PROPERTY = "property-"
 
+#: The names of all parameters, besides those that begin with ``property-``.
+NAMES = frozenset(
+    """
+    changes-since container_format disk_format is_public limit marker min_disk min_ram name
+    protected size_max size_min sort_dir sort_key status
+    """.split()
+)
+
 # As many digits as no size has.  The time to read a number grows with the square of its digits.
 _WHOLE = re.compile(r"\s*\+?([0-9]{1,40})\s*", re.ASCII)
 

@@ -122,6 +122,7 @@ class EventsSuite(BackendSuite, mixin=True):
             caller = Caller(user_id=text, project_id=text, roles=(text,), token=text)
             self.tell(self.event(method=text, path=text, request_id=text, caller=caller))
             self.tell(self.event(remote_address=text, image_id=text, image=_image(owner=text)))
+            self.tell(self.event(query=text, range=text))
 
     def test_loaded(self) -> None:
         for busy, waiting in ((0, 0), (32, 4000), (0, 1)):

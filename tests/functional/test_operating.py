@@ -71,6 +71,8 @@ def test_access_log(logged: tuple[Running, Path]) -> None:
     ]
     assert [line["status"] for line in found[2:]] == [404, 404]
     assert found[0]["request_id"] == "req-of-the-client"
+    assert [line["range"] for line in found] == [None, "bytes=5-9", None, None]
+    assert [line["query"] for line in found] == [None, None, None, "***"]
     assert "secret" not in path.read_text()
     assert all(psutil.Process(line["process"]).parent() for line in found)
 

@@ -30,7 +30,7 @@ def event(**fields: Any) -> RequestEnded:
     given: dict[str, Any] = {
         "method": "GET",
         "path": "/v1/images/i",
-        "caller": Caller(project_id="p1", token="s3cret"),
+        "caller": Caller(project_id="p1", user_id="u1", token="s3cret"),
         "status": 200,
         "outcome": Outcome.COMPLETE,
         "sent": 5,
@@ -52,7 +52,7 @@ def test_access_line(tmp_path: Path) -> None:
     line = (tmp_path / "access.log").read_text()
     assert re.fullmatch(
         r"192\.0\.2\.1 p1 \[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\]"
-        r' "GET /v1/images/i" 200 5 0\.012 "complete" req-1 \d+\n',
+        r' "GET /v1/images/i" 200 5 0\.012 "complete" req-1 \d+ u1 "-" "-"\n',
         line,
     )
 
@@ -60,11 +60,33 @@ def test_access_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ['a" 200 1 0.0 "b', "a\nb", "a\x1b[31mb"])
 def test_value_of_a_client_forges_no_line(tmp_path: Path, value: str) -> None:
     configure(tmp_path)
-    AccessLog().request_ended(event(method=value, caller=Caller(project_id=value)))
+    AccessLog().request_ended(
+        event(
+            method=value,
+            query=f"name={value}",
+            range=value,
+            caller=Caller(project_id=value, user_id=value),
+        )
+    )
     text = (tmp_path / "access.log").read_text()
     assert text.count("\n") == 1
-    assert text.count('"') == 4
+    assert text.count('"') == 8
     assert text[:-1].isprintable()
+
+
+def test_query_and_range(tmp_path: Path) -> None:
+    configure(tmp_path)
+    AccessLog().request_ended(event(query="limit=2&token=s3cret", range="bytes=0-4"))
+    line = (tmp_path / "access.log").read_text()
+    assert line.endswith(' u1 "bytes=0-4" "limit=2&***"\n')
+
+
+def test_value_of_a_client_forges_no_column(tmp_path: Path) -> None:
+    configure(tmp_path)
+    AccessLog().request_ended(event(caller=Caller(project_id="a b", user_id="c\td")))
+    line = (tmp_path / "access.log").read_text()
+    assert line.startswith("192.0.2.1 a?b [")
+    assert line.endswith(' c?d "-" "-"\n')
 
 
 def test_missing_values_are_hyphens(tmp_path: Path) -> None:
@@ -84,8 +106,11 @@ def test_json(tmp_path: Path) -> None:
     assert found == {
         "remote_address": "192.0.2.1",
         "project": "p1",
+        "user": "u1",
         "method": "GET",
         "path": "/v1/images/i",
+        "query": None,
+        "range": None,
         "status": 200,
         "bytes": 5,
         "seconds": 0.012,
