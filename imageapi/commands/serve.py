@@ -17,7 +17,10 @@ from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.served import Served
 from imageapi.commands.start_checks import log_failing, refuse_unusable_addresses
 from imageapi.config import plugins
+from imageapi.config.serve_options import GROUP
 from imageapi.errors import ConfigurationError, ImageAPIError
+
+LOG = logging.getLogger(__name__)
 
 # prometheus_client reads it when it is imported: the folder in which all workers count.
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -60,6 +63,7 @@ def _run(options: argparse.Namespace) -> int:
             os.environ[_METRICS_FOLDER] = folder
         served = _build(conf, settings)
         _configure_logs(settings, debug=options.debug)
+        _warn_of_overruled_addresses(conf, options)
         log_failing(served.backends)
         Server(served, lambda: _build_again(options, settings), settings).run()
     return 0
@@ -87,6 +91,21 @@ def _bind_of(options: argparse.Namespace) -> list[str] | None:
     return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
 
 
+def _warn_of_overruled_addresses(conf: cfg.ConfigOpts, options: argparse.Namespace) -> None:
+    """Warn if the flags and a file name different addresses: the flags win."""
+    found = conf.get_location("bind", GROUP)
+    if options.bind is None or found is None or found.location is not cfg.Locations.user:
+        return
+    in_file = conf[GROUP].bind
+    if sorted(in_file) != sorted(options.bind):
+        flags = [f"--{name}" for name in ("host", "port") if getattr(options, name) is not None]
+        LOG.warning(
+            "listens at %s because of %s; [%s] bind = %s in %s has no effect",
+            *(", ".join(options.bind), " and ".join(flags)),
+            *(GROUP, ", ".join(in_file), found.detail),
+        )
+
+
 def _configure_logs(settings: ServeSettings, *, debug: bool) -> None:
     level = logging.DEBUG if debug else logging.INFO
     try:
@@ -105,9 +124,7 @@ def _build_again(options: argparse.Namespace, settings: ServeSettings) -> Served
     """Read the configuration again; of [imageapi_serve] only the files of TLS count."""
     conf = config_of(options)
     if _settings(conf, options) != settings:
-        logging.getLogger(__name__).warning(
-            "[imageapi_serve] has changed: restart the service to apply this section"
-        )
+        LOG.warning("[imageapi_serve] has changed: restart the service to apply this section")
     served = _build(conf, settings)
     log_failing(served.backends)
     return served

@@ -66,7 +66,8 @@ class ServeSettings:
         problems = [_problem_of("bind", address) for address in self.bind]
         problems.append("" if self.bind else f"[{GROUP}] bind: must name an ADDRESS:PORT")
         if self.metrics_bind:
-            problems.append(_problem_of("metrics_bind", self.metrics_bind))
+            problem = _problem_of("metrics_bind", self.metrics_bind)
+            problems.append(problem or _problem_of_port(self.metrics_bind, self.bind))
         if self.private_key and not self.certificate:
             problems.append(f"[{GROUP}] private_key: set certificate too")
         if self.certificate:
@@ -86,6 +87,14 @@ def _problem_of(option: str, address: str) -> str:
         f"[{GROUP}] {option}: {address!r:.100} must be ADDRESS:PORT, such as 127.0.0.1:9292 or"
         " [::1]:9292, with a port from 1 to 65535"
     )
+
+
+def _problem_of_port(metrics_bind: str, bind: Sequence[str]) -> str:
+    """Refuse a port that has images at another address: it would be without TLS."""
+    port = metrics_bind.rpartition(":")[2]
+    if port not in [address.rpartition(":")[2] for address in bind]:
+        return ""
+    return f"[{GROUP}] metrics_bind: {metrics_bind!r:.100} must have another port than bind"
 
 
 def _problem_of_log(option: str, path: str | None) -> str:

@@ -15,7 +15,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
 from imageapi.commands.serve_settings import ServeSettings
-from imageapi.commands.worker import ENDS, worker_of
+from imageapi.commands.worker import ENDS, plain_port_of, worker_of
 from imageapi.errors import BackendError, ConfigurationError
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +28,10 @@ UNSENT_BYTES = 128 * 1024
 # that are open without any connection, or accepted before they are counted.
 _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_BESIDES = 80
+
+
+# How the lines begin in which gunicorn says where it listens.
+_ADDRESSES = ("Listening at", "ASGI server listening on")
 
 
 class Closing(Protocol):
@@ -137,6 +141,26 @@ def _allowed_connections(wanted: int) -> int:
     return allowed
 
 
+def _log_addresses(master: Arbiter, settings: ServeSettings) -> None:
+    """Log where clients can connect.
+
+    gunicorn itself would call each address https if one of them speaks TLS.
+    """
+    plain_port = plain_port_of(settings)
+    urls = []
+    for listener in master.LISTENERS:
+        name = listener.sock.getsockname()
+        if isinstance(name, tuple):
+            host, port = name[:2]
+            scheme = "https" if settings.certificate and port != plain_port else "http"
+            host = f"[{host}]" if ":" in host else host
+            path = " (only /metrics)" if port == plain_port else ""
+            urls.append(f"{scheme}://{host}:{port}{path}")
+        else:
+            urls.append(f"unix:{name}")
+    LOG.info("listens at %s", ", ".join(urls))
+
+
 def _bound_what_clients_cost(master: Arbiter, *, stall_timeout: int) -> None:
     for listener in master.LISTENERS:
         # Accepted connections inherit these options.
@@ -149,6 +173,7 @@ def settings_for(settings: ServeSettings) -> dict[str, Any]:
     """Return gunicorn's settings."""
 
     def when_ready(master: Arbiter) -> None:
+        _log_addresses(master, settings)
         _bound_what_clients_cost(master, stall_timeout=settings.stall_timeout)
 
     def post_fork(_: Arbiter, worker: AnyWorker) -> None:
@@ -193,6 +218,11 @@ class Logger(gunicorn.glogging.Logger):
         super().setup(cfg)
         self.error_log.handlers[:] = []
         self.error_log.propagate = True
+
+    def info(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        # `_log_addresses` says where clients can connect.
+        if not str(msg).startswith(_ADDRESSES):
+            super().info(msg, *args, **kwargs)
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         # That a download was broken off, and why, is in the log already.

@@ -117,10 +117,14 @@ class Worker(ASGIWorker):
 
 def worker_of(settings: ServeSettings) -> type[Worker]:
     """Return the class of the workers for these settings; gunicorn passes it none of them."""
-    metrics = settings.metrics_bind
-    plain_port = int(metrics.rpartition(":")[2]) if metrics else None
+    plain_port = plain_port_of(settings)
     values = {"head_timeout": float(settings.head_timeout), "plain_port": plain_port}
     return type("Worker", (Worker,), values)
+
+
+def plain_port_of(settings: ServeSettings) -> int | None:
+    """Return the port that never speaks TLS, that of the metrics; None if there is none."""
+    return int(settings.metrics_bind.rpartition(":")[2]) if settings.metrics_bind else None
 
 
 class Connection(ASGIProtocol):

@@ -136,6 +136,23 @@ def test_log_files_that_are_rotated(deployment: Deployment) -> None:
         assert (deployment.folder / "server.log").read_text() == ""
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_flag_that_differs_from_the_file_is_logged(deployment: Deployment, is_told: bool) -> None:
+    port = free_port()
+    path = deployment.config_file
+    deployment.configure(more=f"[imageapi_serve]\nbind = 127.0.0.1:{port + is_told}")
+    command = [str(BIN / "imageapi"), "--config-file", str(path), "serve", "--port", str(port)]
+    with running(command, port, deployment.folder / "server.log"):
+        log = (deployment.folder / "server.log").read_text()
+    told = (
+        f" WARNING imageapi.commands.serve: listens at 127.0.0.1:{port} because of --port;"
+        f" [imageapi_serve] bind = 127.0.0.1:{port + 1} in {path} has no effect\n"
+    )
+    assert (told in log) is is_told
+    assert "has no effect" not in log.replace(told, "")
+    assert log.count(f": listens at http://127.0.0.1:{port}\n") == 1
+
+
 def metrics_of(port: int) -> str:
     answer = ask(port, "/metrics")
     assert answer.status == 200
@@ -250,6 +267,14 @@ class TestTLS:
         client = Client(f"https://127.0.0.1:{port}", token="t", cacert=str(ca))
         assert b"".join(client.images.data("i")) == DATA
         assert client.images.get("i").name == "one"
+
+    def test_log_says_which_address_needs_tls(
+        self, tls: tuple[int, Path], deployment: Deployment
+    ) -> None:
+        log = (deployment.folder / "server.log").read_text()
+        told = rf": listens at https://127.0.0.1:{tls[0]}, http://127.0.0.1:\d+ \(only /metrics\)\n"
+        assert re.search(told, log)
+        assert log.count("https://") == 1
 
     def test_plain_http_is_no_answer(self, tls: tuple[int, Path]) -> None:
         with pytest.raises(ConnectionError):

@@ -61,13 +61,17 @@ def test_service(deployment: Deployment, tmp_path: Path, filtered: list[str]) ->
     stack = ExitStack()
     upstream = stack.enter_context(RawServer(_send_data)).url.replace("127.0.0.1", "localhost")
     deployment.record("far", size=4, location=f"{upstream}/far")
-    more = f"[imageapi_store_upstream]\nallowed_urls = {upstream}\n"
+    port = free_port()
+    more = (
+        f"[imageapi_store_upstream]\nallowed_urls = {upstream}\n"
+        f"[imageapi_serve]\nbind = 127.0.0.1:{port}\nworkers = 2\n"
+    )
     core = "stores = file, upstream:http\n"
     deployment.configure(core, more)
     settings = settings_of(UNIT)
     assert settings["Type"] == ["notify"]
-    port = free_port()
-    start = place(settings["ExecStart"][0], ("9292", str(port)))
+    (start,) = (place(command) for command in settings["ExecStart"])
+    assert start[1:] == ["serve"], "a flag would win over the file"
     name, _, path = settings["Environment"][0].partition("=")
     assert path == "/etc/imageapi/imageapi.conf"
     with stack, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

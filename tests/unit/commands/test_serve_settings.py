@@ -39,6 +39,14 @@ def test_wrong_address(tmp_path: Path, option: str, address: str) -> None:
     assert found.startswith(f"[imageapi_serve] {option}: {address!r} must be ADDRESS:PORT, such as")
 
 
+def test_metrics_need_a_port_of_their_own(tmp_path: Path) -> None:
+    """The images at this port would be served without TLS."""
+    text = "bind = 192.0.2.1:9293, h:1\nmetrics_bind = 127.0.0.1:9293"
+    assert problems_of_settings(tmp_path, text) == [
+        "[imageapi_serve] metrics_bind: '127.0.0.1:9293' must have another port than bind"
+    ]
+
+
 def test_no_address(tmp_path: Path) -> None:
     assert problems_of_settings(tmp_path, "bind =") == [
         "[imageapi_serve] bind: must name an ADDRESS:PORT"
