@@ -3,16 +3,15 @@
 
 import argparse
 import logging
-import os
-import shutil
-import tempfile
 from contextlib import ExitStack
+from functools import partial
 
 from oslo_config import cfg
 
 from imageapi.commands import arguments, logs
 from imageapi.commands.access_log import AccessLog
 from imageapi.commands.configured import config_of
+from imageapi.commands.metrics_folder import MetricsFolder
 from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.served import Served
 from imageapi.commands.start_checks import log_failing, refuse_unusable_addresses
@@ -21,9 +20,6 @@ from imageapi.config.serve_options import GROUP
 from imageapi.errors import ConfigurationError, ImageAPIError
 
 LOG = logging.getLogger(__name__)
-
-# prometheus_client reads it when it is imported: the folder in which all workers count.
-_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def add_parser(commands: arguments.Commands) -> None:
@@ -57,22 +53,15 @@ def _run(options: argparse.Namespace) -> int:
         refuse_unusable_addresses(settings.bind, "--host and --port, or [imageapi_serve] bind")
         if settings.metrics_bind:
             refuse_unusable_addresses([settings.metrics_bind], "[imageapi_serve] metrics_bind")
-        if settings.metrics_bind and _METRICS_FOLDER not in os.environ:
-            folder = tempfile.mkdtemp(prefix="imageapi-metrics-")
-            stack.callback(_remove, folder, os.getpid())
-            os.environ[_METRICS_FOLDER] = folder
+        metrics = MetricsFolder() if settings.metrics_bind else None
+        if metrics is not None:
+            stack.callback(metrics.close)
         served = _build(conf, settings)
         _configure_logs(settings, debug=options.debug)
         _warn_of_overruled_addresses(conf, options)
         log_failing(served.backends)
-        Server(served, lambda: _build_again(options, settings), settings).run()
+        Server(served, partial(_build_again, options, settings, metrics), settings).run()
     return 0
-
-
-def _remove(folder: str, owner: int) -> None:
-    """Remove a folder at the end of its owner; workers, which are forked, leave it."""
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _settings(conf: cfg.ConfigOpts, options: argparse.Namespace) -> ServeSettings:
@@ -120,11 +109,15 @@ def _build(conf: cfg.ConfigOpts, settings: ServeSettings) -> Served:
     return Served(conf, settings, events)
 
 
-def _build_again(options: argparse.Namespace, settings: ServeSettings) -> Served:
+def _build_again(
+    options: argparse.Namespace, settings: ServeSettings, metrics: MetricsFolder | None
+) -> Served:
     """Read the configuration again; of [imageapi_serve] only the files of TLS count."""
     conf = config_of(options)
     if _settings(conf, options) != settings:
         LOG.warning("[imageapi_serve] has changed: restart the service to apply this section")
     served = _build(conf, settings)
+    if metrics is not None:
+        metrics.mend()
     log_failing(served.backends)
     return served

@@ -9,6 +9,7 @@ before this module is imported: ``imageapi serve``, or the application.  This mo
 only reads it.
 """
 
+import glob
 import os
 import threading
 from typing import NamedTuple
@@ -24,6 +25,9 @@ from imageapi.errors import BackendUnavailable, ConfigurationError
 from imageapi.events.base import EventsBackend, Load, Outcome, RequestEnded
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+# How the processes get new files.
+_BEGIN_AGAIN = "reload imageapi serve (SIGHUP), or restart the service; the counts then begin at 0"
 
 # A client may send any text as the method: each new label value would take memory for ever.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -191,10 +195,15 @@ def _is_multiprocess() -> bool:
 def _check_folder() -> None:
     """Check that the folder of multiprocess mode can be used.
 
-    :raises BackendUnavailable: it cannot.
+    :raises BackendUnavailable: it cannot, or it has no files of this process although this
+        process counts.  A folder that was merely created again would give wrong sums: a
+        running process goes on to count in the files that were removed.
     """
     folder = os.environ.get(_VARIABLE, "")
+    about = f"{folder!r}, which {_VARIABLE} names,"
     if not os.path.isdir(folder) or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise BackendUnavailable(
-            f"{folder!r}, which {_VARIABLE} names, is not a folder that this process can write to"
-        )
+        problem = f"{about} is not a folder that this process can write to: create it"
+        raise BackendUnavailable(f"{problem}, and {_BEGIN_AGAIN}")
+    counts = _shared.get(os.getpid()) is not None
+    if counts and not glob.glob(os.path.join(glob.escape(folder), f"*_{os.getpid()}.db")):
+        raise BackendUnavailable(f"{about} has lost the files of this process: {_BEGIN_AGAIN}")

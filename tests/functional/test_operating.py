@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -187,6 +188,38 @@ def test_metrics_of_all_workers_add_up(deployment: Deployment) -> None:
         assert ask(port, "/v1/images/i").status == 404
         assert ask(server.port, "/metrics").status == 404
         assert ask(port, "/metrics", "POST").status == 405
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_metrics_after_their_folder_was_removed(
+    deployment: Deployment, tmp_path: Path, is_named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = tmp_path / "imageapi-metrics"
+    if is_named:
+        folder.mkdir()
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
+    port = free_port()
+    deployment.configure(
+        core="events = prometheus", more=f"[imageapi_serve]\nmetrics_bind = 127.0.0.1:{port}"
+    )
+    deployment.add("i", b"data")
+    with running_imageapi(deployment.config_file) as server:
+        assert ask(server.port, "/v1/images/i").status == 200
+        assert becomes_true(lambda: requests_counted(metrics_of(port)) == 1)
+        (folder,) = tmp_path.glob("imageapi-metrics*")
+        shutil.rmtree(folder)
+        assert ask(port, "/metrics").status == 503
+        log = deployment.folder / "server.log"
+        assert "create it, and reload imageapi serve (SIGHUP)" in log.read_text()
+        (old,) = psutil.Process(server.process.pid).children()
+        server.process.send_signal(signal.SIGHUP)
+        assert becomes_true(lambda: not old.is_running())
+        before = requests_counted(metrics_of(port))
+        assert ask(server.port, "/v1/images/i").status == 200
+        assert becomes_true(lambda: requests_counted(metrics_of(port)) == before + 1)
+        assert f"metrics: {folder} was removed; all counts begin at 0 again" in log.read_text()
+    assert len(list(tmp_path.glob("imageapi-metrics*"))) == is_named
 
 
 def test_metrics_need_the_driver(deployment: Deployment) -> None:

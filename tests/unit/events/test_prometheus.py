@@ -273,7 +273,38 @@ print(json.dumps({{"errors": errors}}))
     folder.mkdir()
     first, second = run_in_multiprocess_mode(program, folder)["errors"]
     assert hint in first
-    assert "is not a folder that this process can write to" in second
+    assert "is not a folder that this process can write to: create it, and reload" in second
+
+
+def test_a_folder_that_was_created_again(tmp_path: Path) -> None:
+    """The process still counts in the files that were removed, so its sums would be wrong."""
+    program = """
+import json, os, shutil
+from imageapi.events.prometheus import PrometheusEvents, exposition
+from imageapi.errors import BackendUnavailable
+from imageapi.testing.suite import build
+folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+driver = build(PrometheusEvents)
+driver.request_began()
+exposition()
+shutil.rmtree(folder)
+os.mkdir(folder)
+errors = []
+for act in driver.check, exposition:
+    try:
+        act()
+    except BackendUnavailable as error:
+        errors.append(str(error))
+print(json.dumps(errors))
+"""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    told = (
+        f"{str(folder)!r}, which PROMETHEUS_MULTIPROC_DIR names, has lost the files of this"
+        " process: reload imageapi serve (SIGHUP), or restart the service; the counts then begin"
+        " at 0"
+    )
+    assert run_in_multiprocess_mode(program, folder) == [told] * 2
 
 
 def run_in_multiprocess_mode(program: str, folder: Path) -> Any:
