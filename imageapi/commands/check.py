@@ -9,6 +9,7 @@ from typing import Any
 from imageapi.backends.base import RegistryBackend
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, backends_for_serving
+from imageapi.commands.metrics_folder import makes_folder
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.config.plugins import Loaded
 from imageapi.document.unknown_keys import notes_of
@@ -25,11 +26,13 @@ def add_parser(commands: arguments.Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     status = 0
-    with backends_for_serving(options) as backends:
+    with backends_for_serving(options) as (backends, settings):
         for loaded in backends:
             about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
             try:
                 text = _text_of_check(loaded)
+                if loaded.driver == "prometheus" and makes_folder(settings):
+                    text = "serve adds up the counts of all its processes"
             except BackendError as error:
                 log_bug(error)
                 tell(f"{about}: {error}")

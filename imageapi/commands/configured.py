@@ -32,12 +32,15 @@ def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
 
 
 @contextlib.contextmanager
-def backends_for_serving(options: argparse.Namespace) -> Iterator[plugins.Backends]:
+def backends_for_serving(
+    options: argparse.Namespace,
+) -> Iterator[tuple[plugins.Backends, ServeSettings]]:
     """Do as `open_backends`; refuse and log what ``serve`` does of the configuration files."""
     conf = config_of(options)
     with contextlib.closing(plugins.load(conf)) as backends:
-        ServeSettings.of(conf, options).check_metrics(backends)
-        yield backends
+        settings = ServeSettings.of(conf, options)
+        settings.check_metrics(backends)
+        yield backends, settings
 
 
 @contextlib.contextmanager

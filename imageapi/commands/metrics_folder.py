@@ -6,10 +6,17 @@ import os
 import shutil
 import tempfile
 
+from imageapi.commands.serve_settings import ServeSettings
+
 LOG = logging.getLogger(__name__)
 
 #: prometheus_client reads it when it is imported, and at each new file.
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def makes_folder(settings: ServeSettings) -> bool:
+    """Whether ``serve`` makes a temporary folder, because the environment names none."""
+    return settings.metrics_bind is not None and VARIABLE not in os.environ
 
 
 class MetricsFolder:

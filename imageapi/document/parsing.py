@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from imageapi.document.unknown_keys import unknown_keys
 from imageapi.errors import MalformedImage
 from imageapi.image import DELETED, STATUSES, Image, Location
-from imageapi.protocol.value_text import in_utc
+from imageapi.protocol.value_text import in_utc, not_utf8
 from imageapi.visibility import Visibility
 
 _VISIBILITIES = ("community", "private", "public", "shared")
@@ -63,7 +63,7 @@ def parse(data: bytes, image_id: str) -> Image:
     """
     _check_value_count(data)
     try:
-        document = _DECODER.decode(data.decode("utf-8-sig"))
+        document = _DECODER.decode(_text_of(data))
     except (ValueError, RecursionError) as error:
         raise MalformedImage(f"not JSON: {error}") from None
     fields = _unwrapped(document)
@@ -74,6 +74,15 @@ def parse(data: bytes, image_id: str) -> Image:
         return _image(fields, image_id)
     except MalformedImage as error:
         raise MalformedImage(str(error), _visibility(fields)) from None
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # Python counts without a byte order mark.
+        before = len(data) - len(error.object)
+        raise MalformedImage(not_utf8(error, before)) from None
 
 
 def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:

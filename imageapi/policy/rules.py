@@ -23,6 +23,7 @@ from imageapi.policy.base import (
     GET_MEMBERS,
     PolicyBackend,
 )
+from imageapi.protocol.value_text import not_utf8
 
 LOG = logging.getLogger(__name__)
 
@@ -71,13 +72,16 @@ _RULES = (
 )
 
 
-# Rules of Glance's policy files that are similar to ours.  They have no effect here, but
-# are not misspelt.
+# Rules of Glance's policy files, besides those of metadata definitions.  They have no
+# effect here, but are not misspelt.
 _RULES_OF_GLANCE = frozenset(
     """
-    add_image copy_image deactivate delete_image get_image_location
-    get_member manage_image_cache modify_image publicize_image reactivate
-    upload_image
+    add_image add_image_location add_member add_task cache_clean cache_delete cache_image
+    cache_list cache_prune communitize_image context_is_admin copy_from copy_image deactivate
+    default delete_image delete_image_location delete_member download_from_store
+    fetch_image_location get_image_location get_member get_task get_tasks list_cached_nodes
+    manage_image_cache modify_image modify_member modify_task publicize_image reactivate
+    service_api set_image_location stores_info_detail tasks_api_access upload_image
     """.split()
 )
 
@@ -120,6 +124,7 @@ class RulesPolicy(PolicyBackend):
             self._enforcer = _load(self._path)
         except ValueError as error:
             raise ConfigurationError([f"policy_file: {self._path}: {error}"]) from None
+        self._warn_of_unused()
 
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
         if time.monotonic() - self._looked_at > RELOAD_SECONDS:
@@ -131,7 +136,7 @@ class RulesPolicy(PolicyBackend):
         if self._path is None:
             return "the default rules (policy_file is not set)"
         try:
-            _refuse_misspelt(_read(self._path))
+            _refuse_unused(_read(self._path))
             _load(self._path)
         except ValueError as error:
             raise BackendError(f"{self._path}: {error}") from None
@@ -164,6 +169,12 @@ class RulesPolicy(PolicyBackend):
                 LOG.error("%s: %s; the previous rules stay in force", self._path, error)
             else:
                 LOG.info("%s: reloaded", self._path)
+                self._warn_of_unused()
+
+    def _warn_of_unused(self) -> None:
+        unused = _unused(self._enforcer.rules)
+        if unused:
+            LOG.warning("%s: these rules are never used: %s", self._path, ", ".join(unused))
 
 
 def _credentials(caller: Caller) -> MutableMapping[str, Any]:
@@ -194,41 +205,45 @@ def _load(path: str | None) -> policy.Enforcer:
         raise ValueError(f"undefined or circular rules: {error}") from None
     except RecursionError:
         raise ValueError("a rule is nested too deeply") from None
-    unused = sorted(set(rules) - _used(enforcer.rules))
-    if unused:
-        LOG.warning("%s: these rules are never used: %s", path, ", ".join(unused))
     return enforcer
 
 
-def _refuse_misspelt(rules: Mapping[str, str]) -> None:
-    """Refuse an unused rule whose name is similar to that of a rule of imageapi.
+def _refuse_unused(rules: Mapping[str, str]) -> None:
+    """Refuse a rule that is neither used nor one of Glance's: it is misspelt, or forgotten.
 
     :raises ValueError: there is one.
     """
     names = [rule.name for rule in _RULES]
-    for name in sorted(set(rules) - _used(rules) - _RULES_OF_GLANCE):
+    for name in _unused(rules):
+        if name in _RULES_OF_GLANCE or "metadef" in name:
+            continue
         close = difflib.get_close_matches(name.lower(), names, 1, 0.75)
-        if close:
-            raise ValueError(
-                f"the rule {name!r} is never used (did you mean {close[0]!r}?); correct its name,"
-                " or remove it"
-            )
+        hint = f"did you mean {close[0]!r}?" if close else f"imageapi uses {', '.join(names)}"
+        raise ValueError(
+            f"the rule {name!r} is never used ({hint}); correct its name, or remove it"
+        )
 
 
-def _used(rules: Mapping[str, Any]) -> set[str]:
-    """Return the names of the rules that imageapi or other rules use."""
+def _unused(rules: Mapping[str, Any]) -> list[str]:
+    """Return the names of the rules that neither imageapi nor other rules use."""
     asked = {rule.name for rule in _RULES}
     for check in rules.values():
         asked.update(re.findall(r"rule:([^\s()]+)", str(check)))
-    return asked
+    return sorted(set(rules) - asked)
+
+
+def _text_of(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(not_utf8(error)) from None
 
 
 def _read(path: str) -> dict[str, str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise ValueError(error.strerror) from None
+    text = _text_of(path)
     if not text.strip():
         # Not the defaults: an editor may empty a file before writing it.
         raise ValueError("is empty; for the default rules, remove the option policy_file")

@@ -34,6 +34,15 @@ def without_surrogates(text: str) -> str:
     return text if text.isascii() else SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def not_utf8(error: UnicodeDecodeError, before: int = 0) -> str:
+    """Return the text of an error in data that must be UTF-8.
+
+    :param before: how many bytes of the data precede those that were decoded.
+    """
+    byte, offset = error.object[error.start], before + error.start
+    return f"not UTF-8: byte 0x{byte:02x} at offset {offset}; encode the text in UTF-8"
+
+
 def header_text(text: str) -> str:
     """Return a value in the form that WSGI requires: UTF-8 bytes, decoded as latin-1.
 

@@ -63,7 +63,7 @@ def test_broken(deployment: Deployment, run: Run) -> None:
     assert shown.count(": ok") == 2
 
 
-def test_misspelt_rule(deployment: Deployment, run: Run) -> None:
+def test_misspelt_rule(deployment: Deployment, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     rules = deployment.folder / "policy.yaml"
     deployment.configure(more=f"[imageapi_policy_rules]\npolicy_file = {rules}")
     rules.write_text('"download_images": "!"\n')
@@ -73,8 +73,37 @@ def test_misspelt_rule(deployment: Deployment, run: Run) -> None:
         "the rule 'download_images' is never used (did you mean 'download_image'?);"
         " correct its name, or remove it" in shown
     )
+    rules.write_text('"nobody": "!"\n')
+    status, shown, _ = run("check")
+    assert status == 1
+    assert "the rule 'nobody' is never used (imageapi uses get_image, " in shown
     rules.write_text('"get_images": "!"\n"default": "role:admin"\n')
+    caplog.clear()
     assert run("check")[0] == 0
+    assert caplog.text.count("these rules are never used: default") == 1
+
+
+@pytest.mark.parametrize(
+    ("serve", "told"),
+    [
+        ("", "each process counts alone (PROMETHEUS_MULTIPROC_DIR is not set)"),
+        ("metrics_bind = 127.0.0.1:1", "serve adds up the counts of all its processes"),
+    ],
+)
+def test_metrics(deployment: Deployment, run: Run, serve: str, told: str) -> None:
+    """serve itself sets the variable."""
+    deployment.configure(core="events = prometheus", more=f"[imageapi_serve]\n{serve}")
+    status, shown, _ = run("check")
+    assert status == 0
+    assert shown.splitlines()[-1].endswith(f": ok, {told}")
+
+
+def test_record_that_is_not_utf8(deployment: Deployment, run: Run) -> None:
+    deployment.record_path("a").write_bytes(b'{"name": "Caf\xe9"}')
+    _, shown, _ = run("check")
+    assert shown.splitlines()[-1].endswith(
+        ": not UTF-8: byte 0xe9 at offset 13; encode the text in UTF-8"
+    )
 
 
 def test_wrong_records_are_told_and_are_no_reason_to_fail(deployment: Deployment, run: Run) -> None:

@@ -222,7 +222,6 @@ def test_nesting_that_is_deep_enough() -> None:
     [
         b"",
         b"{",
-        b"\xff",
         b'{"status": NaN}',
         b'{"size": 1e999}',
         b"[" * 2900,
@@ -234,6 +233,22 @@ def test_nesting_that_is_deep_enough() -> None:
 def test_not_json(data: bytes) -> None:
     with pytest.raises(MalformedImage, match="not JSON"):
         document.parse(data, "i")
+
+
+@pytest.mark.parametrize(
+    ("data", "byte", "offset"),
+    [
+        (b"\xff", "ff", 0),
+        ('{"name": "Caf\xe9"}'.encode("latin-1"), "e9", 13),
+        (b"\xef\xbb\xbf" + '{"name": "Caf\xe9"}'.encode("latin-1"), "e9", 16),
+        ('{"name": "\N{SNOWMAN}'.encode()[:-1], "e2", 10),
+    ],
+)
+def test_not_utf8(data: bytes, byte: str, offset: int) -> None:
+    with pytest.raises(MalformedImage) as caught:
+        document.parse(data, "i")
+    told = f"not UTF-8: byte 0x{byte} at offset {offset}; encode the text in UTF-8"
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize("location", [5, {"url": "s3cret:x", "metadata": {"store": 5}}])

@@ -204,6 +204,43 @@ def test_rule_that_nothing_asks_for_is_told(
     assert message.endswith(f"these rules are never used: {unused}")
 
 
+def test_rule_that_nothing_asks_for_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = policy(tmp_path, '"default": "!"')
+    assert made.check().startswith("policy_file ")
+    made.check()
+    assert len(caplog.messages) == 1
+
+
+def test_file_that_is_not_utf8(tmp_path: Path) -> None:
+    made = policy(tmp_path, "# Cafe")
+    (tmp_path / "rules.yaml").write_bytes(b"# Caf\xe9")
+    with pytest.raises(BackendError, match=r"yaml: not UTF-8: byte 0xe9 at offset 5; encode"):
+        made.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Download_imag", "did you mean 'download_image'?"),
+        ("download", "imageapi uses get_image, download_image, get_images, get_members"),
+        ("default", None),
+        ("add_image", None),
+        ("get_metadef_namespace", None),
+    ],
+)
+def test_check_of_a_rule_that_nothing_asks_for(tmp_path: Path, name: str, hint: str | None) -> None:
+    made = policy(tmp_path, f'"{name}": "!"')
+    if hint is None:
+        made.check()
+        return
+    with pytest.raises(BackendError) as caught:
+        made.check()
+    told = f"the rule {name!r} is never used ({hint}); correct its name, or remove it"
+    assert str(caught.value).endswith(told)
+
+
 def test_file_of_comments_leaves_the_defaults(tmp_path: Path) -> None:
     assert policy(tmp_path, "# nothing yet").allows("get_image", CALLER, {}) is True
 
