@@ -14,6 +14,7 @@ from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.terminal import log_bug
 from imageapi.config import plugins
 from imageapi.config.files import USUAL_FILES, files_from_environment, load_config
+from imageapi.config.serve_options import GROUP, OPTIONS
 from imageapi.errors import BackendError, ConfigurationError, ImageAPIError, only_backend_errors
 
 LOG = logging.getLogger(__name__)
@@ -22,10 +23,17 @@ LOG = logging.getLogger(__name__)
 OPERATOR = Caller(is_admin=True)
 
 
+def _load(files: Sequence[str] | None) -> cfg.ConfigOpts:
+    """Read configuration files; the values of [imageapi_serve] are checked too."""
+    conf = load_config(files)
+    conf.register_opts(OPTIONS, group=GROUP)
+    return conf
+
+
 @contextlib.contextmanager
 def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
     """Load the configured backends, and close them at the end."""
-    conf = load_config(options.config_file or files_from_environment())
+    conf = _load(options.config_file or files_from_environment())
     refuse_policy(conf)
     with contextlib.closing(plugins.load(conf)) as backends:
         yield backends
@@ -46,7 +54,7 @@ def backends_for_serving(
 @contextlib.contextmanager
 def backends_of(files: Sequence[str] | None) -> Iterator[plugins.Backends]:
     """Load the backends of configuration files, and close them at the end."""
-    with contextlib.closing(plugins.load(load_config(files))) as backends:
+    with contextlib.closing(plugins.load(_load(files))) as backends:
         yield backends
 
 
@@ -89,7 +97,7 @@ def config_of(options: argparse.Namespace) -> cfg.ConfigOpts:
     :raises ConfigurationError: a file cannot be read or parsed, or has a policy that
         would not apply.
     """
-    conf = load_config(options.config_file or files_from_environment())
+    conf = _load(options.config_file or files_from_environment())
     refuse_policy(conf)
     if not conf.config_file and not conf.config_dir:
         LOG.warning(

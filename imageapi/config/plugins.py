@@ -81,7 +81,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     """
     sections = Sections(conf)
     unusable = sections.register(options.GROUP, options.CORE)
-    sections.register(serve_options.GROUP, serve_options.OPTIONS)
+    _check_serve(conf, sections)
     loader = _Loader(conf, sections)
     with _defaults_for(conf, unusable):
         core = conf[options.GROUP]
@@ -96,6 +96,16 @@ def load(conf: cfg.ConfigOpts) -> Backends:
         _close([*registries, *stores, *policies, *events])
         raise ConfigurationError(sections.problems)
     return Backends(registries[0], tuple(stores), policies[0], tuple(events))
+
+
+def _check_serve(conf: cfg.ConfigOpts, sections: Sections) -> None:
+    """Check the section of ``serve``.
+
+    Only the commands register it.  An application that shares the file with ``serve`` does not
+    use its values, but is told of misspelt options.
+    """
+    check = sections.register if serve_options.GROUP in conf else sections.know
+    check(serve_options.GROUP, serve_options.OPTIONS)
 
 
 @contextlib.contextmanager

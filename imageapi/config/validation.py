@@ -88,6 +88,11 @@ class Sections:
         for problem in error.problems:
             self.add_problem(group, problem, owner)
 
+    def know(self, group: str, options: Sequence[cfg.Opt], owner: str = "") -> None:
+        """Let misspelt options of a section be found, without registering its options."""
+        self._owners.setdefault(group, owner)
+        self._known.setdefault(group, set()).update(_spellings(options, group))
+
     def register(self, group: str, options: Sequence[cfg.Opt], owner: str = "") -> Sequence[str]:
         """Register a section's options.
 
@@ -100,8 +105,7 @@ class Sections:
         except cfg.Error as error:
             message = f"its options clash with those of the application: {error}"
             raise ConfigurationError([message]) from None
-        self._owners.setdefault(group, owner)
-        self._known.setdefault(group, set()).update(_spellings(options, group))
+        self.know(group, options, owner)
         unusable = []
         for option in options:
             problem = self._problem_of(group, option)

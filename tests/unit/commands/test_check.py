@@ -154,6 +154,8 @@ def test_a_record_that_was_removed_meanwhile(run: Run, monkeypatch: pytest.Monke
     [
         ("[imageapi_serve]\nbind = 127.0.0.1", "[imageapi_serve] bind: '127.0.0.1' must be"),
         ("[imageapi_serve]\nbind = h:99999", "[imageapi_serve] bind: 'h:99999' must be"),
+        ("[imageapi_serve]\nworkers = many", "imageapi.conf is not valid: 'many' is not a"),
+        ("[imageapi_serve]\nwokers = 2", "[imageapi_serve] wokers: there is no such option"),
         ("[imageapi_serve]\nmetrics_bind = h:1", "metrics_bind: needs the driver prometheus"),
         ("[imageapi_serve]\ncertificate = /absent", "certificate: /absent cannot be read"),
         ("[imageapi_server]\nworkers = 2", "[imageapi_server] there is no such section (did you"),
@@ -166,3 +168,10 @@ def test_section_of_serve_is_checked(
     status, _, err = run("check")
     assert status == 1
     assert told in err
+
+
+def test_section_of_serve_is_checked_by_other_commands(deployment: Deployment, run: Run) -> None:
+    deployment.configure(more="[imageapi_serve]\nworkers = many")
+    status, _, err = run("list")
+    assert status == 1
+    assert "[imageapi_serve] workers: Value for option workers" in err

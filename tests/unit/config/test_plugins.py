@@ -242,8 +242,22 @@ def test_host_goes_on_with_its_own_options(tmp_path: Path) -> None:
     assert conf.host.name == "b"
     assert set(conf) - {"config_file", "config_dir", "config_source", "shell_completion"} == {
         *("workers", "debug", "host"),
-        *("imageapi", "imageapi_serve", "imageapi_registry_file", "imageapi_store_file"),
+        *("imageapi", "imageapi_registry_file", "imageapi_store_file"),
     }
+
+
+def test_host_that_shares_its_file_with_serve(tmp_path: Path) -> None:
+    """The section of serve is not registered; its values are serve's, but a name can be wrong."""
+    path = tmp_path / "shared.conf"
+    path.write_text("[imageapi_serve]\nworkers = many\n")
+    conf = imageapi.load_config([path])
+    imageapi.ImageAPI(conf).close()
+    assert "imageapi_serve" not in conf
+    path.write_text("[imageapi_serve]\nwokers = 2\n")
+    with pytest.raises(ConfigurationError) as caught:
+        imageapi.ImageAPI(imageapi.load_config([path]))
+    told = "[imageapi_serve] wokers: there is no such option (did you mean 'workers'?)"
+    assert list(caught.value.problems) == [f"{told} (in {path})"]
 
 
 def test_conf_that_was_not_called_is_told() -> None:
