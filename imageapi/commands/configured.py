@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
@@ -15,12 +16,15 @@ from imageapi.commands.terminal import log_bug
 from imageapi.config import plugins
 from imageapi.config.files import USUAL_FILES, files_from_environment, load_config
 from imageapi.config.serve_options import GROUP, OPTIONS
-from imageapi.errors import BackendError, ConfigurationError, ImageAPIError, only_backend_errors
+from imageapi.errors import BackendError, ConfigurationError, ImageAPIError
 
 LOG = logging.getLogger(__name__)
 
 #: The caller for whom the commands ask the backends.
 OPERATOR = Caller(is_admin=True)
+
+# The variable that openstackclient uses too.
+_TOKEN_VARIABLE = "OS_TOKEN"  # nosec B105 # noqa: S105 - a name
 
 
 def _load(files: Sequence[str] | None) -> cfg.ConfigOpts:
@@ -58,22 +62,9 @@ def backends_of(files: Sequence[str] | None) -> Iterator[plugins.Backends]:
         yield backends
 
 
-def ids_of(backends: plugins.Backends) -> list[str]:
-    """Return the ids of all records, sorted.
-
-    :raises ConfigurationError: the registry cannot list them.
-    :raises ImageAPIError: the registry is unavailable.
-    """
-    registry = backends.registry
-    try:
-        with only_backend_errors(registry):
-            ids = registry.backend.image_ids()
-            if ids is not None:
-                return sorted(ids)
-    except BackendError as error:
-        log_bug(error)
-        raise ImageAPIError(f"{registry}: {error}") from None
-    raise ConfigurationError([f"{registry} (driver {registry.driver!r}) cannot list its images"])
+def operator_with_token() -> Caller:
+    """Return the operator, with the token in OS_TOKEN for an upstream with ``auth = caller``."""
+    return Caller(is_admin=True, token=os.environ.get(_TOKEN_VARIABLE) or None)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.new_file import NewFile
 from imageapi.backends.writing import WriteError
 from imageapi.commands import arguments
-from imageapi.commands.configured import OPERATOR, ids_of, open_backends
+from imageapi.commands.configured import OPERATOR, open_backends
 from imageapi.commands.import_images import for_each, opened_data, skipped
+from imageapi.commands.listed import ids_of
 from imageapi.commands.sources import ChunkFile, with_progress
 from imageapi.config.plugins import Backends
 from imageapi.document import details
@@ -43,7 +44,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("name images, or give --all")
     with open_backends(options) as backends:
         return for_each(
-            ids_of(backends) if options.all else options.ids,
+            ids_of(backends.registry) if options.all else options.ids,
             lambda image_id: _export(image_id, backends, options),
         )
 

@@ -7,14 +7,19 @@ Such a configuration can name a Glance (examples/glance-v2.conf), folders, or Sw
 import argparse
 import contextlib
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from imageapi.backends.writing import WriteError
 from imageapi.caller import Caller
 from imageapi.commands import arguments, changes
-from imageapi.commands.configured import OPERATOR, backends_of, ids_of, open_backends
+from imageapi.commands.configured import (
+    OPERATOR,
+    backends_of,
+    open_backends,
+    operator_with_token,
+)
+from imageapi.commands.listed import ids_of
 from imageapi.commands.sources import ChunkFile, interruptible, with_progress
 from imageapi.commands.terminal import complain, log_bug, tell
 from imageapi.config.plugins import Backends
@@ -27,9 +32,6 @@ from imageapi.image import Image
 # How often the data of an image is requested again, from the byte that was reached.
 _RESUME_ATTEMPTS = 20
 
-# The variable that openstackclient uses too.
-_TOKEN_VARIABLE = "OS_TOKEN"  # nosec B105 # noqa: S105 - a name
-
 
 def add_parser(commands: arguments.Commands) -> None:
     """Add the command and its arguments to the command line."""
@@ -37,7 +39,7 @@ def add_parser(commands: arguments.Commands) -> None:
         "import",
         help="copy images from another configuration, such as that of a Glance",
         description="Images that exist already with the same data are skipped. So an interrupted"
-        f" import can be repeated. The token in {_TOKEN_VARIABLE} is sent to the source if its"
+        " import can be repeated. The token in OS_TOKEN is sent to the source if its"
         " configuration has auth = caller.",
     )
     parser.add_argument("ids", metavar="ID", nargs="*", type=arguments.image_id)
@@ -59,7 +61,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     with open_backends(options) as target, backends_of([options.source]) as source:
         writers = changes.writers_of(target, options.store)
         return for_each(
-            ids_of(source) if options.all else options.ids,
+            ids_of(source.registry, operator_with_token()) if options.all else options.ids,
             lambda image_id: _copy(image_id, source, target, writers, options),
         )
 
@@ -90,7 +92,7 @@ def _copy(
     writers: changes.Writers,
     options: argparse.Namespace,
 ) -> str:
-    caller = Caller(is_admin=True, token=os.environ.get(_TOKEN_VARIABLE) or None)
+    caller = operator_with_token()
     with only_backend_errors(source.registry):
         image = source.registry.backend.get(image_id, caller)
     existing = _existing(target, image_id)

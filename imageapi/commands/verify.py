@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from imageapi.backends.writing import Leftover
 from imageapi.commands import arguments
-from imageapi.commands.configured import OPERATOR, config_of, ids_of
+from imageapi.commands.configured import OPERATOR, config_of
+from imageapi.commands.listed import ids_of, known_ids
 from imageapi.commands.sources import interruptible
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.config import plugins
@@ -67,7 +68,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     with contextlib.closing(plugins.load(conf)) as backends, interruptible():
         finds_unsafe = conf[GROUP].unsafe_images != "serve"
         verification = _Verification(backends, finds_unsafe=finds_unsafe)
-        for image_id in ids_of(backends) if options.all else options.ids:
+        for image_id in ids_of(backends.registry) if options.all else options.ids:
             verification.verify(image_id, may_be_gone=options.all)
         if options.all:
             verification.find_orphans(remove=options.remove_orphans)
@@ -160,6 +161,11 @@ class _Verification:
         """
         if self._unreadable:
             tell("data without a record is not looked for, because some records cannot be read")
+            return
+        registry = self._backends.registry
+        if known_ids(registry) is None:
+            # A malformed record is not in a list, and its data would look unused.
+            tell(f"data without a record is not looked for, because {registry} lists no ids")
             return
         try:
             for orphan in self._orphans():

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
+from imageapi.backends.file.registry import FileRegistry
+from imageapi.backends.listing import ListQuery
+from imageapi.caller import Caller
 from imageapi.commands import main
+from imageapi.errors import BackendError
+from imageapi.image import Image
 from tests.deployment import Deployment
 
 Run = Callable[..., tuple[int, str, str]]
@@ -36,3 +42,22 @@ def run(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Run:
         return status, *capsys.readouterr()
 
     return command
+
+
+@pytest.fixture
+def listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry lists its images, in the simplest way."""
+
+    def listed(
+        self: FileRegistry, query: ListQuery, caller: Caller
+    ) -> Generator[Image, None, None]:
+        found = []
+        for image_id in self.image_ids():
+            with contextlib.suppress(BackendError):
+                found.append(self.get(image_id, caller))
+        for image in sorted(found, key=query.position, reverse=query.descending):
+            if query.matching()(image) and query.is_after(query.position(image)):
+                yield image
+
+    monkeypatch.setattr(FileRegistry, "can_list", True)
+    monkeypatch.setattr(FileRegistry, "list", listed)

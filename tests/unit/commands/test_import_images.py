@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from imageapi.backends.file.store import FileBlob
+from imageapi.testing.fakes import MemoryRegistry
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
@@ -122,7 +123,10 @@ def test_wrong_command_line(run: Run, words: str) -> None:
     assert run("import", *words.split())[0] == 2
 
 
-def test_source_that_cannot_list(source: Deployment, run: Run) -> None:
+def test_source_that_cannot_list(
+    source: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryRegistry, "can_list", False)
     source.configure(core="registry = memory")
     told = "imageapi: registry 'memory' (driver 'memory') cannot list its images\n"
     assert run("import", "--all", "--from", str(source.config_file)) == (1, "", told)

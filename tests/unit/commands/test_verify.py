@@ -8,8 +8,11 @@ import pytest
 from imageapi.backends.file import new_file
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
+from imageapi.backends.listing import ListQuery
 from imageapi.backends.writing import WriteError
+from imageapi.caller import Caller
 from imageapi.commands import verify
+from imageapi.testing.fakes import MemoryRegistry
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
@@ -189,10 +192,41 @@ def test_wrong_command_line(run: Run, words: str) -> None:
     assert "name images, or give --all" in err
 
 
-def test_registry_that_cannot_list(deployment: Deployment, run: Run) -> None:
+def test_registry_that_cannot_list(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryRegistry, "can_list", False)
     deployment.configure(core="registry = memory")
     told = "imageapi: registry 'memory' (driver 'memory') cannot list its images\n"
     assert run("verify", "--all") == (1, "", told)
+
+
+@pytest.mark.usefixtures("old")
+def test_registry_that_only_lists(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch, listing: None
+) -> None:
+    """A malformed record is not in a list, so its data must not look unused."""
+    deployment.add("i", b"data", size=5)
+    deployment.add("j", b"data", status="actve")
+    listed = FileRegistry.list
+    real = FileRegistry.image_ids
+
+    def found(self: FileRegistry, query: ListQuery, caller: Caller) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(FileRegistry, "image_ids", real)
+            images = list(listed(self, query, caller))
+        yield from images
+
+    monkeypatch.setattr(FileRegistry, "list", found)
+    monkeypatch.setattr(FileRegistry, "image_ids", lambda _: None)
+    status, out, _ = run("verify", "--all", "--remove-orphans")
+    assert status == 1
+    assert out.splitlines()[1:] == [
+        "data without a record is not looked for, because registry 'file' lists no ids",
+        "images: 1, problems: 1",
+    ]
+    assert "the data is 4 bytes, not 5" in out
+    assert deployment.data_path("j").exists()
 
 
 def test_unknown_keys_are_told_and_no_problem(deployment: Deployment, run: Run) -> None:
