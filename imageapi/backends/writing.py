@@ -22,6 +22,10 @@ class WriteError(ImageAPIError):
     """Nothing was changed, or every change was undone.  The text says why."""
 
 
+class RecordExists(WriteError):
+    """A record of this id exists, and this command did not write it."""
+
+
 class Digests(NamedTuple):
     """The size in bytes and the hashes of data that was read to its end."""
 
@@ -94,6 +98,7 @@ class RecordWriter(ABC):
     def create(self, image_id: str, record: bytes) -> None:
         """Write a record that does not exist yet.
 
+        :raises RecordExists: a record of this id certainly existed before.
         :raises WriteError: a record of this id exists, or it cannot be written.
         """
 
@@ -173,6 +178,17 @@ class DataWriter(ABC):
         :param is_replacement: whether the image may have data already, which stays.
         :raises WriteError: the data exists already, or cannot be written.
         """
+
+    def left_behind(self, image_id: str) -> Location | None:
+        """Find data at the place where `put` writes the first data of an image.
+
+        A command that was killed before it wrote the record leaves such data.  It is
+        complete, because `put` writes data completely or not at all.
+
+        :returns: the location; None if nothing is there, or if each `put` writes to a
+            place of its own.
+        """
+        return None
 
     @abstractmethod
     def owns(self, image_id: str, location: Location) -> bool:

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 
 from imageapi import document
 from imageapi.backends.base import StoreBackend
-from imageapi.backends.writing import DataWriter, Digests, HashingReader, RecordWriter, WriteError
+from imageapi.backends.writing import (
+    DataWriter,
+    Digests,
+    HashingReader,
+    RecordExists,
+    RecordWriter,
+    WriteError,
+)
 from imageapi.config.plugins import Backends, Loaded
 from imageapi.document.editing import changed, new_record
 from imageapi.document.writing import locations_of
@@ -81,16 +88,25 @@ def writers_of(backends: Backends, store_name: str | None = None) -> Writers:
     return Writers(record_writer(backends), data_writer(store), store, is_first)
 
 
-def add(writers: Writers, image: Image, data: HashingReader, checksum: str | None) -> Image:
+def add(
+    writers: Writers,
+    image: Image,
+    data: HashingReader,
+    checksum: str | None,
+    *,
+    beside: bool = False,
+) -> Image:
     """Add an image with its data.
 
     :param image: its details; status, size, hashes, times and location are filled in.
     :param checksum: the MD5 or SHA-512 that the data must have; None for any.
+    :param beside: whether data that a killed command left is kept, and the data gets another
+        place.
     :returns: the image as it was recorded.
     :raises WriteError: the id exists, or something cannot be written.
     """
     refuse_existing(writers.records, image.id)
-    with writers.data.put(image, data, is_replacement=False) as new:
+    with writers.data.put(image, data, is_replacement=beside) as new:
         _check_digests(data.digests(), checksum)
         location = _recorded(new.location, writers, image.id)
         locations = () if location is None else (location,)
@@ -100,10 +116,29 @@ def add(writers: Writers, image: Image, data: HashingReader, checksum: str | Non
             # From here on, the data may go only when no record names it.
             new.is_kept = True
             writers.records.create(image.id, record)
-        except BaseException:
-            new.is_kept = not _is_withdrawn(writers.records, complete, record)
+        except BaseException as error:
+            may_be_ours = not isinstance(error, RecordExists)
+            new.is_kept = not _is_withdrawn(
+                writers.records, complete, record, may_be_ours=may_be_ours
+            )
             raise
     return complete
+
+
+def take(writers: Writers, image: Image, digests: Digests) -> None:
+    """Add an image with the data that a killed command has left (`DataWriter.left_behind`).
+
+    :param digests: those of the data.
+    :raises WriteError: the id exists, or the data was removed meanwhile.
+    """
+    location = _recorded(None, writers, image.id)
+    locations = () if location is None else (location,)
+    record = new_record(_with_digests(replace(image, locations=locations), digests))
+    writers.records.create(image.id, record)
+    # The other command may be still running, and have removed its data before this record.
+    if writers.data.left_behind(image.id) is None:
+        writers.records.remove(image.id, record)
+        raise WriteError("the data that was there was removed meanwhile: try again")
 
 
 def _recorded(location: Location | None, writers: Writers, image_id: str) -> Location | None:
@@ -284,14 +319,16 @@ def _may_be_recorded(records: RecordWriter, image_id: str, location: Location | 
     return location is None or location.url in [one.url for one in image.locations]
 
 
-def _is_withdrawn(records: RecordWriter, image: Image, record: bytes) -> bool:
+def _is_withdrawn(records: RecordWriter, image: Image, record: bytes, *, may_be_ours: bool) -> bool:
     """Remove the record if it is ours: it may have been stored despite an error.
 
+    :param may_be_ours: whether it may be ours if it is the same.  A command that took our
+        data, as `take` does, can have written the same record.
     :returns: whether it is certain that no record names our data.
     """
     try:
         found = records.read(image.id)
-        if found == record:
+        if may_be_ours and found == record:
             records.remove(image.id, record)
             return True
         other = document.parse(found, image.id)

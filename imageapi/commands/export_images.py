@@ -1,26 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``export``: writes images into a folder, in the layout of ``glance-replicator dump``.
+"""The command ``export``: writes images into a folder, from which ``import`` reads them.
 
-For each image, the file ``ID`` has its details as JSON, and the file ``ID.img`` its data.
+The layout is that of ``glance-replicator dump``, with one more file for each image.
 """
 
 import argparse
 import contextlib
 import io
-import json
-import os
-from typing import Any
 
-from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.new_file import NewFile
-from imageapi.backends.writing import WriteError
-from imageapi.commands import arguments
+from imageapi.commands import arguments, exported
 from imageapi.commands.configured import OPERATOR, open_backends
 from imageapi.commands.import_images import for_each, opened_data, skipped
 from imageapi.commands.listed import ids_of
 from imageapi.commands.sources import ChunkFile, with_progress
 from imageapi.config.plugins import Backends
-from imageapi.document import details
 from imageapi.download.verified_stream import Body
 from imageapi.errors import only_backend_errors
 from imageapi.image import Image
@@ -54,32 +48,13 @@ def _export(image_id: str, backends: Backends, options: argparse.Namespace) -> s
         image = backends.registry.backend.get(image_id, OPERATOR)
     if not image.is_active:
         return skipped(image, is_named=not options.all)
-    path = os.path.join(os.path.abspath(options.folder), file_name(image_id))
-    try:
-        with NewFile(f"{path}.img", 0o600, replaces=True) as data:
-            _write_data(image, backends, data)
-            # An interruption must not leave the details of other data.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            data.place()
-        with NewFile(path, 0o600, replaces=True) as described:
-            described.write(json.dumps(_details(image)).encode())
-            described.place()
-    except OSError as error:
-        raise WriteError(f"{error.filename or path}: {error.strerror}") from None
-    return f"written to {path}.img"
-
-
-def _details(image: Image) -> dict[str, Any]:
-    fields: dict[str, Any] = details(image, "")["images"][0]
-    del fields["uri"]
-    # glance-replicator sends each field as a header, which cannot be null.
-    return {name: value for name, value in fields.items() if value is not None}
+    path = exported.write(options.folder, image, lambda file: _write_data(image, backends, file))
+    return f"written to {path}"
 
 
 def _write_data(image: Image, backends: Backends, file: NewFile) -> None:
     with contextlib.ExitStack() as stack:
-        body = opened_data(image, backends, OPERATOR)
+        body = opened_data(image, backends.stores, OPERATOR)
         if isinstance(body, Body):
             stack.callback(body.close)
         reader = stack.enter_context(io.BufferedReader(ChunkFile(body)))

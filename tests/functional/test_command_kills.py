@@ -142,6 +142,11 @@ def test_files(tmp_path: Path, name: str) -> None:
         used = 2 * said.count("images: 2") + said.count("images: 1")
         left = os.listdir(deployment.images) + os.listdir(deployment.registry)
         assert said.count("no record uses ") == len(left) - 2 * used
+        if name == "import":
+            # Repeated, it takes the data that was left without a record.
+            assert place.run(*COMMANDS[name]) == 0
+            assert place.served() == {"i": OLD, "new": NEW}
+            assert sorted(os.listdir(deployment.images)) == ["i", "new"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -51,6 +51,10 @@ class FileDataWriter(DataWriter):
         except OSError as error:
             raise WriteError(f"{error.filename or path}: {error.strerror}") from None
 
+    def left_behind(self, image_id: str) -> Location | None:
+        is_there = os.path.lexists(self._store.path(image_id))
+        return self._store.locate(image_id) if is_there else None
+
     def owns(self, image_id: str, location: Location) -> bool:
         try:
             path = path_of(location.url)

@@ -17,7 +17,7 @@ from imageapi.backends.file.new_file import (
     temporary_files,
 )
 from imageapi.backends.file.registry import LARGEST_RECORD, FileRegistry
-from imageapi.backends.writing import Leftover, RecordWriter, WriteError
+from imageapi.backends.writing import Leftover, RecordExists, RecordWriter, WriteError
 from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
 
 # NFS cannot lock a folder.
@@ -54,7 +54,7 @@ class FileRecordWriter(RecordWriter):
                 file.place()
                 file.keep()
         except FileExistsError:
-            raise WriteError(f"it exists already: {path}") from None
+            raise RecordExists(f"it exists already: {path}") from None
         except OSError as error:
             raise WriteError(f"{error.filename or path}: {error.strerror}") from None
 

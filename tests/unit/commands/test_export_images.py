@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from imageapi.commands.exported import ExportedImages
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
+
+#: The ends of the names of an image's files.
+ENDS = ("", ".img", "+record.json")
 
 
 @pytest.fixture
@@ -34,6 +38,28 @@ def test_layout(deployment: Deployment, folder: Path, run: Run) -> None:
         "deleted_at": "",
         "properties": {"a": "b"},
     }
+    record = json.loads((folder / "i+record.json").read_text())
+    assert (record["members"], record["properties"]) == (["p"], {"a": "b"})
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_locations_are_not_written(deployment: Deployment, folder: Path, run: Run) -> None:
+    """They may hold credentials."""
+    location = f"file://user:s3cret@{deployment.data_path('i')}"
+    deployment.add("i", b"data", locations=[location, f"file://{deployment.data_path('i')}"])
+    assert run("export", "i", "--to", str(folder))[0] == 0
+    assert not [path for path in folder.iterdir() if b"s3cret" in path.read_bytes()]
+
+
+def test_id_that_looks_like_the_data_of_another(
+    deployment: Deployment, folder: Path, run: Run
+) -> None:
+    deployment.add("a", b"data of a")
+    deployment.add("a.img", b"data of a.img")
+    assert run("export", "--all", "--to", str(folder))[0] == 0
+    assert (folder / "a.img").read_bytes() == b"data of a"
+    assert (folder / "a%2Eimg.img").read_bytes() == b"data of a.img"
+    assert sorted(ExportedImages(str(folder)).image_ids()) == ["a", "a.img"]
 
 
 def test_all_and_again(deployment: Deployment, folder: Path, run: Run) -> None:
@@ -45,7 +71,8 @@ def test_all_and_again(deployment: Deployment, folder: Path, run: Run) -> None:
         status, out, _ = run("export", "--all", "--to", str(folder))
         assert status == 0
         assert "queued: skipped: its status is queued" in out
-        assert sorted(os.listdir(folder)) == ["%C3%BC%20b", "%C3%BC%20b.img", "empty", "empty.img"]
+        names = [name + end for name in ("%C3%BC%20b", "empty") for end in ENDS]
+        assert sorted(os.listdir(folder)) == sorted(names)
         assert (folder / "%C3%BC%20b.img").read_bytes() == data
 
 
