@@ -124,9 +124,15 @@ def _read(
 def _listed(
     registry: Loaded[RegistryBackend], query: ListQuery, caller: Caller
 ) -> Generator[Image, None, None]:
+    is_empty = True
     try:
         with only_backend_errors(registry), closing(registry.backend.list(query, caller)) as images:
-            yield from images
+            for image in images:
+                is_empty = False
+                yield image
     except BackendError as error:
         log_bug(error)
         raise ImageAPIError(f"{registry}: {error}") from None
+    if is_empty and registry.backend.decides_visibility:
+        # A server that refuses the token hides every image.
+        complain(f"warning: {registry} lists no image; it may refuse the token in OS_TOKEN")

@@ -47,6 +47,7 @@ control_socket_disable = True
 GLANCE = """\
 [DEFAULT]
 log_file = {folder}/glance.log
+{options}
 enabled_backends = files:file
 [glance_store]
 default_backend = files
@@ -212,12 +213,15 @@ def _answering(folder: Path, config: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def glance(folder: Path, identity: Keystone) -> Iterator[str]:
-    """Run a Glance in an empty folder, behind a Keystone; yields its URL."""
+def glance(folder: Path, identity: Keystone, more: str = "") -> Iterator[str]:
+    """Run a Glance in an empty folder, behind a Keystone; yields its URL.
+
+    :param more: lines of its section [DEFAULT].
+    """
     identity.user("glance", identity.project("service"), "admin")
     port = free_port()
     options = [f"--http-socket=127.0.0.1:{port}"]
-    with _glance(folder, port, options, flavor="keystone", keystone=identity.url):
+    with _glance(folder, port, options, flavor="keystone", keystone=identity.url, more=more):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -244,11 +248,12 @@ def _glance(
     flavor: str,
     keystone: str = "",
     policy: str = "",
+    more: str = "",
 ) -> Iterator["subprocess.Popen[bytes]"]:
     environment = ENVIRONMENTS / "glance"
     paste = environment / "etc" / "glance" / "glance-api-paste.ini"
     text = GLANCE.format(
-        folder=folder, paste=paste, keystone=keystone, flavor=flavor, policy=policy
+        folder=folder, paste=paste, keystone=keystone, flavor=flavor, policy=policy, options=more
     )
     (folder / "glance-api.conf").write_text(text)
     shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)

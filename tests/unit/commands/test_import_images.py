@@ -199,7 +199,7 @@ class TestFolder:
 
     def test_one_image(self, deployment: Deployment, folder: Path, run: Run) -> None:
         assert run("import", "i", "--from", str(folder)) == (0, "i: copied\n", "")
-        assert left(deployment) == ["i", "i.json"]
+        assert deployment.file_names() == ["i", "i.json"]
 
     @pytest.mark.parametrize("is_dump", [False, True])
     def test_data_is_checked(
@@ -210,7 +210,7 @@ class TestFolder:
         (folder / "i.img").write_bytes(b"dasa")
         status, _, err = run("import", "i", "--from", str(folder))
         assert (status, "the data's md5 is" in err) == (1, True)
-        assert left(deployment) == []
+        assert deployment.file_names() == []
 
     def test_dump_of_glance_replicator(
         self, deployment: Deployment, tmp_path: Path, run: Run
@@ -414,7 +414,7 @@ class TestKilled:
         monkeypatch.setattr(FileRecordWriter, "create", create)
         told = "imageapi: image i: the data that was there was removed meanwhile: try again\n"
         assert run("import", "i", "--from", str(source.config_file)) == (1, "", told)
-        assert left(deployment) == []
+        assert deployment.file_names() == []
 
     def test_two_imports_at_the_same_moment(
         self,
@@ -439,5 +439,5 @@ class TestKilled:
         status, out, err = run(*words)
         assert (status, out, outputs) == (1, "", ["i: copied: its data was here already\n"])
         assert "it exists already" in err
-        assert left(deployment) == ["i", "i.json"]
+        assert deployment.file_names() == ["i", "i.json"]
         assert run("verify", "--all")[0] == 0

@@ -264,3 +264,15 @@ def test_token_is_the_environments(
     deployment.configure(core="registry = memory")
     assert run("list") == (0, "", "")
     assert tokens == ["t"]
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_empty_list_of_an_upstream(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch, decides: bool
+) -> None:
+    monkeypatch.setattr(MemoryRegistry, "decides_visibility", decides)
+    deployment.configure(core="registry = memory")
+    told = (
+        "imageapi: warning: registry 'memory' lists no image; it may refuse the token in OS_TOKEN\n"
+    )
+    assert run("list") == (0, "", told if decides else "")
