@@ -45,7 +45,8 @@ def add_parser(commands: arguments.Commands) -> None:
     parser = commands.add_parser(
         "import",
         help="copy images from another configuration, such as that of a Glance, or from a folder",
-        usage="%(prog)s (ID... | --all [FILTER]...) --from F [--store NAME] | DIRECTORY",
+        usage="%(prog)s (ID... | --all [FILTER]...) --from F [--store NAME]\n"
+        "       %(prog)s DIRECTORY [--store NAME]",
         description="Images that exist already with the same data are skipped. So an interrupted"
         " import can be repeated. The token in OS_TOKEN is sent to the source if its"
         " configuration has auth = caller.",

@@ -134,7 +134,7 @@ def test_filters_order_and_pages(images: Run, words: str, found: str) -> None:
         ("--sort-key x", "argument --sort-key: must be one of name, status,"),
         ("--sort-dir up", "argument --sort-dir: must be one of asc, desc, not 'up'"),
         ("--limit x", "argument --limit: must be a whole number, 0 or more, not 'x'"),
-        ('--name in:"', "argument --name: must be in: with values between commas"),
+        ('--name in:"', "argument --name: must be in: and values between commas"),
         ("--property k", "argument --property: 'k' is not K=V"),
         ("--name \udcff", "argument --name: '\\udcff' is not UTF-8"),
     ],
