@@ -291,8 +291,8 @@ class TestImport:
         )
         assert status == 0, told
         assert [line.split()[0] for line in told.splitlines()] == ["ID", *reversed(ids)]
-        words = ("list", "--json", "--limit", "3", "--marker", ids[5])
-        status, told = self.run_with(glance_cloud.config, glance_cloud, *words)
+        page = ("list", "--json", "--limit", "3", "--marker", ids[5])
+        status, told = self.run_with(glance_cloud.config, glance_cloud, *page)
         assert status == 0, told
         assert [json.loads(line)["id"] for line in told.splitlines()] == ids[4:1:-1]
 
