@@ -106,6 +106,8 @@ class PageReader:
         self._sort_key = sort_key
         self._descending = descending
         self.limit = max(limit, 1)
+        # How many images like those of the last answer fit into a quarter of the largest.
+        self._fitting = self.limit
         #: The parameters of every page.
         self.asked = frozenset(source.parameters)
         #: The URL for messages.
@@ -125,7 +127,7 @@ class PageReader:
         page = Page(entries, marker, limit, not has_next)
         if has_next is None:
             page = Page(entries, marker, limit, self._is_last(key, page))
-        self.limit = max(limit, min(2 * limit, LARGEST_PAGE))
+        self.limit = max(1, min(max(limit, min(2 * limit, LARGEST_PAGE)), self._fitting))
         if page.last_id is None and not page.is_last:
             raise BadReply(f"{self.shown} returned a list without ids")
         return page
@@ -175,6 +177,7 @@ class PageReader:
             refuse_status(response, url)
         answer = answer_of(data, url, "images")
         entries = self._entries(answer["images"])
+        self._fitting = max(len(entries), 1) * (_LARGEST_ANSWER // 4) // len(data)
         if marker is not None and any(entry.id == marker for entry in entries):
             raise BadReply(f"{url.shown} ignores the parameter marker")
         has_next = "next" in answer if source.dialect is Dialect.V2 else None

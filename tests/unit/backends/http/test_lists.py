@@ -211,3 +211,10 @@ def test_malformed_records_are_left_out_and_logged_once_for_each_page(
         "a list: malformed records left out: 1, the first: http://hos",
     ]
     assert [one["marker"] for one in front.upstream.requests[1:]] == ["public", "w2"]
+
+
+def test_pages_of_large_records_stay_small(front: Front) -> None:
+    large = "x" * 200_000
+    front.upstream.records = [record(f"i{n:02}", n, large=large) for n in range(60)]
+    assert len(front.ids(limit=16)) == 60
+    assert [asked["limit"] for asked in front.upstream.requests] == ["16", "20", "20", "20"]
