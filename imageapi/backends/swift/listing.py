@@ -11,7 +11,7 @@ from imageapi.backends.http_client.status import ABSENT, refuse_status
 from imageapi.backends.http_client.urls import Url
 from imageapi.backends.swift.account import SwiftAccount
 from imageapi.backends.swift.options import path_of
-from imageapi.errors import BadReply
+from imageapi.errors import BackendUnavailable, BadReply
 
 #: In bytes.  A page has at most 10,000 entries, whose names have at most 1,024 bytes.
 LARGEST_LISTING = 32 * 2**20
@@ -29,8 +29,11 @@ def objects_in(account: SwiftAccount, container: str, prefix: str) -> Iterator[M
         query = f"format=json&prefix={quote(prefix, safe='')}&marker={quote(marker, safe='')}"
         response, url = account.request("GET", path_of(container), {}, query=query)
         listing = read_small(response, url, LARGEST_LISTING)
-        if response.status in ABSENT:
+        if response.status in ABSENT and not marker:
             return
+        if response.status in ABSENT:
+            # Callers must not conclude that the rest of the objects does not exist.
+            raise BackendUnavailable(f"{url.shown} disappeared while it was listed: try again")
         if response.status not in (200, 204):
             refuse_status(response, url)
         entries = entries_of(listing, url) if listing else []
