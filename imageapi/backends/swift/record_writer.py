@@ -9,7 +9,8 @@ from imageapi.backends.http_client.client import read_small
 from imageapi.backends.http_client.status import ABSENT, REFUSED, close, refuse_status
 from imageapi.backends.swift.account import NO_NAME
 from imageapi.backends.swift.data_writer import SentBytes, not_accepted
-from imageapi.backends.swift.registry import LARGEST_RECORD, SwiftRegistry
+from imageapi.backends.swift.records import LARGEST_RECORD
+from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.writing import RecordWriter, WriteError
 from imageapi.errors import ImageNotFound
 

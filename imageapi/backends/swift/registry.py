@@ -1,30 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records as objects in OpenStack Swift."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
+from typing import cast
 
 from oslo_config import cfg
 
-from imageapi import document
 from imageapi.backends.base import RegistryBackend
-from imageapi.backends.http_client.client import read_small
-from imageapi.backends.http_client.record_cache import RecordCache
-from imageapi.backends.http_client.status import ABSENT, close, refuse_status
-from imageapi.backends.swift.account import NO_NAME, SwiftAccount
-from imageapi.backends.swift.listing import objects_in
+from imageapi.backends.http_client.record_cache import CachedRecord, RecordCache
+from imageapi.backends.listing import ListQuery
+from imageapi.backends.listing_index import ListEntry, entry_of, images_of
+from imageapi.backends.swift.account import SwiftAccount
 from imageapi.backends.swift.options import (
     backend_options,
     connection_options,
     container_of,
     dependent_options,
-    path_of,
+    upstream_settings,
 )
+from imageapi.backends.swift.record_index import RecordIndex
+from imageapi.backends.swift.records import NEWEST, SwiftRecords
+from imageapi.backends.swift.workers import Workers
 from imageapi.backends.writing import RecordWriter
 from imageapi.caller import Caller
 from imageapi.errors import ImageNotFound, MalformedImage
-from imageapi.image import Image, is_image_id
+from imageapi.image import Image
 
-LARGEST_RECORD = 1024 * 1024
+# How many records are requested at the same time, by all lists together.
+_MOST_WORKERS = 8
 
 #: The options that are always in the backend's own section.
 OWN_OPTIONS = backend_options("records. Each record is the object <object_prefix><id>.json")
@@ -32,6 +36,8 @@ OWN_OPTIONS = backend_options("records. Each record is the object <object_prefix
 
 class SwiftRegistry(RegistryBackend):
     """Reads the objects ``<object_prefix><id>.json`` of a container."""
+
+    can_list = True
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
@@ -43,47 +49,39 @@ class SwiftRegistry(RegistryBackend):
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.account = SwiftAccount(conf, group, small=True)
-        self._container, self._prefix = container_of(conf, group)
+        self._container, prefix = container_of(conf, group)
+        self._records = SwiftRecords(self.account, self._container, prefix)
         self._remembered = RecordCache()
+        self._workers = Workers(min(_MOST_WORKERS, upstream_settings(conf, group).pool_size))
+        self._index = RecordIndex(self._records, self._workers)
 
     def get(self, image_id: str, caller: Caller) -> Image:
-        try:
-            path = self.path(image_id)
-        except ValueError:
-            raise ImageNotFound("the id cannot be part of a Swift object name") from None
-        # Do not accept the record of a replica that missed a change.
-        headers = {"X-Newest": "true"}
+        headers = dict(NEWEST)
         known = self._remembered.get(image_id)
         if known is not None:
             headers["If-None-Match"] = known.etag
-        response, url = self.account.request("GET", path, headers)
-        if response.status == 200 and (response.length_remaining or 0) > LARGEST_RECORD:
-            close(response)
-            raise MalformedImage(f"{url.shown}: the record is larger than {LARGEST_RECORD} bytes")
-        # Read the body of any status, so that the connection can be kept.
-        data = read_small(response, url, LARGEST_RECORD)
-        if response.status == 304 and known is not None:
-            return _image(known.found)
-        if response.status in (*ABSENT, NO_NAME):
-            raise ImageNotFound("no record")
-        if response.status != 200:
-            refuse_status(response, url)
-        found = document.found(data, image_id, url.shown)
-        self._remembered.replace(image_id, response.headers.get("ETag", "").strip(), found)
-        return _image(found)
+        record = self._records.read(image_id, headers)
+        if record is not None:
+            self._remembered.replace(image_id, record.etag, record.found)
+            return _image(record.found)
+        # Only a conditional request has no record.
+        return _image(cast("CachedRecord", known).found)
+
+    def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
+        def read(entries: Sequence[ListEntry]) -> Iterator[Image | None]:
+            return self._workers.each(partial(self._listed, caller=caller), entries)
+
+        yield from images_of(self._index.select(query), query, read)
 
     def image_ids(self) -> Iterator[str]:
-        for entry in objects_in(self.account, self._container, self._prefix):
-            name = str(entry["name"]).removeprefix(self._prefix)
-            if name.endswith(".json") and is_image_id(name.removesuffix(".json")):
-                yield name.removesuffix(".json")
+        return (image_id for image_id, _ in self._records.hashes())
 
     def path(self, image_id: str) -> str:
         """Return the path of an image's record after the account's URL.
 
         :raises ValueError: no URL can have this name.
         """
-        return path_of(self._container, f"{self._prefix}{image_id}.json")
+        return self._records.path(image_id)
 
     def writer(self) -> RecordWriter:
         # Not above: the writer knows this module.
@@ -95,7 +93,23 @@ class SwiftRegistry(RegistryBackend):
         return self.account.check(self._container)
 
     def close(self) -> None:
+        self._workers.close()
+        self._index.clear()
         self.account.close()
+
+    def _listed(self, entry: ListEntry, caller: Caller) -> Image | None:
+        """Return the image of an entry, as it is now; None if a list must leave it out."""
+        try:
+            image = self.get(entry.id, caller)
+        except ImageNotFound:
+            return None
+        except MalformedImage as error:
+            self._index.forget(entry.id)
+            self._index.warn(entry.id, str(error), error)
+            return None
+        if entry_of(image) != entry:
+            self._index.forget(entry.id)
+        return image
 
 
 def _image(found: Image | MalformedImage) -> Image:

@@ -9,7 +9,7 @@ from imageapi.backends.http_client.urls import Url
 from imageapi.backends.swift.account import SwiftAccount
 from imageapi.backends.swift.listing import objects_in
 from imageapi.backends.swift.registry import SwiftRegistry
-from imageapi.errors import BackendError, BadReply
+from imageapi.errors import BackendError, BackendUnavailable, BadReply
 from imageapi.testing.suite import build
 from tests.unit.backends.swift.fake_swift import NOWHERE
 from tests.unit.backends.upstream import response
@@ -53,6 +53,24 @@ def test_absent_container_has_no_objects(
     account: SwiftAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names(account, Pages(status=404), monkeypatch) == []
+
+
+def test_container_that_disappears_between_pages(
+    account: SwiftAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = Pages([{"name": "a"}])
+    whole = pages.request
+
+    def request(*arguments: Any, query: str = "") -> Any:
+        answer = whole(*arguments, query=query)
+        pages.status = 404
+        return answer
+
+    monkeypatch.setattr(account, "request", request)
+    found = objects_in(account, "c", "")
+    assert next(found)["name"] == "a"
+    with pytest.raises(BackendUnavailable, match="disappeared while it was listed: try again"):
+        next(found)
 
 
 @pytest.mark.parametrize("page", [b"nonsense", b"{}x", [{"nam": 1}], [{"name": 1}], [1]])
