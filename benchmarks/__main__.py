@@ -13,7 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import doors, downloads, in_process, records, remembered, requests_per_second
+from benchmarks import (
+    doors,
+    downloads,
+    in_process,
+    records,
+    remembered,
+    requests_per_second,
+    swift_lists,
+)
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import Figure, table
 from benchmarks.machine import calibration, description
@@ -27,6 +35,7 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "remembered": remembered.measure,
     "records": records.measure,
     "downloads": downloads.measure,
+    "swift-lists": swift_lists.measure,
 }
 
 _HOW_TO_READ = """\

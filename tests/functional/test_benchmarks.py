@@ -26,6 +26,7 @@ def test_quick_run(tmp_path: Path) -> None:
         "remembered",
         "records",
         "downloads",
+        "swift-lists",
     ]
     for figure in figures["requests"]:
         assert f"{figure['name']}, {figure['unit']}" in done.stdout
