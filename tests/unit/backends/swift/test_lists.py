@@ -18,7 +18,7 @@ from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable, BadReply, ImageNotFound, MalformedImage
 from imageapi.testing.suite import build
-from tests.unit.backends.swift.fake_swift import NOWHERE, FakeSwift, md5
+from tests.unit.backends.swift.fake_swift import NOWHERE, FakeSwift, md5_text
 from tests.unit.backends.upstream import response
 
 BY_NAME = ListQuery(sort_key="name", descending=False, limit=3)
@@ -82,13 +82,16 @@ class ListedSwift(FakeSwift):
             return response(404)
         if "X-Newest" not in headers:
             data = self.old.get(path, data)
-        more = {"ETag": md5(data), **self.headers.get(path, {})}
+        more = {"ETag": md5_text(data), **self.headers.get(path, {})}
         if headers.get("If-None-Match") == more["ETag"]:
             return response(304, b"", **more)
         return response(200, data, **more)
 
     def _entry(self, name: str) -> dict[str, str | None]:
-        return {"name": name, "hash": self.listed.get(name, md5(self.objects[f"/records/{name}"]))}
+        return {
+            "name": name,
+            "hash": self.listed.get(name, md5_text(self.objects[f"/records/{name}"])),
+        }
 
 
 @pytest.fixture
@@ -213,7 +216,7 @@ def test_the_copy_of_a_replica_that_missed_a_change_is_not_remembered(
     assert names(registry, replace(BY_NAME, size_min=1)) == ["a"]
 
 
-@pytest.mark.parametrize("listed", [None, md5(b"")])
+@pytest.mark.parametrize("listed", [None, md5_text(b"")])
 def test_a_record_without_a_hash_of_its_bytes_is_read_for_each_list(
     registry: SwiftRegistry, swift: ListedSwift, listed: str | None
 ) -> None:
@@ -227,7 +230,7 @@ def test_a_record_without_a_hash_of_its_bytes_is_read_for_each_list(
 
 
 def test_quoted_etags_are_those_of_the_listing(registry: SwiftRegistry, swift: ListedSwift) -> None:
-    etag = f'"{md5(swift.put("1", "a"))}"'
+    etag = f'"{md5_text(swift.put("1", "a"))}"'
     swift.headers["/records/a/1.json"] = {"ETag": etag}
     nothing = replace(BY_NAME, size_min=1)
     assert names(registry, nothing) == names(registry, nothing) == []
@@ -237,7 +240,7 @@ def test_quoted_etags_are_those_of_the_listing(registry: SwiftRegistry, swift: L
 def test_a_listing_that_lags_behind_hides_no_change(
     registry: SwiftRegistry, swift: ListedSwift
 ) -> None:
-    old = md5(swift.put("1", "b"))
+    old = md5_text(swift.put("1", "b"))
     swift.put("2", "c")
     assert names(registry) == ["b", "c"]
     swift.listed["a/1.json"] = old
@@ -257,7 +260,7 @@ def test_an_image_that_has_moved_is_missing_from_one_list_at_most(
 ) -> None:
     one_by_one = replace(BY_NAME, limit=1)
     swift.put("1", "b")
-    swift.listed["a/2.json"] = md5(swift.put("2", "c"))
+    swift.listed["a/2.json"] = md5_text(swift.put("2", "c"))
     assert names(registry, one_by_one) == ["b", "c"]
     # The listing does not show it yet.
     swift.put("2", "a")
