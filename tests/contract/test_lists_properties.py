@@ -162,12 +162,19 @@ def head_status(memory: Memory, image_id: str, caller: Caller) -> int:
 # What HEAD hides.
 
 
+def list_everything(memory: Memory, patch: pytest.MonkeyPatch) -> None:
+    """Let the registry list every image, whatever the query says."""
+    images = memory.registry._images
+    patch.setattr(memory.registry, "list", lambda *_: (image for image in images.values()))
+
+
 @given(
     policy=policies,
     images=images_of(hidden_too),
     caller=st.sampled_from(CALLERS),
     query=queries,
     path=st.sampled_from(["/v1/images", "/v1/images/detail", "/v1.0/images"]),
+    is_careless=st.booleans(),
 )
 def test_list_shows_nothing_that_head_hides(
     policed: dict[str, Memory],
@@ -176,10 +183,15 @@ def test_list_shows_nothing_that_head_hides(
     caller: Caller,
     query: dict[str, str],
     path: str,
+    is_careless: bool,
 ) -> None:
+    """Also if the registry lists what it should not."""
     memory = policed[policy]
     fill(memory, images)
-    document = answer(memory, path, query, caller) or {"images": []}
+    with pytest.MonkeyPatch.context() as patch:
+        if is_careless:
+            list_everything(memory, patch)
+        document = answer(memory, path, query, caller) or {"images": []}
     for image in document["images"]:
         assert head_status(memory, image["id"], caller) == 200
 

@@ -34,7 +34,8 @@ def in_order(key: str, *images: Image, descending: bool = False) -> list[str]:
 @pytest.mark.parametrize("key", ["name", "disk_format", "container_format"])
 def test_texts_are_in_the_order_of_code_points(key: str) -> None:
     texts = [None, "", "10", "9", "Z", "a", "\u00fc", "\uff41", "\U0001f600"]
-    images = [image(str(n), **{key: text}) for n, text in enumerate(texts)]
+    # The ids are in the opposite order.
+    images = [image(str(9 - n), **{key: text}) for n, text in enumerate(texts)]
     assert in_order(key, *reversed(images)) == [one.id for one in images]
 
 
@@ -51,15 +52,15 @@ def test_same_time_in_any_zone_is_a_tie(key: str) -> None:
     assert in_order(key, *reversed(images)) == list("012")
 
 
-@pytest.mark.parametrize("key", SORT_KEYS)
+@pytest.mark.parametrize("key", [key for key in SORT_KEYS if key != "id"])
 @pytest.mark.parametrize("descending", [False, True])
 def test_ties_are_broken_by_created_at_and_id(key: str, descending: bool) -> None:
     images = [
-        *(image(one, created_at=None) for one in "ab"),
+        *(image(one, created_at=None) for one in "ef"),
         *(image(one, created_at=DAY) for one in "cd"),
-        *(image(one, created_at=LATER) for one in "ef"),
+        *(image(one, created_at=LATER) for one in "ab"),
     ]
-    wanted = list("fedcba" if descending else "abcdef")
+    wanted = list("badcfe" if descending else "efcdab")
     assert in_order(key, *images[::2], *images[1::2], descending=descending) == wanted
 
 
