@@ -36,7 +36,7 @@ LISTS: list[tuple[type[Any], str, str]] = [
     (wrong.SortsAsUTF16, "with_texts_by_code_point", "compare name by code point"),
     (wrong.ComparesTimesWithZones, "with_times_of_any_zone", "raised TypeError"),
     (wrong.DropsZones, "with_times_of_any_zone", "a time without a zone is in UTC"),
-    (wrong.IgnoresCase, "with_text", "texts are equal exactly, and letter case counts"),
+    (wrong.FindsInAnyCase, "with_text", "texts are equal exactly, and letter case counts"),
     (wrong.FindsNullAsEmpty, "with_text", "a missing value equals none of them"),
     (wrong.FindsParts, "with_text", "texts are equal exactly"),
     (wrong.TakesFirstText, "with_text", "list(texts={'name': ['', 'a', 'b']}"),
@@ -49,7 +49,7 @@ LISTS: list[tuple[type[Any], str, str]] = [
     (wrong.FalseIsNoFilter, "with_flags", "list(protected=False, descending=False) must yield"),
     (wrong.ComparesProperties, "with_properties", "never str()"),
     (wrong.ComparesValues, "with_properties", "compare the text"),
-    (wrong.LowersPropertyNames, "with_properties", "list(properties={'Key': 'Y'}"),
+    (wrong.LowersAskedNames, "with_properties", "list(properties={'Key': 'Y'}"),
     (wrong.FieldsAreProperties, "with_properties", "list(properties={'id': 'list-two'}"),
     (
         wrong.LooksAtFirstProperty,
@@ -81,7 +81,7 @@ LISTS: list[tuple[type[Any], str, str]] = [
     (wrong.EndsAtLimit, "is_longer_than_its_limit", "goes on after `limit` images"),
     (wrong.CountsPages, "in_pages_that_change", "however many images came or went"),
     (wrong.RepeatsMarker, "in_pages_that_change", "the pages never end"),
-    (wrong.RemembersImages, "follows_changes", "show each change of a record at once"),
+    (wrong.ListsOldImages, "follows_changes", "show each change of a record at once"),
     (wrong.RemembersOrder, "follows_changes", "show each change of a record at once"),
     (wrong.BreaksAtMalformed, "leaves_out_malformed_records", "but raised MalformedImage: no JSON"),
     (wrong.SaysNothingOfMalformed, "leaves_out_malformed_records", "list() must log a warning"),
@@ -90,7 +90,7 @@ LISTS: list[tuple[type[Any], str, str]] = [
         "of_an_upstream_out_of_reach",
         "must raise BackendUnavailable at once, but returned NoneType",
     ),
-    (wrong.TellsToken, "of_an_upstream_out_of_reach", "shows secret number 0: leave it out"),
+    (wrong.ListTellsToken, "of_an_upstream_out_of_reach", "shows secret number 0: leave it out"),
     (wrong.HasOneCursor, "two_at_once", "two generators must share nothing that changes"),
     (wrong.LeaksWhenClosed, "closed_early_leaves_nothing_open", "left 50 descriptors open: close"),
     (wrong.LeavesThreads, "closed_early_leaves_nothing_open", "left 55 threads: end them when"),
@@ -98,7 +98,7 @@ LISTS: list[tuple[type[Any], str, str]] = [
     (wrong.ReadsAllFirst, "in_bounded_memory", "at three images, of 48 MiB of records: yield each"),
     (wrong.KeepsAll, "in_bounded_memory", "of 48 MiB of records: keep none that was yielded"),
     (wrong.SharesQuery, "in_ten_threads", "alone, was right: lock shared state"),
-    (wrong.FailsAfterFork, "after_a_fork", "created before a fork, it fails"),
+    (wrong.ListFailsAfterFork, "after_a_fork", "created before a fork, it fails"),
 ]
 
 

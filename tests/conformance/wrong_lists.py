@@ -221,7 +221,7 @@ class FindsOtherwise(Listing):
         return image
 
 
-class IgnoresCase(FindsOtherwise):
+class FindsInAnyCase(FindsOtherwise):
     def taken_for(self, query: ListQuery) -> ListQuery:
         texts = {key: frozenset(map(str.lower, value)) for key, value in query.texts.items()}
         return replace(query, texts=texts)
@@ -301,7 +301,7 @@ class ComparesValues(FindsOtherwise):
         return equal and super().has(replace(query, properties={}), image)
 
 
-class LowersPropertyNames(FindsOtherwise):
+class LowersAskedNames(FindsOtherwise):
     def taken_for(self, query: ListQuery) -> ListQuery:
         texts = {name.lower(): text for name, text in query.properties.items()}
         return replace(query, properties=texts)
@@ -468,7 +468,7 @@ class CountsPages(Listing):
 # Changes, faults, and what stays open.
 
 
-class RemembersImages(Listing):
+class ListsOldImages(Listing):
     remembered: Sequence[Image] = ()
 
     def images(self) -> Sequence[Image]:
@@ -503,7 +503,7 @@ class IsEmptyWhenUnreachable(Listing):
             yield from super().list(query, caller)
 
 
-class TellsToken(Listing):
+class ListTellsToken(Listing):
     def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
         if not self.reachable:
             raise BackendUnavailable(f"not reached with {caller.token}")
@@ -570,18 +570,18 @@ class LeavesThreadAfterClose(Listing):
 
 class ReadsAllFirst(Listing):
     def page(self, query: ListQuery, images: Images) -> Iterable[Image]:
-        return [_read(image) for image in super().page(query, images)]
+        return [_reread(image) for image in super().page(query, images)]
 
 
 class KeepsAll(Listing):
     def page(self, query: ListQuery, images: Images) -> Iterator[Image]:
         kept = []
         for image in super().page(query, images):
-            kept.append(_read(image))
+            kept.append(_reread(image))
             yield kept[-1]
 
 
-def _read(image: Image) -> Image:
+def _reread(image: Image) -> Image:
     """The image with texts of its own, as if it was parsed."""
     return replace(image, properties={k: f"{v} "[:-1] for k, v in image.properties.items()})
 
@@ -593,7 +593,7 @@ class SharesQuery(Listing):
         yield from super().list(self.query, caller)
 
 
-class FailsAfterFork(Listing):
+class ListFailsAfterFork(Listing):
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         super().__init__(conf, group)
         self.process = os.getpid()

@@ -76,7 +76,7 @@ hidden_too = {
 }
 
 
-def images_of(
+def random_images(
     fields: Mapping[str, st.SearchStrategy[Any]], *, at_least: int = 0
 ) -> st.SearchStrategy[list[Image]]:
     """Some images with different ids."""
@@ -123,8 +123,8 @@ def policed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Memo
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
-    memory = Memory(tmp_path_factory.mktemp("shared"))
+def unpoliced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    memory = Memory(tmp_path_factory.mktemp("unpoliced"))
     yield memory
     memory.api.close()
 
@@ -132,7 +132,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
 policies = st.sampled_from(sorted(POLICIES))
 
 
-def fill(memory: Memory, images: Sequence[Image]) -> None:
+def fill_registry(memory: Memory, images: Sequence[Image]) -> None:
     """Let the registry have just these images."""
     memory.registry._images.clear()
     for image in images:
@@ -146,7 +146,7 @@ def answer(memory: Memory, path: str, query: Mapping[str, str], caller: Caller) 
     return json.loads(response.body) if response.status_code == 200 else None
 
 
-def listed(
+def ids_of_list(
     memory: Memory, query: Mapping[str, str], caller: Caller, path: str = "/v1/images"
 ) -> list[str]:
     """The ids of a list that must not be refused."""
@@ -170,7 +170,7 @@ def list_everything(memory: Memory, patch: pytest.MonkeyPatch) -> None:
 
 @given(
     policy=policies,
-    images=images_of(hidden_too),
+    images=random_images(hidden_too),
     caller=st.sampled_from(CALLERS),
     query=queries,
     path=st.sampled_from(["/v1/images", "/v1/images/detail", "/v1.0/images"]),
@@ -187,7 +187,7 @@ def test_list_shows_nothing_that_head_hides(
 ) -> None:
     """Also if the registry lists what it should not."""
     memory = policed[policy]
-    fill(memory, images)
+    fill_registry(memory, images)
     with pytest.MonkeyPatch.context() as patch:
         if is_careless:
             list_everything(memory, patch)
@@ -198,7 +198,7 @@ def test_list_shows_nothing_that_head_hides(
 
 @given(
     policy=policies,
-    images=images_of(hidden_too),
+    images=random_images(hidden_too),
     caller=st.sampled_from(CALLERS),
     project=st.sampled_from(["p0", "p1", "p2", "p3"]),
 )
@@ -206,20 +206,20 @@ def test_shared_images_show_nothing_that_head_hides(
     policed: dict[str, Memory], policy: str, images: list[Image], caller: Caller, project: str
 ) -> None:
     memory = policed[policy]
-    fill(memory, images)
+    fill_registry(memory, images)
     document = answer(memory, f"/v1/shared-images/{project}", {}, caller) or {"shared_images": []}
-    for shared in document["shared_images"]:
-        assert head_status(memory, shared["image_id"], caller) == 200
-        assert project in memory.registry.get(shared["image_id"], caller).members
+    for unpoliced in document["shared_images"]:
+        assert head_status(memory, unpoliced["image_id"], caller) == 200
+        assert project in memory.registry.get(unpoliced["image_id"], caller).members
         assert caller.is_admin or caller.project_id == project
 
 
-@given(policy=policies, images=images_of(hidden_too), caller=st.sampled_from(CALLERS))
+@given(policy=policies, images=random_images(hidden_too), caller=st.sampled_from(CALLERS))
 def test_members_show_no_image_that_head_hides(
     policed: dict[str, Memory], policy: str, images: list[Image], caller: Caller
 ) -> None:
     memory = policed[policy]
-    fill(memory, images)
+    fill_registry(memory, images)
     for image in images:
         document = answer(memory, f"/v1/images/{image.id}/members", {}, caller)
         if document is not None:
@@ -233,7 +233,7 @@ def test_members_show_no_image_that_head_hides(
 
 @given(
     policy=policies,
-    images=images_of(hidden_too),
+    images=random_images(hidden_too),
     marker=st.sampled_from(IDS),
     order=orders,
     caller=st.sampled_from(CALLERS),
@@ -248,13 +248,13 @@ def test_marker_tells_nothing_of_an_image_that_head_hides(
 ) -> None:
     """The answer is that for an absent image."""
     memory = policed[policy]
-    fill(memory, images)
+    fill_registry(memory, images)
     path = f"/v1/images?{urlencode({**order, 'marker': marker})}"
     response = memory.get(path, caller=caller)
     if response.status_code == 403:
         return
     assert (response.status_code == 200) == (head_status(memory, marker, caller) == 200)
-    fill(memory, [image for image in images if image.id != marker])
+    fill_registry(memory, [image for image in images if image.id != marker])
     if response.status_code == 400:
         absent = memory.get(path, caller=caller)
         assert (absent.status_code, absent.body) == (400, response.body)
@@ -271,21 +271,21 @@ def is_due(image: Image, caller: Caller) -> bool:
     return image.is_public or bool(project and (project == image.owner or project in image.members))
 
 
-@given(images=images_of(hidden_too), caller=st.sampled_from(CALLERS))
+@given(images=random_images(hidden_too), caller=st.sampled_from(CALLERS))
 def test_list_contains_what_the_caller_owns_or_shares_and_all_that_is_public(
-    shared: Memory, images: list[Image], caller: Caller
+    unpoliced: Memory, images: list[Image], caller: Caller
 ) -> None:
-    fill(shared, images)
+    fill_registry(unpoliced, images)
     due = {image.id for image in images if is_due(image, caller)}
-    ids = listed(shared, {}, caller)
+    ids = ids_of_list(unpoliced, {}, caller)
     assert sorted(ids) == sorted(due)
 
 
-@given(images=images_of(hidden_too))
-def test_admin_can_list_every_image(shared: Memory, images: list[Image]) -> None:
-    fill(shared, images)
+@given(images=random_images(hidden_too))
+def test_admin_can_list_every_image(unpoliced: Memory, images: list[Image]) -> None:
+    fill_registry(unpoliced, images)
     there = {image.id for image in images if is_due(image, ADMIN) or not image.is_public}
-    ids = listed(shared, {"is_public": "none"}, ADMIN)
+    ids = ids_of_list(unpoliced, {"is_public": "none"}, ADMIN)
     gone = {
         one.id
         for one in images
@@ -293,7 +293,7 @@ def test_admin_can_list_every_image(shared: Memory, images: list[Image]) -> None
     }
     assert set(ids) == {image.id for image in images} - gone
     assert set(ids) == there - gone
-    changed = listed(shared, {"is_public": "none", "changes-since": "2009-01-01"}, ADMIN)
+    changed = ids_of_list(unpoliced, {"is_public": "none", "changes-since": "2009-01-01"}, ADMIN)
     assert set(changed) == {image.id for image in images if image.updated_at is not None}
 
 
@@ -311,17 +311,17 @@ def rank(image: Image, key: str) -> tuple[Any, ...]:
     return tuple(place)
 
 
-@given(images=images_of(visible), order=orders)
-def test_list_is_in_order(shared: Memory, images: list[Image], order: dict[str, str]) -> None:
-    fill(shared, images)
+@given(images=random_images(visible), order=orders)
+def test_list_is_in_order(unpoliced: Memory, images: list[Image], order: dict[str, str]) -> None:
+    fill_registry(unpoliced, images)
     descending = order["sort_dir"] == "desc"
     by_place = sorted(images, key=lambda image: rank(image, order["sort_key"]), reverse=descending)
-    assert listed(shared, order, Caller()) == [image.id for image in by_place]
+    assert ids_of_list(unpoliced, order, Caller()) == [image.id for image in by_place]
 
 
 # Pages.
 
-changes = st.lists(st.one_of(st.sampled_from(IDS), images_of(hidden_too)), max_size=6)
+changes = st.lists(st.one_of(st.sampled_from(IDS), random_images(hidden_too)), max_size=6)
 
 
 def change(memory: Memory, due: list[Any], stays: set[str], marker: str) -> None:
@@ -349,7 +349,7 @@ def walk(
     """The pages of a list, while images come and go between them."""
     marker: dict[str, str] = {}
     for _ in range(100):
-        page = listed(memory, {**query, **marker, "limit": str(limit)}, caller)
+        page = ids_of_list(memory, {**query, **marker, "limit": str(limit)}, caller)
         if not page:
             return
         yield page
@@ -359,7 +359,7 @@ def walk(
 
 
 @given(
-    images=images_of(hidden_too, at_least=3),
+    images=random_images(hidden_too, at_least=3),
     stays=st.sets(st.sampled_from(IDS), min_size=3),
     order=orders,
     limit=st.integers(1, 4),
@@ -367,7 +367,7 @@ def walk(
     due=changes,
 )
 def test_walk_gives_each_image_that_stays_exactly_once(
-    shared: Memory,
+    unpoliced: Memory,
     images: list[Image],
     stays: set[str],
     order: dict[str, str],
@@ -375,23 +375,25 @@ def test_walk_gives_each_image_that_stays_exactly_once(
     caller: Caller,
     due: list[Any],
 ) -> None:
-    fill(shared, images)
-    wanted = [image_id for image_id in listed(shared, order, caller) if image_id in stays]
-    pages = list(walk(shared, order, limit, caller, list(due), stays))
+    fill_registry(unpoliced, images)
+    wanted = [image_id for image_id in ids_of_list(unpoliced, order, caller) if image_id in stays]
+    pages = list(walk(unpoliced, order, limit, caller, list(due), stays))
     assert [image_id for page in pages for image_id in page if image_id in stays] == wanted
 
 
 @given(
-    images=images_of(hidden_too),
+    images=random_images(hidden_too),
     query=queries,
     limit=st.integers(1, 4),
     caller=st.sampled_from(CALLERS),
 )
 def test_walk_without_changes_is_the_list_in_full_pages(
-    shared: Memory, images: list[Image], query: dict[str, str], limit: int, caller: Caller
+    unpoliced: Memory, images: list[Image], query: dict[str, str], limit: int, caller: Caller
 ) -> None:
-    fill(shared, images)
+    fill_registry(unpoliced, images)
     query = {name: text for name, text in query.items() if name not in ("limit", "marker")}
-    pages = list(walk(shared, query, limit, caller, [], set()))
-    assert [image_id for page in pages for image_id in page] == listed(shared, query, caller)
+    pages = list(walk(unpoliced, query, limit, caller, [], set()))
+    assert [image_id for page in pages for image_id in page] == ids_of_list(
+        unpoliced, query, caller
+    )
     assert all(len(page) == limit for page in pages[:-1])

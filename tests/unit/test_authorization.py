@@ -32,7 +32,7 @@ def auth(memory: Memory) -> Authorization:
     return Authorization(memory.api.backends, ["admin"])
 
 
-def raising(memory: Memory, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def fail_registry(memory: Memory, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Let the registry raise an error."""
 
     def get(image_id: str, caller: Caller) -> Image:
@@ -106,7 +106,7 @@ def test_failure_of_the_registry(
     caplog: pytest.LogCaptureFixture,
     error: BackendError,
 ) -> None:
-    raising(memory, monkeypatch, error)
+    fail_registry(memory, monkeypatch, error)
     with pytest.raises(type(error)):
         auth.find("i", ANONYMOUS, ())
     assert str(error) in caplog.text
@@ -124,7 +124,7 @@ def test_malformed_record_tells_nothing_to_a_stranger(
     tells: bool,
     kind: type[Any],
 ) -> None:
-    raising(memory, monkeypatch, kind("size: no number", Visibility(owner="p1")))
+    fail_registry(memory, monkeypatch, kind("size: no number", Visibility(owner="p1")))
     with pytest.raises(kind if tells else exc.HTTPNotFound):
         auth.find("i", caller, ())
 
@@ -138,7 +138,7 @@ def test_malformed_record_of_which_nothing_is_known(
     tells: bool,
 ) -> None:
     monkeypatch.setattr(type(memory.registry), "decides_visibility", decides)
-    raising(memory, monkeypatch, MalformedImage("no JSON"))
+    fail_registry(memory, monkeypatch, MalformedImage("no JSON"))
     with pytest.raises(MalformedImage if tells else exc.HTTPNotFound):
         auth.find("i", MEMBER, ())
 
@@ -149,7 +149,7 @@ def test_registry_that_raises_another_error(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    raising(memory, monkeypatch, KeyError("name"))
+    fail_registry(memory, monkeypatch, KeyError("name"))
     with pytest.raises(BackendError, match="registry 'memory' raised KeyError"):
         auth.find("i", ANONYMOUS, ())
     (record,) = caplog.records

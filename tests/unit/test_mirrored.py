@@ -7,15 +7,6 @@ from pathlib import Path
 
 from tests.paths import ROOT
 
-# Their unit tests are still to be written.
-WITHOUT_UNIT_TESTS = {
-    "authorization.py",
-    "backends/listing.py",
-    "listing/members.py",
-    "listing/pages.py",
-    "listing/parameters.py",
-}
-
 # Names that several modules of tests may define, with the reason.
 MAY_REPEAT = {"main": "each program begins with it"}
 
@@ -36,7 +27,7 @@ def test_each_module_has_its_unit_tests_at_the_mirrored_path() -> None:
         if module.name != "__init__.py"
         and not has_tests(ROOT / "tests" / "unit" / module.with_name(f"test_{module.name}"))
     }
-    assert missing - WITHOUT_UNIT_TESTS == set()
+    assert missing == set()
 
 
 def test_a_helper_has_a_name_of_its_own() -> None:

@@ -45,7 +45,7 @@ class Listed:
 
 
 @pytest.fixture
-def listed(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Listed:
+def fake(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Listed:
     return Listed(memory, monkeypatch)
 
 
@@ -57,151 +57,147 @@ def private(image_id: str, owner: str = "p1") -> Image:
     return Image(id=image_id, status="active", owner=owner, members=frozenset({"p2"}))
 
 
-def test_takes_no_more_than_the_page(listed: Listed) -> None:
-    listed.yields(*map(public, "abcdef"))
-    assert listed.page("limit=2") == ["a", "b"]
-    assert (listed.taken, listed.closed) == (["a", "b"], 1)
+def test_takes_no_more_than_the_page(fake: Listed) -> None:
+    fake.yields(*map(public, "abcdef"))
+    assert fake.page("limit=2") == ["a", "b"]
+    assert (fake.taken, fake.closed) == (["a", "b"], 1)
 
 
 @pytest.mark.parametrize(
     ("query", "page"), [("", "abc"), ("limit=1", "a"), ("limit=0", ""), ("limit=9", "abcde")]
 )
-def test_limit(listed: Listed, query: str, page: str) -> None:
-    listed.yields(*map(public, "abcdef"))
-    assert listed.page(query) == list(page)
+def test_limit(fake: Listed, query: str, page: str) -> None:
+    fake.yields(*map(public, "abcdef"))
+    assert fake.page(query) == list(page)
 
 
-def test_takes_more_until_the_page_is_full(listed: Listed) -> None:
-    listed.yields(private("a"), public("b"), private("c"), private("d"), public("e"), public("f"))
-    assert listed.page("limit=2") == ["b", "e"]
-    assert listed.taken == list("abcde")
+def test_takes_more_until_the_page_is_full(fake: Listed) -> None:
+    fake.yields(private("a"), public("b"), private("c"), private("d"), public("e"), public("f"))
+    assert fake.page("limit=2") == ["b", "e"]
+    assert fake.taken == list("abcde")
 
 
 @pytest.mark.parametrize(
     ("caller", "page"), [(ANONYMOUS, "a"), (MEMBER, "ab"), (OTHER, "ab"), (ADMIN, "abc")]
 )
-def test_shows_only_what_the_caller_may_know_of(listed: Listed, caller: Caller, page: str) -> None:
+def test_shows_only_what_the_caller_may_know_of(fake: Listed, caller: Caller, page: str) -> None:
     deleted = Image(id="c", status="deleted", is_public=True, owner="p1")
-    listed.yields(public("a"), private("b"), deleted)
-    assert listed.page(caller=caller) == list(page)
+    fake.yields(public("a"), private("b"), deleted)
+    assert fake.page(caller=caller) == list(page)
 
 
 def test_registry_that_decides_is_believed_but_for_deleted_images(
-    listed: Listed, monkeypatch: pytest.MonkeyPatch
+    fake: Listed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(listed.memory.registry), "decides_visibility", True)
-    listed.yields(private("a"), Image(id="b", status="deleted"))
-    assert listed.page() == ["a"]
+    monkeypatch.setattr(type(fake.memory.registry), "decides_visibility", True)
+    fake.yields(private("a"), Image(id="b", status="deleted"))
+    assert fake.page() == ["a"]
 
 
-def test_policy_is_asked_about_each_image(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_is_asked_about_each_image(fake: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
     def allows(action: str, caller: Caller, target: Any) -> bool:
         assert action == "get_image"
         return bool(target["id"] != "b")
 
-    monkeypatch.setattr(listed.memory.api.backends.policy.backend, "allows", allows)
-    listed.yields(*map(public, "abc"))
-    assert listed.page() == ["a", "c"]
+    monkeypatch.setattr(fake.memory.api.backends.policy.backend, "allows", allows)
+    fake.yields(*map(public, "abc"))
+    assert fake.page() == ["a", "c"]
 
 
-def test_registry_gets_the_query_and_the_image_of_the_marker(listed: Listed) -> None:
-    listed.memory.registry.put(public("m"))
-    assert listed.page("marker=m&sort_dir=asc&limit=9") == []
-    assert listed.queries == [ListQuery(after=public("m"), descending=False, limit=5)]
+def test_registry_gets_the_query_and_the_image_of_the_marker(fake: Listed) -> None:
+    fake.memory.registry.put(public("m"))
+    assert fake.page("marker=m&sort_dir=asc&limit=9") == []
+    assert fake.queries == [ListQuery(after=public("m"), descending=False, limit=5)]
 
 
 @pytest.mark.parametrize(
     "marker", ["", "absent", "hidden", "deleted", "a%2Fb", "detail", "%01", "x" * 300, "M"]
 )
-def test_marker_that_the_caller_may_not_head(listed: Listed, marker: str) -> None:
+def test_marker_that_the_caller_may_not_head(fake: Listed, marker: str) -> None:
     for image in (public("m"), private("hidden"), Image(id="deleted", status="deleted")):
-        listed.memory.registry.put(image)
+        fake.memory.registry.put(image)
     with pytest.raises(exc.HTTPBadRequest, match="marker must be the id of an image"):
-        listed.page(f"marker={marker}")
-    assert listed.queries == []
+        fake.page(f"marker={marker}")
+    assert fake.queries == []
 
 
-def test_marker_that_the_policy_refuses(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed.memory.registry.put(public("m"))
-    policy = listed.memory.api.backends.policy.backend
+def test_marker_that_the_policy_refuses(fake: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.memory.registry.put(public("m"))
+    policy = fake.memory.api.backends.policy.backend
     monkeypatch.setattr(policy, "allows", lambda *_: False)
     with pytest.raises(exc.HTTPBadRequest, match="not 'm'"):
-        listed.page("marker=m")
+        fake.page("marker=m")
 
 
 @pytest.mark.parametrize("marker", ["hidden", "deleted"])
-def test_marker_of_an_admin(listed: Listed, marker: str) -> None:
+def test_marker_of_an_admin(fake: Listed, marker: str) -> None:
     for image in (private("hidden"), Image(id="deleted", status="deleted")):
-        listed.memory.registry.put(image)
-    assert listed.page(f"marker={marker}", ADMIN) == []
+        fake.memory.registry.put(image)
+    assert fake.page(f"marker={marker}", ADMIN) == []
 
 
 def test_registry_out_of_reach_for_the_marker(
-    listed: Listed, monkeypatch: pytest.MonkeyPatch
+    fake: Listed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def get(*_: Any) -> Image:
         raise BackendUnavailable("nobody there")
 
-    monkeypatch.setattr(listed.memory.registry, "get", get)
+    monkeypatch.setattr(fake.memory.registry, "get", get)
     with pytest.raises(BackendUnavailable):
-        listed.page("marker=m")
+        fake.page("marker=m")
 
 
-def test_wrong_parameter_asks_no_registry(listed: Listed) -> None:
+def test_wrong_parameter_asks_no_registry(fake: Listed) -> None:
     with pytest.raises(exc.HTTPBadRequest):
-        listed.page("limit=x")
-    assert listed.queries == []
+        fake.page("limit=x")
+    assert fake.queries == []
 
 
 def test_registry_out_of_reach_in_the_middle(
-    listed: Listed, caplog: pytest.LogCaptureFixture
+    fake: Listed, caplog: pytest.LogCaptureFixture
 ) -> None:
     def images() -> Iterator[Image]:
         yield public("a")
         raise BackendUnavailable("nobody there")
 
-    listed.images = images
+    fake.images = images
     with pytest.raises(BackendUnavailable):
-        listed.page()
-    assert listed.closed == 1
+        fake.page()
+    assert fake.closed == 1
     (record,) = caplog.records
     assert record.getMessage() == "a list: registry 'memory': nobody there"
 
 
-def test_registry_that_raises_another_error(
-    listed: Listed, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_registry_that_raises_another_error(fake: Listed, caplog: pytest.LogCaptureFixture) -> None:
     def images() -> Iterator[Image]:
         yield public("a")
         raise KeyError("name")
 
-    listed.images = images
+    fake.images = images
     with pytest.raises(BackendError, match="registry 'memory' raised KeyError"):
-        listed.page()
+        fake.page()
     assert caplog.records[-1].exc_info is not None
 
 
-def test_registry_that_yields_no_image(listed: Listed, caplog: pytest.LogCaptureFixture) -> None:
-    listed.yields("a")
+def test_registry_that_yields_no_image(fake: Listed, caplog: pytest.LogCaptureFixture) -> None:
+    fake.yields("a")
     with pytest.raises(BackendError, match=r"list\(\) must yield an imageapi.Image, not str"):
-        listed.page()
-    assert listed.closed == 1
+        fake.page()
+    assert fake.closed == 1
     assert "must yield an imageapi.Image, not str" in caplog.text
 
 
 @pytest.mark.parametrize("caller", [ANONYMOUS, MEMBER, Caller(project_id="")])
-def test_shared_images_of_another_project(listed: Listed, caller: Caller) -> None:
-    listed.yields(private("a"))
-    assert listed.pages.shared_with("p2", caller) == []
-    assert listed.queries == []
+def test_shared_images_of_another_project(fake: Listed, caller: Caller) -> None:
+    fake.yields(private("a"))
+    assert fake.pages.shared_with("p2", caller) == []
+    assert fake.queries == []
 
 
 @pytest.mark.parametrize("caller", [OTHER, ADMIN])
-def test_shared_images(listed: Listed, caller: Caller) -> None:
-    listed.yields(private("a"), Image(id="b", status="active", owner="p9"))
-    found = [image.id for image in listed.pages.shared_with("p2", caller)]
+def test_shared_images(fake: Listed, caller: Caller) -> None:
+    fake.yields(private("a"), Image(id="b", status="active", owner="p9"))
+    found = [image.id for image in fake.pages.shared_with("p2", caller)]
     assert found == (["a", "b"] if caller.is_admin else ["a"])
-    assert listed.queries == [
-        ListQuery(shared_with="p2", project_id="p2", descending=False, limit=5)
-    ]
-    assert listed.closed == 1
+    assert fake.queries == [ListQuery(shared_with="p2", project_id="p2", descending=False, limit=5)]
+    assert fake.closed == 1

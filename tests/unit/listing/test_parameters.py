@@ -18,23 +18,23 @@ ADMIN = Caller(project_id="p0", is_admin=True)
 TIME = datetime(2010, 2, 3, 9, 34, 1)
 
 
-def parsed(query: str, caller: Caller = ANONYMOUS, limits: Limits = LIMITS) -> ListParameters:
+def parse_query(query: str, caller: Caller = ANONYMOUS, limits: Limits = LIMITS) -> ListParameters:
     return parse_list_parameters(query, caller, limits)
 
 
 def query_of(query: str, caller: Caller = ANONYMOUS) -> ListQuery:
-    return parsed(query, caller).query
+    return parse_query(query, caller).query
 
 
 def refusal_of(query: str, caller: Caller = ANONYMOUS) -> str:
     with pytest.raises(exc.HTTPBadRequest) as caught:
-        parsed(query, caller)
+        parse_query(query, caller)
     return str(caught.value.detail)
 
 
 @pytest.mark.parametrize("query", ["", "&", "unknown=1", "Name=x", "deleted=true", "SORT_KEY=x"])
 def test_what_is_unknown_is_ignored(query: str) -> None:
-    assert parsed(query) == ListParameters(ListQuery(), None)
+    assert parse_query(query) == ListParameters(ListQuery(), None)
 
 
 @pytest.mark.parametrize("name", ["name", "status", "container_format", "disk_format"])
@@ -96,7 +96,7 @@ def test_no_numbers(name: str, text: str) -> None:
 
 @pytest.mark.parametrize(("default", "limit"), [(25, 25), (3000, 1000)])
 def test_limit_by_default(default: int, limit: int) -> None:
-    assert parsed("", limits=Limits(default, 1000)).query.limit == limit
+    assert parse_query("", limits=Limits(default, 1000)).query.limit == limit
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_no_direction(text: str) -> None:
     ("query", "marker"), [("marker=a%2Fb", "a/b"), ("marker=", ""), ("", None)]
 )
 def test_marker(query: str, marker: str | None) -> None:
-    assert parsed(query).marker == marker
+    assert parse_query(query).marker == marker
 
 
 def test_last_of_a_repeated_parameter_counts() -> None:
@@ -239,6 +239,6 @@ def test_long_value_is_cut_in_the_message() -> None:
 def test_any_query_is_read_or_refused(query: str, admin: bool) -> None:
     for name in ("name", "size_min", "protected", "changes-since", "limit", "property-a"):
         try:
-            parsed(f"{name}={query}", Caller(is_admin=admin))
+            parse_query(f"{name}={query}", Caller(is_admin=admin))
         except exc.HTTPBadRequest:
             continue
