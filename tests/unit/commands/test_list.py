@@ -26,7 +26,7 @@ def names_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def images(deployment: Deployment, run: Run, listing: None) -> Run:
+def four_images(deployment: Deployment, run: Run, listing: None) -> Run:
     """Three images, and a deleted one."""
     deployment.add("a", b"data", name="ü b", created_at="2010-01-01 00:00:00", min_ram=1)
     deployment.add(
@@ -76,11 +76,11 @@ def test_columns_are_as_wide_as_their_widest_cell(
 
 
 def test_long_list_is_printed_in_parts(
-    images: Run, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    four_images: Run, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(list_, "_LINES", 2)
     deployment.record("e" * 40)
-    lines = images("list")[1].splitlines()
+    lines = four_images("list")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["ID", "c", "b", "a", "e" * 40]
     assert [line.index("  active") for line in lines[2:]] == [36, 40, 40]
 
@@ -119,8 +119,8 @@ def test_long_list_is_printed_in_parts(
         ("--marker d", "c b a"),
     ],
 )
-def test_filters_order_and_pages(images: Run, words: str, found: str) -> None:
-    status, out, err = images("list", *shlex.split(words))
+def test_filters_order_and_pages(four_images: Run, words: str, found: str) -> None:
+    status, out, err = four_images("list", *shlex.split(words))
     assert (status, ids(out), err) == (0, found, "")
 
 
@@ -145,8 +145,8 @@ def test_wrong_values(run: Run, words: str, told: str) -> None:
     assert told in err
 
 
-def test_absent_marker(images: Run) -> None:
-    assert images("list", "--marker", "x") == (1, "", "imageapi: --marker x: no record\n")
+def test_absent_marker(four_images: Run) -> None:
+    assert four_images("list", "--marker", "x") == (1, "", "imageapi: --marker x: no record\n")
 
 
 def test_json(deployment: Deployment, run: Run) -> None:
@@ -180,9 +180,9 @@ def test_malformed_record_is_named_whatever_the_filters(
     assert err.startswith("imageapi: image a: ")
 
 
-def test_page_reads_no_other_records(images: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_reads_no_other_records(four_images: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(listed, "known_ids")
-    assert images("list", "--limit", "9")[0] == images("list", "--marker", "b")[0] == 0
+    assert four_images("list", "--limit", "9")[0] == four_images("list", "--marker", "b")[0] == 0
 
 
 def test_record_that_vanishes(
