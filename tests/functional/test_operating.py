@@ -94,14 +94,18 @@ def test_access_log_tells_how_a_download_ended(logged: tuple[Running, Path]) -> 
     assert 0 < found[1]["bytes"] < SPARSE
 
 
-def test_lines_of_a_request_have_the_id_of_its_access_line(logged: tuple[Running, Path]) -> None:
+def test_lines_of_a_request_have_the_id_of_its_access_line(
+    logged: tuple[Running, Path], deployment: Deployment
+) -> None:
     """Also a line that a thread logs after the response has begun."""
     server, path = logged
     given = {"X_Openstack_Request_Id": "req-of-the-client"}
     ids = []
     for count, sent in enumerate(({}, given, {"X_Openstack_Request_Id": "not valid"}), 1):
+        # A worker that has found wrong data refuses it, so each request is for another image.
+        deployment.add(f"damaged-{count}", DATA, checksum="0" * 32)
         with connection(server.port) as client, pytest.raises(Exception, match="IncompleteRead"):
-            begin(client, "/v1/images/damaged", **sent).read()
+            begin(client, f"/v1/images/damaged-{count}", **sent).read()
         ids.append(access_log_lines(path, count)[-1]["request_id"])
         log = (path.parent / "server.log").read_text().splitlines()
         of_request = [line for line in map(json.loads, log) if line.get("request_id") == ids[-1]]
