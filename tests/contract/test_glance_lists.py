@@ -44,12 +44,14 @@ def record_of(image: Mapping[str, Any]) -> Image:
     return Image(**{**fields, **times, "members": members})
 
 
-def unreachable(*_: object) -> Any:
+def out_of_reach(*_: object) -> Any:
     raise BackendUnavailable("no connection")
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], Facets]]:
+def ask_glance(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[dict[str, Any]], Facets]]:
     made: dict[str, Memory] = {}
 
     def memory_of(name: str) -> Memory:
@@ -72,7 +74,7 @@ def deployed(deployment: dict[str, Any], folder: Path) -> Memory:
         memory.registry.put(record_of({**IMAGES[int(number)], **changes}))
     if deployment.get("is_unreachable"):
         for method in ("get", "list"):
-            setattr(memory.registry, method, unreachable)
+            setattr(memory.registry, method, out_of_reach)
     return memory
 
 
@@ -179,11 +181,11 @@ SECTIONS = sorted({case["name"].partition("-")[0] for case in CASES})
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_answers_are_those_of_the_table(
-    ask: Callable[[dict[str, Any]], Facets], section: str
+    ask_glance: Callable[[dict[str, Any]], Facets], section: str
 ) -> None:
     """Each section is one test, because there are hundreds of cases."""
     cases = [case for case in CASES if case["name"].partition("-")[0] == section]
-    answers = {case["name"]: ask(case) for case in cases}
+    answers = {case["name"]: ask_glance(case) for case in cases}
     assert answers == {case["name"]: case.get("ours", case["glance"]) for case in cases}
 
 

@@ -14,7 +14,7 @@ from imageapi.backends.listing import SORT_KEYS
 from imageapi.errors import BackendError, BackendUnavailable, BadReply
 from imageapi.testing.fakes import MemoryRegistry
 from tests.asgi import ask_asgi
-from tests.contract.test_lists import LISTS, at, images, listed, put, refused
+from tests.contract.test_lists import LISTS, at, ids_listed, listed_images, put_image, refused_list
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
 
 NOBODY = Caller()
@@ -27,7 +27,7 @@ def mixed(memory: Memory) -> Memory:
     values = [("b", 2), ("a", 0), (None, None), ("", 0), ("b", None), (None, 5), ("\u00fc", 2)]
     for number, (name, size) in enumerate(values * 2):
         created = None if number == 4 else at(number // 3)
-        put(memory, chr(ord("A") + number), name=name, size=size, created_at=created)
+        put_image(memory, chr(ord("A") + number), name=name, size=size, created_at=created)
     return memory
 
 
@@ -50,59 +50,59 @@ def mixed(memory: Memory) -> Memory:
 def test_limit(tmp_path: Path, options: dict[str, Any], query: str, length: int) -> None:
     memory = Memory(tmp_path, **options)
     for number in range(40):
-        put(memory, f"{number:02}")
-    assert len(images(memory, f"/v1/images?{query}")) == length
-    assert len(images(memory, f"/v1/images/detail?{query}")) == length
+        put_image(memory, f"{number:02}")
+    assert len(listed_images(memory, f"/v1/images?{query}")) == length
+    assert len(listed_images(memory, f"/v1/images/detail?{query}")) == length
     memory.api.close()
 
 
 @pytest.mark.wire("lists-limit")
 def test_largest_limit(memory: Memory) -> None:
     for number in range(1_001):
-        put(memory, f"{number:04}")
-    assert len(images(memory, "/v1/images?limit=1001")) == 1_000
+        put_image(memory, f"{number:04}")
+    assert len(listed_images(memory, "/v1/images?limit=1001")) == 1_000
 
 
 @pytest.mark.wire("lists-marker")
 def test_marker(memory: Memory) -> None:
     for number in (1, 2, 3, 4):
-        put(memory, str(number), number, name="even" if number % 2 == 0 else "odd")
-    assert listed(memory, "marker=3") == "21"
-    assert listed(memory, "marker=3&limit=1") == "2"
-    assert listed(memory, "marker=3&name=even") == "2"
-    assert listed(memory, "marker=2&sort_dir=asc") == "34"
+        put_image(memory, str(number), number, name="even" if number % 2 == 0 else "odd")
+    assert ids_listed(memory, "marker=3") == "21"
+    assert ids_listed(memory, "marker=3&limit=1") == "2"
+    assert ids_listed(memory, "marker=3&name=even") == "2"
+    assert ids_listed(memory, "marker=2&sort_dir=asc") == "34"
 
 
 @pytest.mark.wire("lists-marker")
 def test_marker_is_an_image_that_the_caller_may_head(memory: Memory) -> None:
     for number in (1, 3, 5):
-        put(memory, str(number), number)
+        put_image(memory, str(number), number)
     hidden: dict[str, dict[str, Any]] = {
         "private": {"is_public": False, "owner": "p1"},
         "ownerless": {"is_public": False},
         "deleted": {"deleted": True, "status": "deleted"},
     }
     for image_id, fields in hidden.items():
-        put(memory, image_id, 4, **fields)
-        absent = refused(memory, "marker=absent")
-        assert refused(memory, f"marker={image_id}").replace(image_id, "absent") == absent
-        assert refused(memory, f"marker={image_id}&changes-since=2009", OTHER)
-        assert listed(memory, f"marker={image_id}", ADMIN) == "31"
-    assert listed(memory, "marker=private", MEMBER) == "31"
+        put_image(memory, image_id, 4, **fields)
+        absent = refused_list(memory, "marker=absent")
+        assert refused_list(memory, f"marker={image_id}").replace(image_id, "absent") == absent
+        assert refused_list(memory, f"marker={image_id}&changes-since=2009", OTHER)
+        assert ids_listed(memory, f"marker={image_id}", ADMIN) == "31"
+    assert ids_listed(memory, "marker=private", MEMBER) == "31"
 
 
 @pytest.mark.wire("lists-marker")
 def test_marker_that_get_image_refuses(tmp_path: Path) -> None:
     memory = Memory(tmp_path, '"get_image": "not \'no\':%(name)s"\n')
-    put(memory, "1", 1)
-    put(memory, "2", 2, name="no")
-    assert "marker must be" in refused(memory, "marker=2")
+    put_image(memory, "1", 1)
+    put_image(memory, "2", 2, name="no")
+    assert "marker must be" in refused_list(memory, "marker=2")
     memory.api.close()
 
 
 @pytest.mark.wire("lists-end")
 def test_end(memory: Memory) -> None:
-    put(memory, "1")
+    put_image(memory, "1")
     assert memory.get("/v1/images?marker=1").json == {"images": []}
     assert memory.get("/v1/images?limit=1").json.keys() == {"images"}
 
@@ -114,39 +114,39 @@ def test_order(memory: Memory, key: str) -> None:
     low, high = {"size": (1, 2), "created_at": (at(1), at(2)), "updated_at": (at(1), at(2))}.get(
         key, ("active", "queued")
     )
-    put(memory, "d", 0, **{key: high} if key != "id" else {})
-    put(memory, "c", 5, **{key: low} if key != "id" else {})
-    put(memory, "a", 5, **{key: low} if key != "id" else {})
-    put(memory, "b", 3, **{key: low} if key != "id" else {})
+    put_image(memory, "d", 0, **{key: high} if key != "id" else {})
+    put_image(memory, "c", 5, **{key: low} if key != "id" else {})
+    put_image(memory, "a", 5, **{key: low} if key != "id" else {})
+    put_image(memory, "b", 3, **{key: low} if key != "id" else {})
     expected = {"id": "abcd", "created_at": "abcd"}.get(key, "bacd")
-    assert listed(memory, f"sort_key={key}&sort_dir=asc") == expected
-    assert listed(memory, f"sort_key={key}") == expected[::-1]
-    assert listed(memory, f"sort_key={key}&sort_dir=desc") == expected[::-1]
+    assert ids_listed(memory, f"sort_key={key}&sort_dir=asc") == expected
+    assert ids_listed(memory, f"sort_key={key}") == expected[::-1]
+    assert ids_listed(memory, f"sort_key={key}&sort_dir=desc") == expected[::-1]
 
 
 @pytest.mark.wire("lists-order")
 def test_texts_are_ordered_by_code_point(memory: Memory) -> None:
     names = ["50%", "Ubuntu", "fedora", "gr\u00f6\u00dfe", "\u00dcbuntu", "\uff5a", "\U0001f600"]
     for number, name in enumerate(names):
-        put(memory, str(number), name=name)
-    assert listed(memory, "sort_key=name&sort_dir=asc") == "0123456"
+        put_image(memory, str(number), name=name)
+    assert ids_listed(memory, "sort_key=name&sort_dir=asc") == "0123456"
 
 
 @pytest.mark.wire("lists-missing-values")
 def test_missing_values(memory: Memory) -> None:
-    put(memory, "1", name="", size=0)
-    put(memory, "2", name=None, size=None)
-    put(memory, "3", name="a", size=1)
+    put_image(memory, "1", name="", size=0)
+    put_image(memory, "2", name=None, size=None)
+    put_image(memory, "3", name="a", size=1)
     for key in ("name", "size"):
-        assert listed(memory, f"sort_key={key}&sort_dir=asc") == "213"
-        assert listed(memory, f"sort_key={key}&sort_dir=asc&marker=2") == "13"
-        assert listed(memory, f"sort_key={key}&marker=1") == "2"
+        assert ids_listed(memory, f"sort_key={key}&sort_dir=asc") == "213"
+        assert ids_listed(memory, f"sort_key={key}&sort_dir=asc&marker=2") == "13"
+        assert ids_listed(memory, f"sort_key={key}&marker=1") == "2"
 
 
-def walked(memory: Memory, query: str) -> Iterator[list[str]]:
+def walked_pages(memory: Memory, query: str) -> Iterator[list[str]]:
     """The ids of each page, up to the empty one."""
     marker = ""
-    while page := list(images(memory, f"/v1/images?{query}{marker}")):
+    while page := list(listed_images(memory, f"/v1/images?{query}{marker}")):
         yield page
         marker = f"&marker={page[-1]}"
 
@@ -157,10 +157,10 @@ def walked(memory: Memory, query: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 def test_walk(mixed: Memory, key: str, direction: str) -> None:
     query = f"sort_key={key}&sort_dir={direction}"
-    whole = listed(mixed, query)
+    whole = ids_listed(mixed, query)
     assert sorted(whole) == list("ABCDEFGHIJKLMN")
     for limit in (1, 3):
-        pages = walked(mixed, f"{query}&limit={limit}")
+        pages = walked_pages(mixed, f"{query}&limit={limit}")
         assert "".join(itertools.chain(*pages)) == whole
 
 
@@ -170,7 +170,7 @@ def test_walk(mixed: Memory, key: str, direction: str) -> None:
 def test_walk_while_images_are_added_and_removed(mixed: Memory, key: str, direction: str) -> None:
     seen = []
     added: list[str] = []
-    for page in walked(mixed, f"sort_key={key}&sort_dir={direction}&limit=2"):
+    for page in walked_pages(mixed, f"sort_key={key}&sort_dir={direction}&limit=2"):
         seen += page
         for one in {*added} - {page[-1]}:
             mixed.registry.remove(one)
@@ -178,14 +178,14 @@ def test_walk_while_images_are_added_and_removed(mixed: Memory, key: str, direct
         # They get places before and after the page, but no more than the list has places.
         for name in ("", None, "c") if len(seen) < 20 else ():
             added.append(f"{len(seen)}-{name}")
-            put(mixed, added[-1], len(seen), name=name, size=len(seen) % 3)
+            put_image(mixed, added[-1], len(seen), name=name, size=len(seen) % 3)
     assert sorted(one for one in seen if len(one) == 1) == list("ABCDEFGHIJKLMN")
 
 
 @pytest.mark.wire("lists-walk")
 def test_marker_that_was_removed(mixed: Memory) -> None:
     mixed.registry.remove("C")
-    assert "marker must be" in refused(mixed, "marker=C")
+    assert "marker must be" in refused_list(mixed, "marker=C")
 
 
 # Who sees what.
@@ -194,19 +194,19 @@ def test_marker_that_was_removed(mixed: Memory) -> None:
 @pytest.fixture
 def owned(memory: Memory) -> Memory:
     """Images of several owners, in several statuses; the first letter says for whom."""
-    put(memory, "P", 1)
-    put(memory, "o", 2, is_public=False, owner="p1")
-    put(memory, "s", 3, is_public=False, owner="p2", members=frozenset({"p1"}))
-    put(memory, "n", 4, is_public=False)
-    put(memory, "m", 5, is_public=False, members=frozenset({"p9"}))
-    put(memory, "a", 6, is_public=False, owner="p0")
-    put(memory, "Q", 7, status="queued")
-    put(memory, "S", 8, status="saving")
-    put(memory, "D", 9, status="deactivated")
-    put(memory, "k", 10, status="killed", owner="p1")
-    put(memory, "x", 11, status="deleted", deleted=True, owner="p1")
-    put(memory, "y", 12, status="pending_delete", owner="p1")
-    put(memory, "z", 13, status="active", deleted=True)
+    put_image(memory, "P", 1)
+    put_image(memory, "o", 2, is_public=False, owner="p1")
+    put_image(memory, "s", 3, is_public=False, owner="p2", members=frozenset({"p1"}))
+    put_image(memory, "n", 4, is_public=False)
+    put_image(memory, "m", 5, is_public=False, members=frozenset({"p9"}))
+    put_image(memory, "a", 6, is_public=False, owner="p0")
+    put_image(memory, "Q", 7, status="queued")
+    put_image(memory, "S", 8, status="saving")
+    put_image(memory, "D", 9, status="deactivated")
+    put_image(memory, "k", 10, status="killed", owner="p1")
+    put_image(memory, "x", 11, status="deleted", deleted=True, owner="p1")
+    put_image(memory, "y", 12, status="pending_delete", owner="p1")
+    put_image(memory, "z", 13, status="active", deleted=True)
     return memory
 
 
@@ -239,9 +239,9 @@ def owned(memory: Memory) -> Memory:
     ],
 )
 def test_who_sees_what(owned: Memory, caller: Caller, query: str, ids: str) -> None:
-    seen = listed(owned, query, caller)
+    seen = ids_listed(owned, query, caller)
     assert seen == ids
-    assert "".join(images(owned, f"/v1/images/detail?{query}", caller=caller)) == ids
+    assert "".join(listed_images(owned, f"/v1/images/detail?{query}", caller=caller)) == ids
     for image_id in seen:
         assert owned.head(f"/v1/images/{image_id}", caller=caller).status_code == 200
 
@@ -251,24 +251,27 @@ def test_core_decides_what_the_registry_does_not(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A registry that yields too much shows nothing that is hidden."""
-    shown = put(memory, "1")
-    rest = [put(memory, "2", is_public=False, owner="p2"), put(memory, "3", deleted=True)]
+    shown = put_image(memory, "1")
+    rest = [
+        put_image(memory, "2", is_public=False, owner="p2"),
+        put_image(memory, "3", deleted=True),
+    ]
     monkeypatch.setattr(memory.registry, "list", lambda query, caller: (i for i in [*rest, shown]))
-    assert listed(memory, "limit=1", MEMBER) == "1"
+    assert ids_listed(memory, "limit=1", MEMBER) == "1"
     monkeypatch.setattr(memory.registry, "decides_visibility", True, raising=False)
-    assert listed(memory, "", MEMBER) == "21"
+    assert ids_listed(memory, "", MEMBER) == "21"
 
 
 @pytest.mark.wire("lists-community")
 @pytest.mark.wire("lists-private-member")
 def test_words_of_v2_make_no_difference(memory: Memory) -> None:
     """A registry makes community images private, and keeps the members of private ones."""
-    put(memory, "c", 2, is_public=False, owner="p2")
-    put(memory, "p", 1, is_public=False, owner="p2", members=frozenset({"p1"}))
-    assert listed(memory, "", OTHER) == "cp"
-    assert listed(memory, "", MEMBER) == "p"
-    assert listed(memory, "is_public=none", ADMIN) == "cp"
-    assert listed(memory, "is_public=false", ADMIN) == "cp"
+    put_image(memory, "c", 2, is_public=False, owner="p2")
+    put_image(memory, "p", 1, is_public=False, owner="p2", members=frozenset({"p1"}))
+    assert ids_listed(memory, "", OTHER) == "cp"
+    assert ids_listed(memory, "", MEMBER) == "p"
+    assert ids_listed(memory, "is_public=none", ADMIN) == "cp"
+    assert ids_listed(memory, "is_public=false", ADMIN) == "cp"
 
 
 @pytest.mark.wire("lists-policy")
@@ -277,7 +280,7 @@ def test_words_of_v2_make_no_difference(memory: Memory) -> None:
 @pytest.mark.parametrize("caller", [NOBODY, MEMBER, ADMIN])
 def test_get_images_refuses(tmp_path: Path, path: str, caller: Caller) -> None:
     memory = Memory(tmp_path, '"get_images": "!"\n')
-    put(memory, "1", members=frozenset({"p1"}))
+    put_image(memory, "1", members=frozenset({"p1"}))
     for query in ("", "?limit=x"):
         assert memory.get(path + query, caller=caller).status_code == 403
         assert memory.head(path + query, caller=caller).status_code == 403
@@ -291,9 +294,9 @@ def test_get_image_leaves_images_out(tmp_path: Path) -> None:
     memory = Memory(tmp_path, '"get_image": "\'yes\':%(name)s"\n')
     for number in range(1, 10):
         name = "yes" if number % 3 == 0 else "no"
-        put(memory, str(number), number, name=name, members=frozenset({"p1"}))
-    assert listed(memory, "limit=2") == "96"
-    assert listed(memory, "limit=2&marker=6") == "3"
+        put_image(memory, str(number), number, name=name, members=frozenset({"p1"}))
+    assert ids_listed(memory, "limit=2") == "96"
+    assert ids_listed(memory, "limit=2&marker=6") == "3"
     shared = memory.get("/v1/shared-images/p1", caller=MEMBER).json["shared_images"]
     assert [image["image_id"] for image in shared] == ["3", "6", "9"]
     memory.api.close()
@@ -303,30 +306,30 @@ def test_get_image_leaves_images_out(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config_of_pages(tmp_path: Path) -> Path:
     path = tmp_path / "filter.conf"
     path.write_text("[imageapi]\nregistry = memory\nstores = memory\npolicy = visible\n")
     return path
 
 
 @pytest.fixture
-def wrapped(config: Path) -> Iterator[ImageAPIMiddleware]:
+def wrapped_lists(config_of_pages: Path) -> Iterator[ImageAPIMiddleware]:
     def host(environ: Any, start_response: Any) -> list[bytes]:
         start_response("299 Host", [])
         return []
 
-    middleware = ImageAPIMiddleware(host, load_config([str(config)]))
+    middleware = ImageAPIMiddleware(host, load_config([str(config_of_pages)]))
     yield middleware
     middleware.close()
 
 
 @pytest.fixture
-def wrapped_asgi(config: Path) -> Iterator[asgi.Middleware]:
+def wrapped_asgi(config_of_pages: Path) -> Iterator[asgi.Middleware]:
     async def host(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 299, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    middleware = asgi.Middleware(host, load_config([str(config)]))
+    middleware = asgi.Middleware(host, load_config([str(config_of_pages)]))
     yield middleware
     middleware.close()
 
@@ -352,9 +355,13 @@ def wrapped_asgi(config: Path) -> Iterator[asgi.Middleware]:
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_what_the_middlewares_answer(
-    wrapped: ImageAPIMiddleware, wrapped_asgi: asgi.Middleware, path: str, method: str, status: int
+    wrapped_lists: ImageAPIMiddleware,
+    wrapped_asgi: asgi.Middleware,
+    path: str,
+    method: str,
+    status: int,
 ) -> None:
-    assert webob.Request.blank(path, method=method).send(wrapped).status_code == status
+    assert webob.Request.blank(path, method=method).send(wrapped_lists).status_code == status
     plain, _, query = path.partition("?")
     given = {"method": method, "query_string": query.encode()}
     assert ask_asgi(wrapped_asgi, plain, **given).status == status
@@ -364,20 +371,20 @@ def test_what_the_middlewares_answer(
 @pytest.mark.wire("routes-filter")
 def test_registry_that_cannot_list(
     memory: Memory,
-    wrapped: ImageAPIMiddleware,
+    wrapped_lists: ImageAPIMiddleware,
     wrapped_asgi: asgi.Middleware,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(MemoryRegistry, "can_list", False)
-    put(memory, "i")
+    put_image(memory, "i")
     for path in LISTS:
         for method in ("GET", "HEAD", "POST"):
             assert memory.request(path, method).status_code == 404
-            assert webob.Request.blank(path, method=method).send(wrapped).status_code == 299
+            assert webob.Request.blank(path, method=method).send(wrapped_lists).status_code == 299
             assert ask_asgi(wrapped_asgi, path, method=method).status == 299
     for path in ("/v1/images/i/members", "/v1", "/versions"):
         assert memory.get(path).status_code == 200
-    assert webob.Request.blank("/v1").send(wrapped).status_code == 200
+    assert webob.Request.blank("/v1").send(wrapped_lists).status_code == 200
 
 
 @pytest.mark.wire("lists-unavailable")
@@ -403,7 +410,7 @@ def test_registry_fails(
     first: int,
 ) -> None:
     """Also after it has yielded an image."""
-    images = [put(memory, "i", members=frozenset({"p1"}))] * first
+    images = [put_image(memory, "i", members=frozenset({"p1"}))] * first
 
     def fail(*_: object) -> Any:
         yield from images
@@ -429,12 +436,12 @@ def test_registry_yields_no_image(memory: Memory, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "path", [*LISTS, "/v1/images/i/members", "/v1", "/", "/versions", "/glance/v1/images"]
 )
-def test_asgi_answers_as_wsgi(memory: Memory, config: Path, path: str) -> None:
-    application = asgi.Application(load_config([str(config)]))
+def test_asgi_answers_as_wsgi(memory: Memory, config_of_pages: Path, path: str) -> None:
+    application = asgi.Application(load_config([str(config_of_pages)]))
     registry = application.api.backends.registry.backend
     assert isinstance(registry, MemoryRegistry)
-    registry.put(put(memory, "i", name="\u00fc"))
-    registry.put(put(memory, "j", 1))
+    registry.put(put_image(memory, "i", name="\u00fc"))
+    registry.put(put_image(memory, "j", 1))
     queries = ("", "name=%C3%BC", "name=\u00fc", "limit=x", "format=json", "x=%FF")
     for method, query in itertools.product(("GET", "HEAD", "POST"), queries):
         data = query.encode()

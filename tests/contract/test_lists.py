@@ -22,32 +22,32 @@ def at(minute: int) -> datetime:
     return datetime(2010, 2, 3, 9, minute)
 
 
-def put(memory: Memory, image_id: str, minute: int = 0, **fields: Any) -> Image:
+def put_image(memory: Memory, image_id: str, minute: int = 0, **fields: Any) -> Image:
     """Add a public image without data."""
     given = {"created_at": at(minute), "updated_at": at(minute)}
     return memory.put(None, id=image_id, **{**given, **fields})
 
 
-def listed(memory: Memory, query: str = "", caller: Caller | None = None) -> str:
+def ids_listed(memory: Memory, query: str = "", caller: Caller | None = None) -> str:
     """The ids of a list, one after the other."""
-    return "".join(images(memory, f"/v1/images?{query}", caller=caller))
+    return "".join(listed_images(memory, f"/v1/images?{query}", caller=caller))
 
 
-def images(memory: Memory, path: str, **given: Any) -> dict[str, dict[str, Any]]:
+def listed_images(memory: Memory, path: str, **given: Any) -> dict[str, dict[str, Any]]:
     """The images of a list by id, in its order."""
     response = memory.get(path, **given)
     assert response.status_code == 200
     return {image["id"]: image for image in response.json["images"]}
 
 
-def refused(memory: Memory, query: str, caller: Caller | None = None) -> str:
+def refused_list(memory: Memory, query: str, caller: Caller | None = None) -> str:
     """The text of a 400, in the form that no parser changes."""
     response = memory.get(f"/v1/images?{query}", caller=caller, Accept="text/plain")
     assert response.status_code == 400
     return str(response.text)
 
 
-def unreachable(*_: object) -> Any:
+def unreachable_registry(*_: object) -> Any:
     raise BackendUnavailable("no connection")
 
 
@@ -57,8 +57,8 @@ def unreachable(*_: object) -> Any:
 @pytest.mark.wire("lists-brief")
 @pytest.mark.parametrize("version", ["v1", "v1.0", "v1.1"])
 def test_brief(memory: Memory, version: str) -> None:
-    put(memory, "i", name="\u00fc", size=5, disk_format="raw", checksum="c", owner="p1")
-    (image,) = images(memory, f"/{version}/images").values()
+    put_image(memory, "i", name="\u00fc", size=5, disk_format="raw", checksum="c", owner="p1")
+    (image,) = listed_images(memory, f"/{version}/images").values()
     assert image == {
         "id": "i",
         "name": "\u00fc",
@@ -73,8 +73,10 @@ def test_brief(memory: Memory, version: str) -> None:
 @pytest.mark.wire("lists-all-properties")
 def test_detail(memory: Memory) -> None:
     later = datetime(2010, 2, 3, 10, 0, 0, 5, tzinfo=timezone(timedelta(hours=1)))
-    put(memory, "i", size=5, updated_at=later, properties={"A b": True, "n": None, "x": "1\n2"})
-    (image,) = images(memory, "/v1/images/detail").values()
+    put_image(
+        memory, "i", size=5, updated_at=later, properties={"A b": True, "n": None, "x": "1\n2"}
+    )
+    (image,) = listed_images(memory, "/v1/images/detail").values()
     assert image == {
         "id": "i",
         "name": None,
@@ -100,15 +102,15 @@ def test_detail(memory: Memory) -> None:
 @pytest.mark.wire("lists-all-properties")
 def test_more_properties_than_headers(memory: Memory) -> None:
     many = {f"k{number}": "v" * 9_000 for number in range(80)}
-    put(memory, "i", properties=many)
-    assert images(memory, "/v1/images/detail")["i"]["properties"] == many
+    put_image(memory, "i", properties=many)
+    assert listed_images(memory, "/v1/images/detail")["i"]["properties"] == many
 
 
 @pytest.mark.wire("lists-format-json")
 @pytest.mark.parametrize("mount", ["", "/glance", "/glance/v1.1"])
 def test_format_json_is_the_document_of_each_image(memory: Memory, mount: str) -> None:
     for image_id in ("a b", "i"):
-        put(memory, image_id, minute=1, size=5, properties={"n": None, "k": "v"})
+        put_image(memory, image_id, minute=1, size=5, properties={"n": None, "k": "v"})
     path = "/images/detail" if mount.endswith("v1.1") else "/v1/images/detail"
     request = webob.Request.blank(f"{path}?format=json")
     request.environ["SCRIPT_NAME"] = mount
@@ -125,10 +127,10 @@ def test_format_json_is_the_document_of_each_image(memory: Memory, mount: str) -
 @pytest.mark.wire("lists-format-json")
 def test_format_json_with_a_public_endpoint(tmp_path: Path) -> None:
     memory = Memory(tmp_path, public_endpoint="https://images.example.com/x/")
-    put(memory, "i")
-    (image,) = images(memory, "/v1/images/detail?format=json").values()
+    put_image(memory, "i")
+    (image,) = listed_images(memory, "/v1/images/detail?format=json").values()
     assert image["uri"] == "https://images.example.com/x/v1/images/i"
-    assert "uri" not in images(memory, "/v1/images?format=json")["i"]
+    assert "uri" not in listed_images(memory, "/v1/images?format=json")["i"]
     memory.api.close()
 
 
@@ -136,7 +138,7 @@ def test_format_json_with_a_public_endpoint(tmp_path: Path) -> None:
 @pytest.mark.wire("lists-head")
 @pytest.mark.parametrize("path", [*LISTS, "/v1/images/i/members", "/v1", "/", "/versions"])
 def test_headers_and_head(memory: Memory, path: str) -> None:
-    put(memory, "i", name="\u00fc", owner="p1", members=frozenset({"p1"}))
+    put_image(memory, "i", name="\u00fc", owner="p1", members=frozenset({"p1"}))
     got = memory.request(path, caller=MEMBER)
     body = got.body
     assert got.headers == {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -167,7 +169,7 @@ def test_head_of_an_error(memory: Memory, path: str) -> None:
     ],
 )
 def test_headers_without_effect(memory: Memory, headers: dict[str, str]) -> None:
-    put(memory, "i")
+    put_image(memory, "i")
     plain = memory.get("/v1/images")
     given = memory.get("/v1/images", **headers)
     assert (given.status, given.headerlist, given.body) == (
@@ -179,9 +181,9 @@ def test_headers_without_effect(memory: Memory, headers: dict[str, str]) -> None
 
 @pytest.mark.wire("lists-long-query")
 def test_long_query(memory: Memory) -> None:
-    put(memory, "i")
-    assert listed(memory, f"x={'a' * 100_000}&name=") == ""
-    assert listed(memory, f"x={'a' * 100_000}") == "i"
+    put_image(memory, "i")
+    assert ids_listed(memory, f"x={'a' * 100_000}&name=") == ""
+    assert ids_listed(memory, f"x={'a' * 100_000}") == "i"
 
 
 # Parameters.
@@ -201,23 +203,23 @@ def test_long_query(memory: Memory) -> None:
     ],
 )
 def test_parameters(memory: Memory, query: str, ids: str) -> None:
-    put(memory, "1", minute=1, name="a b", min_ram=1)
-    put(memory, "2", minute=2)
-    assert listed(memory, query) == ids
+    put_image(memory, "1", minute=1, name="a b", min_ram=1)
+    put_image(memory, "2", minute=2)
+    assert ids_listed(memory, query) == ids
 
 
 @pytest.mark.wire("lists-encoding")
 @pytest.mark.parametrize("name", ["\u00fc \u65e5\u672c", "\U0001f600", "100%", "a&b;c=d+e"])
 def test_text_of_any_characters(memory: Memory, name: str) -> None:
-    put(memory, "1", name=name, properties={name: name})
-    put(memory, "2")
-    assert listed(memory, f"name={quote(name)}") == "1"
-    assert listed(memory, f"property-{quote(name)}={quote(name)}") == "1"
+    put_image(memory, "1", name=name, properties={name: name})
+    put_image(memory, "2")
+    assert ids_listed(memory, f"name={quote(name)}") == "1"
+    assert ids_listed(memory, f"property-{quote(name)}={quote(name)}") == "1"
 
 
 @pytest.mark.wire("lists-encoding")
 def test_bytes_that_are_not_percent_encoded(memory: Memory) -> None:
-    put(memory, "1", name="gr\u00fcn \u65e5")
+    put_image(memory, "1", name="gr\u00fcn \u65e5")
     request = webob.Request.blank("/v1/images")
     request.environ["QUERY_STRING"] = "name=gr\u00fcn%20\u65e5".encode().decode("latin-1")
     assert [image["id"] for image in json.loads(request.send(memory.api).body)["images"]] == ["1"]
@@ -226,7 +228,7 @@ def test_bytes_that_are_not_percent_encoded(memory: Memory) -> None:
 @pytest.mark.wire("lists-encoding")
 @pytest.mark.parametrize("query", ["name=%FF", "foo=%FF", "%FF=1", "name=a%C3&x=%BC"])
 def test_query_that_is_not_utf8(memory: Memory, query: str) -> None:
-    assert "The query of the URL is not UTF-8." in refused(memory, query)
+    assert "The query of the URL is not UTF-8." in refused_list(memory, query)
 
 
 BAD = {
@@ -260,12 +262,12 @@ def test_bad_value(memory: Memory, path: str, name: str) -> None:
 @pytest.mark.wire("lists-bad-value")
 def test_first_bad_value_is_named(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the registry fails: the values are examined before it is queried."""
-    monkeypatch.setattr(memory.registry, "list", unreachable)
-    monkeypatch.setattr(memory.registry, "get", unreachable)
+    monkeypatch.setattr(memory.registry, "list", unreachable_registry)
+    monkeypatch.setattr(memory.registry, "get", unreachable_registry)
     names = [name for name in BAD if name != "marker"]
     while names:
         query = "&".join(f"{name}={quote(BAD[name][0])}" for name in reversed(names))
-        assert f"{names.pop(0)} must be " in refused(memory, query, ADMIN)
+        assert f"{names.pop(0)} must be " in refused_list(memory, query, ADMIN)
 
 
 @pytest.mark.wire("errors-name-only-the-id")
@@ -297,17 +299,17 @@ def test_text_of_the_client_is_cut_and_escaped(memory: Memory, accept: str) -> N
 def test_texts(memory: Memory, field: str, text: str, ids: str) -> None:
     for image_id, value in (("1", "raw"), ("2", "fedora:25"), ("3", ""), ("4", None)):
         memory.put(None, id=image_id, **{field: value})
-    assert listed(memory, f"{field}={text}") == ids
+    assert ids_listed(memory, f"{field}={text}") == ids
 
 
 @pytest.mark.wire("lists-texts")
 @pytest.mark.wire("lists-text-in")
 def test_status(memory: Memory) -> None:
-    put(memory, "1", 1)
-    put(memory, "2", 2, status="queued")
-    put(memory, "3", 3, status="saving")
-    assert listed(memory, "status=queued") == "2"
-    assert listed(memory, "status=in:active,saving") == "31"
+    put_image(memory, "1", 1)
+    put_image(memory, "2", 2, status="queued")
+    put_image(memory, "3", 3, status="saving")
+    assert ids_listed(memory, "status=queued") == "2"
+    assert ids_listed(memory, "status=in:active,saving") == "31"
 
 
 @pytest.mark.wire("lists-text-in")
@@ -326,8 +328,8 @@ def test_status(memory: Memory) -> None:
 )
 def test_one_of_several_texts(memory: Memory, text: str, ids: str) -> None:
     for number, name in enumerate(["a", "b", "b,c", 'q"\\,', ""], 1):
-        put(memory, str(number), name=name)
-    assert listed(memory, f"name={quote(text)}&sort_key=id&sort_dir=asc") == ids
+        put_image(memory, str(number), name=name)
+    assert ids_listed(memory, f"name={quote(text)}&sort_key=id&sort_dir=asc") == ids
 
 
 @pytest.mark.wire("lists-min")
@@ -335,9 +337,9 @@ def test_one_of_several_texts(memory: Memory, text: str, ids: str) -> None:
 @pytest.mark.parametrize("name", ["min_ram", "min_disk"])
 @pytest.mark.parametrize(("text", "ids"), [("0", "1"), ("5", "2"), ("%20%2B05%20", "2"), ("6", "")])
 def test_min(memory: Memory, name: str, text: str, ids: str) -> None:
-    put(memory, "1")
-    put(memory, "2", **{name: 5})
-    assert listed(memory, f"{name}={text}") == ids
+    put_image(memory, "1")
+    put_image(memory, "2", **{name: 5})
+    assert ids_listed(memory, f"{name}={text}") == ids
 
 
 @pytest.mark.wire("lists-sizes")
@@ -355,8 +357,8 @@ def test_min(memory: Memory, name: str, text: str, ids: str) -> None:
 )
 def test_sizes(memory: Memory, query: str, ids: str) -> None:
     for image_id, size in (("1", 0), ("2", 1), ("3", 2), ("4", None)):
-        put(memory, image_id, size=size)
-    assert listed(memory, f"{query}&sort_key=id&sort_dir=asc") == ids
+        put_image(memory, image_id, size=size)
+    assert ids_listed(memory, f"{query}&sort_key=id&sort_dir=asc") == ids
 
 
 @pytest.mark.wire("lists-protected")
@@ -364,9 +366,9 @@ def test_sizes(memory: Memory, query: str, ids: str) -> None:
     ("text", "ids"), [("true", "1"), ("TRUE", "1"), ("1", "1"), ("False", "2"), ("0", "2")]
 )
 def test_protected(memory: Memory, text: str, ids: str) -> None:
-    put(memory, "1", protected=True)
-    put(memory, "2")
-    assert listed(memory, f"protected={text}") == ids
+    put_image(memory, "1", protected=True)
+    put_image(memory, "2")
+    assert ids_listed(memory, f"protected={text}") == ids
 
 
 @pytest.mark.wire("lists-changes-since")
@@ -386,15 +388,15 @@ def test_protected(memory: Memory, text: str, ids: str) -> None:
 )
 def test_changes_since(memory: Memory, text: str, ids: str) -> None:
     for minute in (1, 2, 3):
-        put(memory, str(minute), minute, updated_at=at(minute).replace(tzinfo=UTC))
-    put(memory, "4", updated_at=None)
-    assert listed(memory, f"changes-since={text}") == ids
+        put_image(memory, str(minute), minute, updated_at=at(minute).replace(tzinfo=UTC))
+    put_image(memory, "4", updated_at=None)
+    assert ids_listed(memory, f"changes-since={text}") == ids
 
 
 @pytest.mark.wire("lists-changes-since")
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00%2B02:00", "9999-12-31T23:59:59-02:00"])
 def test_time_that_no_year_has(memory: Memory, text: str) -> None:
-    assert "changes-since must be a time" in refused(memory, f"changes-since={text}")
+    assert "changes-since must be a time" in refused_list(memory, f"changes-since={text}")
 
 
 @pytest.mark.wire("lists-properties")
@@ -414,6 +416,6 @@ def test_time_that_no_year_has(memory: Memory, text: str) -> None:
     ],
 )
 def test_properties(memory: Memory, query: str, ids: str) -> None:
-    put(memory, "1", 1, properties={"os": "linux", "arch": "y", "n": None})
-    put(memory, "2", 2, properties={"os": "bsd", "b": True})
-    assert listed(memory, query) == ids
+    put_image(memory, "1", 1, properties={"os": "linux", "arch": "y", "n": None})
+    put_image(memory, "2", 2, properties={"os": "bsd", "b": True})
+    assert ids_listed(memory, query) == ids

@@ -8,7 +8,7 @@ import pytest
 
 from imageapi import Caller
 from imageapi.errors import BackendUnavailable, MalformedImage
-from tests.contract.test_lists import at, put, unreachable
+from tests.contract.test_lists import at, put_image, unreachable_registry
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
 
 PATH = "/v1/images/i/members"
@@ -34,7 +34,7 @@ def shared(memory: Memory, project: str, caller: Caller) -> list[str]:
 @pytest.mark.wire("members-can-share")
 @pytest.mark.parametrize("query", ["", "?limit=x&marker=y", "?x=%FF", "?format=json"])
 def test_document(memory: Memory, query: str) -> None:
-    put(memory, "i", is_public=False, owner="p1", members=frozenset({"p2", "\u00fc"}))
+    put_image(memory, "i", is_public=False, owner="p1", members=frozenset({"p2", "\u00fc"}))
     response = memory.get(PATH + query, caller=MEMBER)
     assert (response.status_code, response.content_type) == (200, "application/json")
     assert response.json == {
@@ -47,7 +47,7 @@ def test_document(memory: Memory, query: str) -> None:
 
 @pytest.mark.wire("members-document")
 def test_image_without_members(memory: Memory) -> None:
-    put(memory, "i", owner="p1")
+    put_image(memory, "i", owner="p1")
     assert members(memory, MEMBER) == []
 
 
@@ -67,7 +67,7 @@ def test_image_without_members(memory: Memory) -> None:
 def test_who_sees_whom(
     memory: Memory, caller: Caller, seen: list[str] | None, is_public: bool
 ) -> None:
-    put(memory, "i", is_public=is_public, owner="p1", members=frozenset({"p4", "p2"}))
+    put_image(memory, "i", is_public=is_public, owner="p1", members=frozenset({"p4", "p2"}))
     if seen is not None or is_public:
         assert members(memory, caller) == (seen or [])
         return
@@ -84,7 +84,7 @@ def test_who_sees_whom(
 
 @pytest.mark.wire("members-who")
 def test_nobody_owns_an_image_without_owner(memory: Memory) -> None:
-    put(memory, "i", owner=None, members=frozenset({"p2"}))
+    put_image(memory, "i", owner=None, members=frozenset({"p2"}))
     assert members(memory, NOBODY) == []
     assert members(memory, Caller(project_id="")) == []
 
@@ -92,14 +92,14 @@ def test_nobody_owns_an_image_without_owner(memory: Memory) -> None:
 @pytest.mark.wire("members-deleted")
 @pytest.mark.parametrize("fields", [{"status": "deleted"}, {"deleted": True}])
 def test_members_of_a_deleted_image(memory: Memory, fields: dict[str, Any]) -> None:
-    put(memory, "i", owner="p1", members=frozenset({"p2"}), **fields)
+    put_image(memory, "i", owner="p1", members=frozenset({"p2"}), **fields)
     assert members(memory, ADMIN) == ["p2"]
     assert memory.get(PATH, caller=MEMBER).status_code == 404
 
 
 @pytest.mark.wire("members-order")
 def test_order_of_members(memory: Memory) -> None:
-    put(memory, "i", owner="p1", members=frozenset({"b", "a", "B", "\u00fc", "1"}))
+    put_image(memory, "i", owner="p1", members=frozenset({"b", "a", "B", "\u00fc", "1"}))
     assert members(memory, MEMBER) == ["1", "B", "a", "b", "\u00fc"]
 
 
@@ -108,7 +108,7 @@ def test_order_of_members(memory: Memory) -> None:
 @pytest.mark.parametrize("caller", [MEMBER, ADMIN])
 def test_policy_refuses_members(tmp_path: Path, rule: str, caller: Caller) -> None:
     memory = Memory(tmp_path, f'"{rule}": "!"\n')
-    put(memory, "i", owner="p1")
+    put_image(memory, "i", owner="p1")
     for path in (PATH, "/v1/images/absent/members"):
         assert memory.get(path, caller=caller).status_code == 403
     head = memory.head("/v1/images/i", caller=caller)
@@ -119,8 +119,8 @@ def test_policy_refuses_members(tmp_path: Path, rule: str, caller: Caller) -> No
 @pytest.mark.wire("members-policy")
 def test_policy_decides_on_the_image(tmp_path: Path) -> None:
     memory = Memory(tmp_path, '"get_members": "project_id:%(owner)s"\n')
-    put(memory, "i", owner="p1")
-    put(memory, "j", owner="p2")
+    put_image(memory, "i", owner="p1")
+    put_image(memory, "j", owner="p2")
     assert members(memory, MEMBER) == []
     assert memory.get("/v1/images/j/members", caller=MEMBER).status_code == 403
     assert memory.head("/v1/images/j", caller=MEMBER).status_code == 200
@@ -165,8 +165,8 @@ def test_registry_fails(
     ],
 )
 def test_paths(memory: Memory, path: str, status: int) -> None:
-    put(memory, "\u00fc")
-    put(memory, "i")
+    put_image(memory, "\u00fc")
+    put_image(memory, "i")
     assert memory.get(path).status_code == status
 
 
@@ -175,12 +175,14 @@ def test_paths(memory: Memory, path: str, status: int) -> None:
 
 @pytest.fixture
 def sharing(memory: Memory) -> Memory:
-    put(memory, "2", 1, is_public=False, owner="p1", members=frozenset({"p2", "p3"}))
-    put(memory, "1", 2, is_public=False, owner="p1", members=frozenset({"p2"}), status="queued")
-    put(memory, "3", 2, is_public=True, owner=None, members=frozenset({"p2"}))
-    put(memory, "4", 3, is_public=False, owner="p2")
-    put(memory, "5", 3, members=frozenset({"p2"}), deleted=True)
-    put(memory, "6", 3, members=frozenset({"p2"}), status="killed")
+    put_image(memory, "2", 1, is_public=False, owner="p1", members=frozenset({"p2", "p3"}))
+    put_image(
+        memory, "1", 2, is_public=False, owner="p1", members=frozenset({"p2"}), status="queued"
+    )
+    put_image(memory, "3", 2, is_public=True, owner=None, members=frozenset({"p2"}))
+    put_image(memory, "4", 3, is_public=False, owner="p2")
+    put_image(memory, "5", 3, members=frozenset({"p2"}), deleted=True)
+    put_image(memory, "6", 3, members=frozenset({"p2"}), status="killed")
     return memory
 
 
@@ -194,7 +196,7 @@ def test_shared_document(sharing: Memory) -> None:
 @pytest.mark.wire("shared-document")
 def test_shared_images_have_no_pages(memory: Memory) -> None:
     for number in range(1_100):
-        put(memory, str(number), members=frozenset({"p2"}), created_at=at(number % 60))
+        put_image(memory, str(number), members=frozenset({"p2"}), created_at=at(number % 60))
     assert len(shared(memory, "p2", OTHER)) == 1_100
 
 
@@ -212,6 +214,6 @@ def test_who_sees_what_is_shared(sharing: Memory, caller: Caller, seen: list[str
 def test_registry_is_not_queried_for_others(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory.registry, "list", unreachable)
+    monkeypatch.setattr(memory.registry, "list", unreachable_registry)
     assert shared(memory, "p2", MEMBER) == []
     assert memory.get("/v1/shared-images/p2", caller=OTHER).status_code == 503

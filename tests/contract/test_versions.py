@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import webob
 
-from tests.contract.test_lists import LISTS, put, unreachable
+from tests.contract.test_lists import LISTS, put_image, unreachable_registry
 from tests.memory import Memory
 
 PATHS = ("/", "/versions", "/v1", "/v1/", "/v1.0", "/v1.0/", "/v1.1", "/v1.1/")
@@ -23,7 +23,7 @@ def document(href: str) -> dict[str, Any]:
     }
 
 
-def asked(memory: Memory, mount: str, path: str, **headers: str) -> webob.Response:
+def versions_asked(memory: Memory, mount: str, path: str, **headers: str) -> webob.Response:
     request = webob.Request.blank("/", headers=headers)
     request.environ.update(SCRIPT_NAME=mount, PATH_INFO=path)
     response: webob.Response = request.send(memory.api)
@@ -56,7 +56,7 @@ def test_document(memory: Memory, path: str) -> None:
     ],
 )
 def test_mount_points(memory: Memory, mount: str, path: str, status: int, href: str) -> None:
-    response = asked(memory, mount, path)
+    response = versions_asked(memory, mount, path)
     assert response.status_code == status
     assert response.json == document(href)
 
@@ -75,9 +75,9 @@ def test_public_endpoint(tmp_path: Path, endpoint: str) -> None:
 @pytest.mark.wire("versions-href")
 def test_host_is_that_of_the_request(memory: Memory) -> None:
     forwarded = {"X-Forwarded-Host": "other", "X-Forwarded-Proto": "https"}
-    response = asked(memory, "", "/", Host="images.example.com:8080", **forwarded)
+    response = versions_asked(memory, "", "/", Host="images.example.com:8080", **forwarded)
     assert response.json == document("http://images.example.com:8080/v1/")
-    assert asked(memory, "", "/", Host="h:80").json == document("http://h/v1/")
+    assert versions_asked(memory, "", "/", Host="h:80").json == document("http://h/v1/")
 
 
 @pytest.mark.wire("versions-accept")
@@ -86,7 +86,7 @@ def test_host_is_that_of_the_request(memory: Memory) -> None:
     ["text/html", "application/xml", "application/vnd.openstack.images-v1", "application/x-v2"],
 )
 def test_accept(memory: Memory, accept: str) -> None:
-    put(memory, "i")
+    put_image(memory, "i")
     for path in PATHS:
         assert memory.get(path, Accept=accept).json == document("http://localhost/v1/")
     assert memory.get("/v1/images", Accept=accept).status_code == 200
@@ -98,8 +98,8 @@ def test_accept(memory: Memory, accept: str) -> None:
 def test_depends_on_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     rules = ("get_image", "download_image", "get_images", "get_members")
     memory = Memory(tmp_path, "".join(f'"{rule}": "!"\n' for rule in rules))
-    monkeypatch.setattr(memory.registry, "list", unreachable)
-    monkeypatch.setattr(memory.registry, "get", unreachable)
+    monkeypatch.setattr(memory.registry, "list", unreachable_registry)
+    monkeypatch.setattr(memory.registry, "get", unreachable_registry)
     monkeypatch.setattr(memory.registry, "can_list", False)
     assert memory.get(path).json == document("http://localhost/v1/")
     memory.api.close()
@@ -110,7 +110,7 @@ def test_depends_on_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pat
     "path", [*LISTS, *PATHS, "/v1/images/i/members", "/v1/images/absent/members"]
 )
 def test_methods(memory: Memory, path: str) -> None:
-    put(memory, "i")
+    put_image(memory, "i")
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO", "get"):
         response = memory.get(path, method=method)
         assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
@@ -137,8 +137,8 @@ def test_other_paths(memory: Memory, path: str) -> None:
 @pytest.mark.wire("routes-paths")
 @pytest.mark.parametrize("mount", ["/v1", "/glance/v1.0", "/v1.1"])
 def test_lists_where_the_mount_point_is_a_version(memory: Memory, mount: str) -> None:
-    put(memory, "i")
+    put_image(memory, "i")
     for path in ("/images", "/images/detail", "/shared-images/p", "/images/i/members"):
-        assert asked(memory, mount, path).status_code == 200
-    assert asked(memory, mount, "/v1/images").status_code == 200
-    assert asked(memory, mount, "/versions").status_code == 404
+        assert versions_asked(memory, mount, path).status_code == 200
+    assert versions_asked(memory, mount, "/v1/images").status_code == 200
+    assert versions_asked(memory, mount, "/versions").status_code == 404

@@ -26,7 +26,7 @@ def data_of(image: dict[str, Any]) -> bytes:
     return bytes(image["id"], "utf-8") * 1_000
 
 
-def build(settings_file: str) -> WSGIApplication:
+def build_listing(settings_file: str) -> WSGIApplication:
     """Make the application; gunicorn calls this in its worker.
 
     :param settings_file: JSON; the file of the configuration (``config_file``), and the fields of

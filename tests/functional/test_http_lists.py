@@ -48,7 +48,7 @@ MADE: list[tuple[str | None, str | None, int | None]] = [
 ]
 
 
-class Front(NamedTuple):
+class ListFront(NamedTuple):
     """An imageapi in front of a Glance.
 
     :ivar ids: of what Alice made.
@@ -103,7 +103,7 @@ def counting(registry: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def front(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def list_front(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ListFront]:
     with glance(tmp_path_factory.mktemp("glance"), identity) as url:
         tokens, projects = users_and_tokens(identity)
         config = tmp_path_factory.mktemp("front") / "glance-v2.conf"
@@ -111,7 +111,7 @@ def front(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
         config.write_text(example.replace("http://glance.example.com:9292", url))
         api = imageapi.ImageAPI(imageapi.load_config([str(config)]))
         requests = counting(api.backends.registry.backend)
-        front = Front(api, config, url, tokens, projects, [], requests)
+        front = ListFront(api, config, url, tokens, projects, [], requests)
         for name, disk_format, size in MADE:
             fields = {"name": name, "disk_format": disk_format, "distro": f"x{size}"}
             data = None if size is None else bytes(size)
@@ -120,7 +120,7 @@ def front(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Itera
         api.close()
 
 
-def place(front: Front, key: str) -> Any:
+def place_of_records(front: ListFront, key: str) -> Any:
     """Where an id stands in a list by a sort key; all were made within few seconds."""
 
     def of(image_id: str) -> tuple[Any, ...]:
@@ -140,29 +140,31 @@ def place(front: Front, key: str) -> Any:
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("key", [key for key in SORT_KEYS if key != "updated_at"])
-def test_order_and_pages(front: Front, key: str, direction: str) -> None:
-    expected = sorted(front.ids, key=place(front, key), reverse=direction == "desc")
+def test_order_and_pages(list_front: ListFront, key: str, direction: str) -> None:
+    expected = sorted(
+        list_front.ids, key=place_of_records(list_front, key), reverse=direction == "desc"
+    )
     for limit in (1, 4, 11):
         query = f"sort_key={key}&sort_dir={direction}"
-        assert front.walk("alice", query, limit) == expected, limit
+        assert list_front.walk("alice", query, limit) == expected, limit
 
 
-def test_order_of_changes(front: Front) -> None:
-    times = [image["updated_at"] for image in front.page("alice", "sort_key=updated_at")]
+def test_order_of_changes(list_front: ListFront) -> None:
+    times = [image["updated_at"] for image in list_front.page("alice", "sort_key=updated_at")]
     assert times == sorted(times, reverse=True)
-    assert sorted(front.walk("alice", "sort_key=updated_at", 3)) == sorted(front.ids)
+    assert sorted(list_front.walk("alice", "sort_key=updated_at", 3)) == sorted(list_front.ids)
 
 
 @pytest.mark.parametrize("key", SORT_KEYS)
-def test_two_requests_a_page(front: Front, key: str) -> None:
+def test_two_requests_a_page(list_front: ListFront, key: str) -> None:
     """The marker of a page is looked up by a third one, as for any registry."""
     query = f"sort_key={key}&sort_dir=asc&limit=3"
     has_value = "size_min=0" if key in ("size", "disk_format") else "name=in:a,b,B,fedora"
     marker = ""
-    while page := front.page("alice", f"{query}&{has_value}{marker}"):
-        lists = [one for one in front.requests if "?" in one]
+    while page := list_front.page("alice", f"{query}&{has_value}{marker}"):
+        lists = [one for one in list_front.requests if "?" in one]
         assert 1 <= len(lists) <= 2, lists
-        assert len(front.requests) - len(lists) == bool(marker)
+        assert len(list_front.requests) - len(lists) == bool(marker)
         marker = f"&marker={page[-1]['id']}"
 
 
@@ -189,75 +191,79 @@ def test_two_requests_a_page(front: Front, key: str) -> None:
         ("is_public=None", [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
     ],
 )
-def test_filters(front: Front, query: str, expected: list[int]) -> None:
-    found = [front.ids.index(image["id"]) for image in front.page("alice", query)]
+def test_filters(list_front: ListFront, query: str, expected: list[int]) -> None:
+    found = [list_front.ids.index(image["id"]) for image in list_front.page("alice", query)]
     assert found == expected
 
 
-def test_changes_since(front: Front) -> None:
-    latest = max(image["updated_at"] for image in front.page("alice"))
+def test_changes_since(list_front: ListFront) -> None:
+    latest = max(image["updated_at"] for image in list_front.page("alice"))
     past = datetime.fromisoformat(latest) - timedelta(hours=1)
     future = datetime.fromisoformat(latest) + timedelta(hours=1)
-    assert len(front.page("alice", f"changes-since={past.isoformat()}")) == len(MADE)
-    assert front.page("alice", f"changes-since={future.isoformat()}") == []
+    assert len(list_front.page("alice", f"changes-since={past.isoformat()}")) == len(MADE)
+    assert list_front.page("alice", f"changes-since={future.isoformat()}") == []
 
 
-def test_the_list_is_what_a_caller_may_head(front: Front) -> None:
+def test_the_list_is_what_a_caller_may_head(list_front: ListFront) -> None:
     """Pending members see an image; a community image is listed for its project only."""
-    public = front.make("root", visibility="public", name="everybody's")
-    shared = front.make("carol", visibility="shared", name="for bob")
-    community = front.make("carol", visibility="community", name="community")
-    members = f"{front.glance}/v2/images/{shared}/members"
-    call(members, front.tokens["carol"], {"member": front.projects["bob"]})
+    public = list_front.make("root", visibility="public", name="everybody's")
+    shared = list_front.make("carol", visibility="shared", name="for bob")
+    community = list_front.make("carol", visibility="community", name="community")
+    members = f"{list_front.glance}/v2/images/{shared}/members"
+    call(members, list_front.tokens["carol"], {"member": list_front.projects["bob"]})
     try:
         for user, seen in {
-            "alice": {public, *front.ids},
+            "alice": {public, *list_front.ids},
             "bob": {public, shared},
             "carol": {public, shared, community},
-            "root": {public, shared, *front.ids},
+            "root": {public, shared, *list_front.ids},
             None: set(),
             "a-token-of-nobody": set(),
         }.items():
-            assert {image["id"] for image in front.page(user)} == seen, user
+            assert {image["id"] for image in list_front.page(user)} == seen, user
     finally:
         for owner, image_id in (("root", public), ("carol", shared), ("carol", community)):
-            call(f"{front.glance}/v2/images/{image_id}", front.tokens[owner], method="DELETE")
-    assert front.page("bob") == []
+            call(
+                f"{list_front.glance}/v2/images/{image_id}",
+                list_front.tokens[owner],
+                method="DELETE",
+            )
+    assert list_front.page("bob") == []
 
 
-def test_shared_images_and_an_admins_list(front: Front) -> None:
+def test_shared_images_and_an_admins_list(list_front: ListFront) -> None:
     """The application, such as keystonemiddleware, says who the caller is."""
-    shared = front.make("carol", visibility="shared")
-    members = f"{front.glance}/v2/images/{shared}/members"
-    call(members, front.tokens["carol"], {"member": front.projects["bob"]})
+    shared = list_front.make("carol", visibility="shared")
+    members = f"{list_front.glance}/v2/images/{shared}/members"
+    call(members, list_front.tokens["carol"], {"member": list_front.projects["bob"]})
 
     def ask(path: str, user: str, **fields: Any) -> Any:
-        project, token = front.projects[user], front.tokens[user]
+        project, token = list_front.projects[user], list_front.tokens[user]
         caller = Caller(user_id=user, project_id=project, token=token, **fields)
-        return send(front.api, path, "GET", {}, caller).json
+        return send(list_front.api, path, "GET", {}, caller).json
 
     try:
-        path = f"/v1/shared-images/{front.projects['bob']}"
+        path = f"/v1/shared-images/{list_front.projects['bob']}"
         assert [one["image_id"] for one in ask(path, "bob")["shared_images"]] == [shared]
         assert ask(path, "root", is_admin=True) == {"shared_images": []}
         assert ask("/v1/images", "root", is_admin=True) == {"images": []}
         everything = ask("/v1/images?is_public=None", "root", is_admin=True)["images"]
-        assert {one["id"] for one in everything} == {shared, *front.ids}
+        assert {one["id"] for one in everything} == {shared, *list_front.ids}
     finally:
-        call(f"{front.glance}/v2/images/{shared}", front.tokens["carol"], method="DELETE")
+        call(f"{list_front.glance}/v2/images/{shared}", list_front.tokens["carol"], method="DELETE")
 
 
-def test_brief_list(front: Front) -> None:
-    brief = front.page("alice", path="images")
-    detailed = front.page("alice")
+def test_brief_list(list_front: ListFront) -> None:
+    brief = list_front.page("alice", path="images")
+    detailed = list_front.page("alice")
     assert brief == [{name: one[name] for name in brief[0]} for one in detailed]
 
 
-def test_glanceclient_v1(front: Front) -> None:
-    with serving(front.config) as port:
-        client = Client(f"http://127.0.0.1:{port}", token=front.tokens["alice"])
+def test_glanceclient_v1(list_front: ListFront) -> None:
+    with serving(list_front.config) as port:
+        client = Client(f"http://127.0.0.1:{port}", token=list_front.tokens["alice"])
         found = client.images.list(sort_key="name", sort_dir="asc", page_size=4)
-        expected = sorted(front.ids, key=place(front, "name"))
+        expected = sorted(list_front.ids, key=place_of_records(list_front, "name"))
         assert [image.id for image in found] == expected
 
 

@@ -28,33 +28,33 @@ limit_param_default = 4
 UMLAUTS = "\u00dcbuntu 10.04 gr\u00f6\u00dfe"
 
 
-def id_of(number: int) -> str:
+def listed_id(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012}"
 
 
-def image(number: int, **fields: Any) -> dict[str, Any]:
+def added_image(number: int, **fields: Any) -> dict[str, Any]:
     day = {"disk_format": "raw", "container_format": "bare"}
-    return {"id": id_of(number), "name": f"image {number}", **day, **fields}
+    return {"id": listed_id(number), "name": f"image {number}", **day, **fields}
 
 
 IMAGES = [
-    image(1, name="fedora:25", disk_format="qcow2", min_ram=512, properties={"os": "linux"}),
-    image(2, name=UMLAUTS, properties={"farbe": "gr\u00fcn"}),
-    image(3, name="twice", disk_format="iso"),
-    image(4, name="twice", container_format="ovf"),
-    image(5, name="mine", is_public=False, owner="p1"),
-    image(6, name="shared", is_public=False, owner="p2", members=["p1", "p3"]),
-    image(7, name="hidden", is_public=False, owner="p2", protected=True),
-    image(8, name="queued", status="queued"),
-    image(9, name=None, disk_format=None, container_format=None),
-    image(10, owner="p1"),
+    added_image(1, name="fedora:25", disk_format="qcow2", min_ram=512, properties={"os": "linux"}),
+    added_image(2, name=UMLAUTS, properties={"farbe": "gr\u00fcn"}),
+    added_image(3, name="twice", disk_format="iso"),
+    added_image(4, name="twice", container_format="ovf"),
+    added_image(5, name="mine", is_public=False, owner="p1"),
+    added_image(6, name="shared", is_public=False, owner="p2", members=["p1", "p3"]),
+    added_image(7, name="hidden", is_public=False, owner="p2", protected=True),
+    added_image(8, name="queued", status="queued"),
+    added_image(9, name=None, disk_format=None, container_format=None),
+    added_image(10, owner="p1"),
 ]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("lists")
     config = folder / "imageapi.conf"
     config.write_text(CONFIG)
@@ -64,13 +64,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=4"),
         *("--no-control-socket", f"--pythonpath={ROOT}", f"--bind=127.0.0.1:{port}"),
-        f"tests.functional.listing_app:build({str(settings)!r})",
+        f"tests.functional.listing_app:build_listing({str(settings)!r})",
     ]
     with running(command, port, folder / "server.log"):
         yield f"http://127.0.0.1:{port}"
 
 
-def run(*command: Any) -> "subprocess.CompletedProcess[str]":
+def run_program(*command: Any) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [str(word) for word in command],
         capture_output=True,
@@ -106,46 +106,46 @@ def run(*command: Any) -> "subprocess.CompletedProcess[str]":
         ({"sort_key": "name", "sort_dir": "asc", "limit": 2, "page_size": 1}, [9, 1]),
     ],
 )
-def test_glanceclient(url: str, wanted: dict[str, Any], numbers: list[int]) -> None:
-    listed = list(Client(url, token="user").images.list(**wanted))
-    assert sorted(one.id for one in listed) == sorted(id_of(number) for number in numbers)
+def test_glanceclient(served_url: str, wanted: dict[str, Any], numbers: list[int]) -> None:
+    listed = list(Client(served_url, token="user").images.list(**wanted))
+    assert sorted(one.id for one in listed) == sorted(listed_id(number) for number in numbers)
     if "sort_key" in wanted:
-        assert [one.id for one in listed] == [id_of(number) for number in numbers]
+        assert [one.id for one in listed] == [listed_id(number) for number in numbers]
 
 
-def test_glanceclient_of_an_admin(url: str) -> None:
-    client = Client(url, token="admin")
+def test_glanceclient_of_an_admin(served_url: str) -> None:
+    client = Client(served_url, token="admin")
     assert len(list(client.images.list())) == 7
     assert len(list(client.images.list(is_public=None, page_size=3))) == 10
     assert len(list(client.images.list(is_public=False))) == 3
     assert len(list(client.images.list(is_public=None, owner="p2"))) == 2
 
 
-def test_glanceclient_reads_the_values(url: str) -> None:
-    (listed,) = Client(url, token="user").images.list(filters={"name": UMLAUTS})
+def test_glanceclient_reads_the_values(served_url: str) -> None:
+    (listed,) = Client(served_url, token="user").images.list(filters={"name": UMLAUTS})
     assert (listed.name, listed.properties) == (UMLAUTS, {"farbe": "gr\u00fcn"})
     assert (listed.size, listed.is_public, listed.deleted) == (36_000, True, False)
 
 
-def test_glanceclient_members(url: str) -> None:
-    client = Client(url, token="admin")
-    assert [one.member_id for one in client.image_members.list(image=id_of(6))] == ["p1", "p3"]
-    assert [one.image_id for one in client.image_members.list(member="p3")] == [id_of(6)]
-    client = Client(url, token="user")
-    assert [one.member_id for one in client.image_members.list(image=id_of(6))] == ["p1"]
-    assert [one.image_id for one in client.image_members.list(member="p1")] == [id_of(6)]
+def test_glanceclient_members(served_url: str) -> None:
+    client = Client(served_url, token="admin")
+    assert [one.member_id for one in client.image_members.list(image=listed_id(6))] == ["p1", "p3"]
+    assert [one.image_id for one in client.image_members.list(member="p3")] == [listed_id(6)]
+    client = Client(served_url, token="user")
+    assert [one.member_id for one in client.image_members.list(image=listed_id(6))] == ["p1"]
+    assert [one.image_id for one in client.image_members.list(member="p1")] == [listed_id(6)]
     assert list(client.image_members.list(member="p3")) == []
 
 
-def glance(url: str, token: str, *words: str) -> "subprocess.CompletedProcess[str]":
+def glance_client(url: str, token: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """The command ``glance``, which asks for versions and lists before it does what it is for."""
     access = ("--os-image-url", url, "--os-auth-token", token)
-    return run(BIN / "glance", "--os-image-api-version", "1", *access, *words)
+    return run_program(BIN / "glance", "--os-image-api-version", "1", *access, *words)
 
 
 def numbers_in(table: str) -> list[int]:
     """The numbers of the images in a table that a command has printed."""
-    return [number for number in range(1, 11) if id_of(number) in table]
+    return [number for number in range(1, 11) if listed_id(number) in table]
 
 
 @pytest.mark.parametrize(
@@ -156,39 +156,46 @@ def numbers_in(table: str) -> list[int]:
         (["--all-tenants", "--page-size", "2"], [1, 2, 3, 4, 5, 6, 8, 9, 10]),
     ],
 )
-def test_glance_image_list(url: str, words: list[str], numbers: list[int]) -> None:
-    assert numbers_in(glance(url, "user", "image-list", *words).stdout) == numbers
+def test_glance_image_list(served_url: str, words: list[str], numbers: list[int]) -> None:
+    assert numbers_in(glance_client(served_url, "user", "image-list", *words).stdout) == numbers
 
 
-def test_glance_image_list_of_all_projects(url: str) -> None:
-    listed = glance(url, "admin", "image-list", "--all-tenants", "--page-size", "3")
+def test_glance_image_list_of_all_projects(served_url: str) -> None:
+    listed = glance_client(served_url, "admin", "image-list", "--all-tenants", "--page-size", "3")
     assert numbers_in(listed.stdout) == list(range(1, 11))
 
 
 @pytest.mark.parametrize(("name", "number"), [("fedora:25", 1), (UMLAUTS, 2)])
 def test_glance_finds_an_image_by_its_name(
-    url: str, tmp_path: Path, name: str, number: int
+    served_url: str, tmp_path: Path, name: str, number: int
 ) -> None:
-    assert numbers_in(glance(url, "user", "image-show", name).stdout) == [number]
+    assert numbers_in(glance_client(served_url, "user", "image-show", name).stdout) == [number]
     target = tmp_path / "image"
-    assert glance(url, "user", "image-download", "--file", str(target), name).returncode == 0
-    assert target.read_bytes() == data_of({"id": id_of(number)})
+    assert (
+        glance_client(served_url, "user", "image-download", "--file", str(target), name).returncode
+        == 0
+    )
+    assert target.read_bytes() == data_of({"id": listed_id(number)})
 
 
-def test_glance_finds_no_image(url: str) -> None:
+def test_glance_finds_no_image(served_url: str) -> None:
     assert (
         "No image with a name or ID of 'hidden' exists"
-        in glance(url, "user", "image-show", "hidden").stderr
+        in glance_client(served_url, "user", "image-show", "hidden").stderr
     )
-    assert "Multiple image matches" in glance(url, "user", "image-show", "twice").stderr
+    assert (
+        "Multiple image matches" in glance_client(served_url, "user", "image-show", "twice").stderr
+    )
 
 
-def test_glance_member_list(url: str) -> None:
-    by_image = glance(url, "admin", "member-list", "--image-id", id_of(6)).stdout
+def test_glance_member_list(served_url: str) -> None:
+    by_image = glance_client(served_url, "admin", "member-list", "--image-id", listed_id(6)).stdout
     assert numbers_in(by_image) == [6]
     assert "p1" in by_image
     assert "p3" in by_image
-    assert numbers_in(glance(url, "user", "member-list", "--tenant-id", "p1").stdout) == [6]
+    assert numbers_in(
+        glance_client(served_url, "user", "member-list", "--tenant-id", "p1").stdout
+    ) == [6]
 
 
 # openstackclient.
@@ -198,31 +205,33 @@ def openstack(url: str, token: str, *words: str) -> Any:
     """What ``openstack`` prints as JSON.  Without a catalogue, its endpoint has the version."""
     access = ("--os-auth-type", "admin_token", "--os-token", token, "--os-endpoint", f"{url}/v1")
     program = ENVIRONMENTS / "openstackclient" / "bin" / "openstack"
-    done = run(program, *access, "--os-image-api-version", "1", "image", *words, "-f", "json")
+    done = run_program(
+        program, *access, "--os-image-api-version", "1", "image", *words, "-f", "json"
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_openstack_image_list(url: str) -> None:
+def test_openstack_image_list(served_url: str) -> None:
     """It asks for no second page: it shows the images of the server's default page.
 
     Without ``--sort``, it compares names, and fails if an image has none.
     """
-    listed = openstack(url, "user", "list", "--sort", "id")
-    assert {one["ID"] for one in listed} == {id_of(number) for number in (6, 8, 9, 10)}
+    listed = openstack(served_url, "user", "list", "--sort", "id")
+    assert {one["ID"] for one in listed} == {listed_id(number) for number in (6, 8, 9, 10)}
 
 
 @pytest.mark.parametrize(("name", "number"), [(UMLAUTS, 2), ("mine", 5)])
-def test_openstack_image_show(url: str, name: str, number: int) -> None:
-    assert openstack(url, "user", "show", name)["id"] == id_of(number)
+def test_openstack_image_show(served_url: str, name: str, number: int) -> None:
+    assert openstack(served_url, "user", "show", name)["id"] == listed_id(number)
 
 
-def test_openstack_finds_the_version_by_itself(url: str) -> None:
+def test_openstack_finds_the_version_by_itself(served_url: str) -> None:
     """The endpoint of a catalogue has no version, so the client reads the version document."""
     program = ENVIRONMENTS / "openstackclient" / "bin" / "openstack"
-    access = ("--os-auth-type", "none", "--os-endpoint", url, "--os-image-api-version", "1")
-    done = run(program, *access, "image", "show", UMLAUTS, "-f", "value", "-c", "id")
-    assert done.stdout.split() == [id_of(2)], done.stderr
+    access = ("--os-auth-type", "none", "--os-endpoint", served_url, "--os-image-api-version", "1")
+    done = run_program(program, *access, "image", "show", UMLAUTS, "-f", "value", "-c", "id")
+    assert done.stdout.split() == [listed_id(2)], done.stderr
 
 
 # glance-replicator.
@@ -230,38 +239,38 @@ def test_openstack_finds_the_version_by_itself(url: str) -> None:
 
 def replicator(token: str, *words: Any) -> "subprocess.CompletedProcess[str]":
     program = ENVIRONMENTS / "glance" / "bin" / "glance-replicator"
-    return run(program, "--token", token, *words)
+    return run_program(program, "--token", token, *words)
 
 
-def test_replicator_size(url: str) -> None:
-    host = url.removeprefix("http://")
+def test_replicator_size(served_url: str) -> None:
+    host = served_url.removeprefix("http://")
     assert "324000 bytes" in replicator("admin", "size", host).stdout
     assert "across 9 images" in replicator("admin", "size", host).stdout
 
 
-def test_replicator_dump(url: str, tmp_path: Path) -> None:
-    done = replicator("user", "dump", url.removeprefix("http://"), tmp_path)
+def test_replicator_dump(served_url: str, tmp_path: Path) -> None:
+    done = replicator("user", "dump", served_url.removeprefix("http://"), tmp_path)
     assert done.returncode == 0, done.stderr
     numbers = (1, 2, 3, 4, 5, 6, 8, 9, 10)
     assert {path.name for path in tmp_path.iterdir() if not path.suffix} == {
-        id_of(number) for number in numbers
+        listed_id(number) for number in numbers
     }
     for number in numbers:
-        saved = json.loads((tmp_path / id_of(number)).read_text())
+        saved = json.loads((tmp_path / listed_id(number)).read_text())
         assert saved["name"] == IMAGES[number - 1]["name"]
-        data = tmp_path / f"{id_of(number)}.img"
+        data = tmp_path / f"{listed_id(number)}.img"
         if saved["status"] == "active":
             assert data.read_bytes() == data_of(saved)
         else:
             assert not data.exists()
 
 
-def test_replicator_livecopy_cannot_write(url: str) -> None:
+def test_replicator_livecopy_cannot_write(served_url: str) -> None:
     """It does not see in the target's headers that the images are there, and fails to add one."""
-    before = list(Client(url, token="admin").images.list(is_public=None))
-    host = url.removeprefix("http://")
+    before = list(Client(served_url, token="admin").images.list(is_public=None))
+    host = served_url.removeprefix("http://")
     done = replicator("admin", "livecopy", host, host)
     assert done.returncode == 1
     assert "ERROR: " in done.stderr
-    after = list(Client(url, token="admin").images.list(is_public=None))
+    after = list(Client(served_url, token="admin").images.list(is_public=None))
     assert [one.to_dict() for one in after] == [one.to_dict() for one in before]

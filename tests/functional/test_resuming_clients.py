@@ -239,7 +239,7 @@ def url(port: int, image_id: str) -> str:
     return f"http://127.0.0.1:{port}/v1/images/{image_id}"
 
 
-def named(*words: object) -> str:
+def named_row(*words: object) -> str:
     """An image id made of some words."""
     return "-".join(str(word).replace(" ", "") for word in words)
 
@@ -265,7 +265,7 @@ def test_wrong_data(world: World, tmp_path: Path, client: str) -> None:
     modes = itertools.cycle(MODES)
     cases = []
     for data, store in itertools.product(WRONG, STORES):
-        case = Case(named(client, data, store), client, world.ports[next(modes)])
+        case = Case(named_row(client, data, store), client, world.ports[next(modes)])
         world.record(case.image_id, client, world.location(store, data))
         cases.append(case)
     left = all_done(cases, tmp_path)
@@ -277,7 +277,7 @@ def test_wrong_data(world: World, tmp_path: Path, client: str) -> None:
 def test_right_data(world: World, tmp_path: Path, client: str) -> None:
     cases = []
     for store, mode in itertools.product(STORES, MODES):
-        case = Case(named(client, "right", store, *mode), client, world.ports[mode])
+        case = Case(named_row(client, "right", store, *mode), client, world.ports[mode])
         world.record(case.image_id, client, world.location(store, "right"))
         cases.append(case)
     demand_right(all_done(cases, tmp_path))
@@ -299,7 +299,7 @@ def test_right_data_over_a_line_that_breaks(world: World, tmp_path: Path, client
     modes = itertools.cycle(MODES)
     cases = []
     for store, (number, broken) in itertools.product(STORES, enumerate(BREAKS)):
-        image_id, port = named(client, "broken", store, number), world.ports[next(modes)]
+        image_id, port = named_row(client, "broken", store, number), world.ports[next(modes)]
         world.record(image_id, client, world.location(store, "right"))
         cases.append(Case(image_id, client, port, breaks_of(client, broken)))
     demand_right(all_done(cases, tmp_path))
@@ -310,7 +310,7 @@ def test_right_data_over_a_line_that_breaks(world: World, tmp_path: Path, client
 def test_killed_and_started_again(world: World, tmp_path: Path, client: str, data: str) -> None:
     left = {}
     for store, mode in zip(STORES, MODES, strict=False):
-        image_id = named(client, "killed", data, store)
+        image_id = named_row(client, "killed", data, store)
         world.record(image_id, client, world.location(store, data))
         target = tmp_path / image_id
         kill_in_the_middle(world.ports[mode], COMMANDS[client], image_id, target)
@@ -370,12 +370,12 @@ def test_replaced_while_it_is_downloaded(world: World, tmp_path: Path) -> None:
     modes = itertools.cycle(MODES)
     cases = []
     for client, replaced in itertools.product(SEQUENTIAL, REPLACEMENTS):
-        image_id = named(client, "replaced", *replaced)
+        image_id = named_row(client, "replaced", *replaced)
         world.put(image_id, DATA, [replaced.store])
         world.record(image_id, client, world.location(replaced.store, image_id))
         broken = Break(SIZE // 5, partial(replaced.do, world, image_id))
         cases.append(Case(image_id, client, world.ports[next(modes)], [broken]))
-    settle(world.path("http", named(SEQUENTIAL[-1], "replaced", *REPLACEMENTS[3])))
+    settle(world.path("http", named_row(SEQUENTIAL[-1], "replaced", *REPLACEMENTS[3])))
     refuse_wrong(all_done(cases, tmp_path))
 
 
@@ -411,7 +411,7 @@ def test_first_location_is_wrong(world: World, tmp_path: Path, client: str) -> N
     """A file that begins with wrong data is not completed with right data of another location."""
     cases = []
     for copies, mode in itertools.product(COPIES, MODES):
-        image_id = named(client, "copies", copies.name, *mode)
+        image_id = named_row(client, "copies", copies.name, *mode)
         locations = [world.location(*place) for place in (copies.first, copies.second)]
         world.record(image_id, client, *locations, size=copies.size)
         broken = [copies.broken] if copies.broken and client != "aria2c" else []
@@ -422,7 +422,7 @@ def test_first_location_is_wrong(world: World, tmp_path: Path, client: str) -> N
 @pytest.mark.parametrize("client", [name for name in downloads_by_client() if name != "qemu-img"])
 def test_empty_image(world: World, tmp_path: Path, client: str) -> None:
     digest = hashlib.md5(b"").hexdigest()
-    cases = [Case(named(client, "empty", *mode), client, world.ports[mode]) for mode in MODES]
+    cases = [Case(named_row(client, "empty", *mode), client, world.ports[mode]) for mode in MODES]
     for case in cases:
         world.deployment.record(case.image_id, size=0, checksum=digest)
     left = all_done(cases, tmp_path)

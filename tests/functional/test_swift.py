@@ -90,17 +90,19 @@ class Images:
 
 
 @pytest.fixture
-def images(swift: Swift, swift_client: swiftclient.Connection, tmp_path: Path) -> Images:
+def swift_images(swift: Swift, swift_client: swiftclient.Connection, tmp_path: Path) -> Images:
     return Images(swift, swift_client, tmp_path)
 
 
 @pytest.fixture
-def make_api(images: Images) -> Iterator[Callable[..., imageapi.ImageAPI]]:
+def make_api(swift_images: Images) -> Iterator[Callable[..., imageapi.ImageAPI]]:
     """Makes an ImageAPI in this process."""
     made: list[imageapi.ImageAPI] = []
 
     def make(store: str = "", **cloud: Any) -> imageapi.ImageAPI:
-        made.append(imageapi.ImageAPI(imageapi.load_config([images.configure(store, **cloud)])))
+        made.append(
+            imageapi.ImageAPI(imageapi.load_config([swift_images.configure(store, **cloud)]))
+        )
         return made[-1]
 
     yield make
@@ -127,8 +129,8 @@ def requests_in_log(swift: Swift, words: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
-def test_downloads(images: Images, make_api: Any, kind: str) -> None:
-    images.add(kind, f"good-{kind}")
+def test_downloads(swift_images: Images, make_api: Any, kind: str) -> None:
+    swift_images.add(kind, f"good-{kind}")
     api = make_api()
     response = get(api, f"/v1/images/good-{kind}")
     assert (response.status_code, response.body) == (200, DATA)
@@ -154,7 +156,7 @@ def test_downloads(images: Images, make_api: Any, kind: str) -> None:
     ],
 )
 def test_locations(
-    images: Images,
+    swift_images: Images,
     make_api: Any,
     swift_client: swiftclient.Connection,
     url: str,
@@ -164,7 +166,7 @@ def test_locations(
     swift_client.put_object("other", "folder/an object", SMALL)
     for name in ("glance-id", "an@object"):
         swift_client.put_object("other", name, SMALL)
-    images.record("elsewhere", SMALL, locations=[{"url": url}])
+    swift_images.record("elsewhere", SMALL, locations=[{"url": url}])
     caplog.set_level("DEBUG", logger="imageapi")
     response = get(make_api("allowed_containers = o*"), "/v1/images/elsewhere")
     assert (response.status_code, response.body) == (200, SMALL)
@@ -236,13 +238,13 @@ def test_public_container_without_credentials(
 
 
 def test_records_are_revalidated(
-    swift: Swift, swift_client: swiftclient.Connection, make_api: Any, images: Images
+    swift: Swift, swift_client: swiftclient.Connection, make_api: Any, swift_images: Images
 ) -> None:
-    images.record("seen", SMALL, name="one")
+    swift_images.record("seen", SMALL, name="one")
     registry = make_api().backends.registry.backend
     first = registry.get("seen", ANONYMOUS)
     assert registry.get("seen", ANONYMOUS) is first
-    images.record("seen", SMALL, name="two")
+    swift_images.record("seen", SMALL, name="two")
     assert registry.get("seen", ANONYMOUS).name == "two"
     swift_client.delete_object("records", "seen.json")
     with pytest.raises(ImageNotFound):
@@ -272,9 +274,9 @@ def test_malformed_records(
 # Logging in.
 
 
-def test_one_login_for_a_section(swift: Swift, images: Images, make_api: Any) -> None:
-    images.record("one", SMALL)
-    images.client.put_object("images", "one", SMALL)
+def test_one_login_for_a_section(swift: Swift, swift_images: Images, make_api: Any) -> None:
+    swift_images.record("one", SMALL)
+    swift_images.client.put_object("images", "one", SMALL)
     before = requests_in_log(swift, "GET /auth/v1.0")
     api = make_api()
     threads = [threading.Thread(target=lambda: get(api, "/v1/images/one").body) for _ in range(10)]
@@ -287,10 +289,10 @@ def test_one_login_for_a_section(swift: Swift, images: Images, make_api: Any) ->
 
 
 def test_token_that_is_no_longer_known_is_renewed_once(
-    swift: Swift, images: Images, make_api: Any
+    swift: Swift, swift_images: Images, make_api: Any
 ) -> None:
-    images.record("renewed", SMALL)
-    images.client.put_object("images", "renewed", SMALL)
+    swift_images.record("renewed", SMALL)
+    swift_images.client.put_object("images", "renewed", SMALL)
     api = make_api()
     assert get(api, "/v1/images/renewed").body == SMALL
     before = requests_in_log(swift, "GET /auth/v1.0")
@@ -311,12 +313,12 @@ def test_wrong_credentials(make_api: Any, caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("fault", ["truncated", "emptied", "removed", "damaged"])
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
-def test_damaged_file(images: Images, make_api: Any, kind: str, fault: str) -> None:
+def test_damaged_file(swift_images: Images, make_api: Any, kind: str, fault: str) -> None:
     """The file of the object, or of the last segment of three.  Swift sends it once."""
     image_id = f"{kind}-{fault}"
-    segments = images.add(kind, image_id)
+    segments = swift_images.add(kind, image_id)
     container, name = ("images_segments", segments[-1]) if segments else ("images", image_id)
-    path = images.swift.data_file("AUTH_acme", container, name)
+    path = swift_images.swift.data_file("AUTH_acme", container, name)
     if fault == "removed":
         path.unlink()
     else:
@@ -326,7 +328,7 @@ def test_damaged_file(images: Images, make_api: Any, kind: str, fault: str) -> N
                 file.write(b"damage")
             else:
                 file.truncate(0 if fault == "emptied" else path.stat().st_size - 1)
-    with serving(images.configure()) as port:
+    with serving(swift_images.configure()) as port:
         answers = [exchange(port, request_bytes(image_id)) for _ in range(2)]
     for answer in answers:
         # The second answer is 500 if the first one showed that the hash is wrong.
@@ -339,12 +341,12 @@ def test_damaged_file(images: Images, make_api: Any, kind: str, fault: str) -> N
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["slo", "dlo"])
-def test_lost_segment(images: Images, kind: str, lost: int) -> None:
+def test_lost_segment(swift_images: Images, kind: str, lost: int) -> None:
     """A user of Swift has removed it."""
     image_id = f"lost-{kind}-{lost}"
-    segments = images.add(kind, image_id)
-    images.client.delete_object("images_segments", segments[lost])
-    answer = download_raw(images.configure(), image_id)
+    segments = swift_images.add(kind, image_id)
+    swift_images.client.delete_object("images_segments", segments[lost])
+    answer = download_raw(swift_images.configure(), image_id)
     if kind == "dlo":
         # Swift answers 200 with a smaller size, which is noticed before the first byte.
         assert answer.status == 500
@@ -357,10 +359,10 @@ def test_lost_segment(images: Images, kind: str, lost: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "slo", "dlo"])
-def test_proxy_that_is_killed_and_comes_back(images: Images, kind: str) -> None:
+def test_proxy_that_is_killed_and_comes_back(swift_images: Images, kind: str) -> None:
     """Its tokens are lost too. The client notices nothing."""
-    images.add(kind, f"killed-{kind}")
-    swift = images.swift
+    swift_images.add(kind, f"killed-{kind}")
+    swift = swift_images.swift
 
     starter = threading.Timer(1, swift.start, ["proxy"])
 
@@ -368,10 +370,10 @@ def test_proxy_that_is_killed_and_comes_back(images: Images, kind: str) -> None:
         swift.stop("proxy")
         starter.start()
 
-    answer = download_raw(images.configure(), f"killed-{kind}", Pause(2 * MIB, kill))
+    answer = download_raw(swift_images.configure(), f"killed-{kind}", Pause(2 * MIB, kill))
     starter.join()
     assert (answer.status, answer.body, answer.connection) == (200, DATA, "open")
-    log = (images.folder / "server.log").read_text()
+    log = (swift_images.folder / "server.log").read_text()
     assert "resuming at byte" in log
 
 
@@ -388,31 +390,31 @@ def read_to_error(chunks: Iterable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("kind", ["slo", "dlo"])
 def test_segment_that_is_replaced_while_another_is_sent(
-    images: Images, make_api: Any, kind: str
+    swift_images: Images, make_api: Any, kind: str
 ) -> None:
     """Swift sends the new segment of a dynamic object, with the old ETag."""
-    names = images.add(kind, f"segment-{kind}")
+    names = swift_images.add(kind, f"segment-{kind}")
     api = make_api()
     assert get(api, f"/v1/images/segment-{kind}").body == DATA
     response = get(api, f"/v1/images/segment-{kind}")
     received = next(iter(response.app_iter))
-    images.client.put_object("images_segments", names[-1], SEGMENTS[0])
+    swift_images.client.put_object("images_segments", names[-1], SEGMENTS[0])
     received += read_to_error(response.app_iter)
     close(response)
     assert len(received) < len(DATA)
 
 
-def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> None:
+def test_object_that_is_replaced_before_the_proxy_is_killed(swift_images: Images) -> None:
     """The data is never a mixture of both."""
-    images.add("plain", "replaced")
-    swift = images.swift
+    swift_images.add("plain", "replaced")
+    swift = swift_images.swift
 
     def replace() -> None:
-        images.client.put_object("images", "replaced", DATA[::-1])
+        swift_images.client.put_object("images", "replaced", DATA[::-1])
         swift.stop("proxy")
         swift.start("proxy")
 
-    answer = download_raw(images.configure(), "replaced", Pause(2 * MIB, replace))
+    answer = download_raw(swift_images.configure(), "replaced", Pause(2 * MIB, replace))
     assert (answer.status, answer.connection) == (200, "closed")
     assert answer.body == DATA[: len(answer.body)]
     assert len(answer.body) < len(DATA)
@@ -421,36 +423,38 @@ def test_object_that_is_replaced_before_the_proxy_is_killed(images: Images) -> N
 @pytest.mark.parametrize(
     ("kind", "statuses"), [("account", {200}), ("container", {200}), ("object", {503})]
 )
-def test_server_that_is_down(images: Images, make_api: Any, kind: str, statuses: set[int]) -> None:
+def test_server_that_is_down(
+    swift_images: Images, make_api: Any, kind: str, statuses: set[int]
+) -> None:
     """A server behind the proxy; with and without account and container in its cache."""
-    images.record("down", SMALL)
-    images.client.put_object("images", "down", SMALL)
+    swift_images.record("down", SMALL)
+    swift_images.client.put_object("images", "down", SMALL)
     api = make_api(status_code_retries=1, status_code_retry_delay=0.1)
     assert get(api, "/v1/images/down").body == SMALL
-    images.swift.stop(kind)
+    swift_images.swift.stop(kind)
     try:
         response = get(api, "/v1/images/down")
         assert response.status_code in statuses
-        images.swift.stop("proxy")
-        images.swift.start("proxy")
+        swift_images.swift.stop("proxy")
+        swift_images.swift.start("proxy")
         response = get(api, "/v1/images/down")
         assert response.status_code in {*statuses, 503}
         if response.status_code == 503:
             assert response.headers["Retry-After"]
     finally:
-        images.swift.start(kind)
-    images.swift.stop("proxy")
-    images.swift.start("proxy")
+        swift_images.swift.start(kind)
+    swift_images.swift.stop("proxy")
+    swift_images.swift.start("proxy")
     assert get(api, "/v1/images/down").body == SMALL
 
 
-def test_proxy_that_is_down(images: Images, make_api: Any) -> None:
+def test_proxy_that_is_down(swift_images: Images, make_api: Any) -> None:
     api = make_api(connect_retries=1, connect_retry_delay=0.1)
-    images.swift.stop("proxy")
+    swift_images.swift.stop("proxy")
     try:
         response = get(api, "/v1/images/any")
     finally:
-        images.swift.start("proxy")
+        swift_images.swift.start("proxy")
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "30"
 
@@ -458,15 +462,18 @@ def test_proxy_that_is_down(images: Images, make_api: Any) -> None:
 # The command.
 
 
-def test_check(images: Images) -> None:
-    config = images.configure()
+def test_check(swift_images: Images) -> None:
+    config = swift_images.configure()
     command = [str(BIN / "imageapi"), "--config-file", str(config), "check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     for container in ("records", "images"):
-        assert f"ok, container {container} at {images.swift.account_url}/{container}" in done.stdout
+        assert (
+            f"ok, container {container} at {swift_images.swift.account_url}/{container}"
+            in done.stdout
+        )
     config.write_text(config.read_text().replace("container = images", "container = absent"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"{images.swift.account_url}/absent: the container does not exist" in done.stdout
+    assert f"{swift_images.swift.account_url}/absent: the container does not exist" in done.stdout
     assert KEY not in done.stdout + done.stderr

@@ -15,7 +15,6 @@ import imageapi
 from tests.deployment import get
 from tests.functional.swift import (
     Swift,
-    running_swift,
     swift_configuration,
     upload_dlo,
     upload_slo,
@@ -25,14 +24,8 @@ from tests.functional.swift import (
 NO_RETRIES = {"connect_retries": 0, "status_code_retries": 0}
 
 
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as server:
-        yield server
-
-
 @pytest.fixture
-def client(swift: Swift) -> Iterator[swiftclient.Connection]:
+def lists_client(swift: Swift) -> Iterator[swiftclient.Connection]:
     """Logged in, with an empty container of records."""
     with closing(swift.client()) as client:
         client.put_container("records")
@@ -57,60 +50,62 @@ def serve(swift: Swift, tmp_path: Path) -> Iterator[Callable[..., imageapi.Image
         api.close()
 
 
-def record(name: str, **fields: Any) -> bytes:
+def record_text(name: str, **fields: Any) -> bytes:
     document = {"status": "active", "is_public": True, "size": 1, "name": name, **fields}
     return json.dumps(document).encode()
 
 
-def put(client: swiftclient.Connection, image_id: str, name: str, **fields: Any) -> None:
-    client.put_object("records", f"{image_id}.json", record(name, **fields))
+def put_in_swift(client: swiftclient.Connection, image_id: str, name: str, **fields: Any) -> None:
+    client.put_object("records", f"{image_id}.json", record_text(name, **fields))
 
 
-def names(api: imageapi.ImageAPI, parameters: str = "") -> list[str]:
+def names_in_swift(api: imageapi.ImageAPI, parameters: str = "") -> list[str]:
     response = get(api, f"/v1/images?sort_key=name&sort_dir=asc{parameters}")
     assert response.status_code == 200, response.body
     return [image["name"] for image in json.loads(response.body)["images"]]
 
 
-def test_lists_follow_the_container(client: swiftclient.Connection, serve: Any) -> None:
+def test_lists_follow_the_container(lists_client: swiftclient.Connection, serve: Any) -> None:
     api = serve()
-    assert names(api) == []
+    assert names_in_swift(api) == []
     for number in range(30):
-        put(client, f"id-{number}", f"{number:02}", properties={"parity": str(number % 2)})
-    put(client, "hidden", "hidden", is_public=False)
-    client.put_object("records", "bad.json", b"{}")
-    client.put_object("records", "other", b"{}")
-    assert names(api) == [f"{number:02}" for number in range(25)]
-    assert names(api, "&marker=id-24") == ["25", "26", "27", "28", "29"]
-    assert names(api, "&property-parity=1&marker=id-20&limit=2") == ["21", "23"]
-    client.delete_object("records", "id-29.json")
-    put(client, "id-28", "00 again")
-    put(client, "hidden", "99", is_public=True)
-    assert names(api, "&marker=id-24") == ["25", "26", "27", "99"]
-    assert names(api, "&limit=2") == ["00", "00 again"]
+        put_in_swift(
+            lists_client, f"id-{number}", f"{number:02}", properties={"parity": str(number % 2)}
+        )
+    put_in_swift(lists_client, "hidden", "hidden", is_public=False)
+    lists_client.put_object("records", "bad.json", b"{}")
+    lists_client.put_object("records", "other", b"{}")
+    assert names_in_swift(api) == [f"{number:02}" for number in range(25)]
+    assert names_in_swift(api, "&marker=id-24") == ["25", "26", "27", "28", "29"]
+    assert names_in_swift(api, "&property-parity=1&marker=id-20&limit=2") == ["21", "23"]
+    lists_client.delete_object("records", "id-29.json")
+    put_in_swift(lists_client, "id-28", "00 again")
+    put_in_swift(lists_client, "hidden", "99", is_public=True)
+    assert names_in_swift(api, "&marker=id-24") == ["25", "26", "27", "99"]
+    assert names_in_swift(api, "&limit=2") == ["00", "00 again"]
 
 
 @pytest.mark.parametrize("upload", [upload_slo, upload_dlo])
 def test_a_record_of_segments_is_read_for_each_list(
-    client: swiftclient.Connection, serve: Any, upload: Any
+    lists_client: swiftclient.Connection, serve: Any, upload: Any
 ) -> None:
     api = serve()
-    put(client, "plain", "z")
+    put_in_swift(lists_client, "plain", "z")
     for name in ("a", "b"):
-        whole = record(name)
-        segments = upload(client, "records", "large.json", [whole[:20], whole[20:]])
-        assert names(api) == [name, "z"]
-    client.put_object("records_segments", segments[1], record("c")[20:])
+        whole = record_text(name)
+        segments = upload(lists_client, "records", "large.json", [whole[:20], whole[20:]])
+        assert names_in_swift(api) == [name, "z"]
+    lists_client.put_object("records_segments", segments[1], record_text("c")[20:])
     if upload is upload_dlo:
         # The manifest is the same as before.
-        assert names(api) == ["c", "z"]
+        assert names_in_swift(api) == ["c", "z"]
 
 
 def test_tokens_that_are_refused_in_the_middle(
-    swift: Swift, client: swiftclient.Connection, serve: Any
+    swift: Swift, lists_client: swiftclient.Connection, serve: Any
 ) -> None:
     for number in range(20):
-        put(client, f"id-{number}", f"{number:02}")
+        put_in_swift(lists_client, f"id-{number}", f"{number:02}")
     api = serve(**NO_RETRIES)
     registry = api.backends.registry.backend
     request = registry.account.request
@@ -123,18 +118,18 @@ def test_tokens_that_are_refused_in_the_middle(
         return request(method, path, *arguments, **named)
 
     registry.account.request = revoking
-    assert names(api) == [f"{number:02}" for number in range(20)]
+    assert names_in_swift(api) == [f"{number:02}" for number in range(20)]
     assert len(paths) > 40
 
 
 @pytest.mark.parametrize("kind", ["proxy", "container", "object"])
 def test_a_server_that_is_down(
-    swift: Swift, client: swiftclient.Connection, serve: Any, kind: str
+    swift: Swift, lists_client: swiftclient.Connection, serve: Any, kind: str
 ) -> None:
     """A list fails as a whole, whether or not records are known."""
-    put(client, "one", "one")
+    put_in_swift(lists_client, "one", "one")
     fresh, used = serve(**NO_RETRIES), serve(**NO_RETRIES)
-    assert names(used) == ["one"]
+    assert names_in_swift(used) == ["one"]
     swift.stop(kind)
     try:
         for api in (fresh, used):
@@ -145,19 +140,19 @@ def test_a_server_that_is_down(
         swift.start(kind)
     swift.stop("proxy")
     swift.start("proxy")
-    assert names(fresh) == names(used) == ["one"]
+    assert names_in_swift(fresh) == names_in_swift(used) == ["one"]
 
 
 @pytest.mark.parametrize("kind", ["container", "object"])
 def test_a_server_that_hangs(
-    swift: Swift, client: swiftclient.Connection, serve: Any, kind: str
+    swift: Swift, lists_client: swiftclient.Connection, serve: Any, kind: str
 ) -> None:
     for number in range(20):
-        put(client, f"id-{number}", f"{number:02}")
+        put_in_swift(lists_client, f"id-{number}", f"{number:02}")
     api = serve(timeout=2, **NO_RETRIES)
     swift.processes[kind].send_signal(signal.SIGSTOP)
     try:
         assert get(api, "/v1/images").status_code == 503
     finally:
         swift.processes[kind].send_signal(signal.SIGCONT)
-    assert len(names(api)) == 20
+    assert len(names_in_swift(api)) == 20

@@ -15,12 +15,12 @@ EAST = DAY.astimezone(timezone(timedelta(hours=2)))
 LATER = DAY + timedelta(seconds=1)
 
 
-def image(image_id: str = "i", **fields: Any) -> Image:
+def described_image(image_id: str = "i", **fields: Any) -> Image:
     return Image(**{"id": image_id, "status": "active", "is_public": True, **fields})
 
 
 def has(query: ListQuery, **fields: Any) -> bool:
-    return query.matching()(image(**fields))
+    return query.matching()(described_image(**fields))
 
 
 def in_order(key: str, *images: Image, descending: bool = False) -> list[str]:
@@ -35,20 +35,20 @@ def in_order(key: str, *images: Image, descending: bool = False) -> list[str]:
 def test_texts_are_in_the_order_of_code_points(key: str) -> None:
     texts = [None, "", "10", "9", "Z", "a", "\u00fc", "\uff41", "\U0001f600"]
     # The ids are in the opposite order.
-    images = [image(str(9 - n), **{key: text}) for n, text in enumerate(texts)]
+    images = [described_image(str(9 - n), **{key: text}) for n, text in enumerate(texts)]
     assert in_order(key, *reversed(images)) == [one.id for one in images]
 
 
 def test_numbers_and_times_are_in_their_order() -> None:
-    sizes = [image(str(n), size=size) for n, size in enumerate([None, 0, 9, 10, 2**64])]
+    sizes = [described_image(str(n), size=size) for n, size in enumerate([None, 0, 9, 10, 2**64])]
     assert in_order("size", *reversed(sizes)) == list("01234")
-    times = [image(str(n), updated_at=time) for n, time in enumerate([None, DAY, LATER])]
+    times = [described_image(str(n), updated_at=time) for n, time in enumerate([None, DAY, LATER])]
     assert in_order("updated_at", *reversed(times)) == list("012")
 
 
 @pytest.mark.parametrize("key", ["created_at", "updated_at"])
 def test_same_time_in_any_zone_is_a_tie(key: str) -> None:
-    images = [image(str(n), **{key: time}) for n, time in enumerate([NAIVE, EAST, DAY])]
+    images = [described_image(str(n), **{key: time}) for n, time in enumerate([NAIVE, EAST, DAY])]
     assert in_order(key, *reversed(images)) == list("012")
 
 
@@ -56,9 +56,9 @@ def test_same_time_in_any_zone_is_a_tie(key: str) -> None:
 @pytest.mark.parametrize("descending", [False, True])
 def test_ties_are_broken_by_created_at_and_id(key: str, descending: bool) -> None:
     images = [
-        *(image(one, created_at=None) for one in "ef"),
-        *(image(one, created_at=DAY) for one in "cd"),
-        *(image(one, created_at=LATER) for one in "ab"),
+        *(described_image(one, created_at=None) for one in "ef"),
+        *(described_image(one, created_at=DAY) for one in "cd"),
+        *(described_image(one, created_at=LATER) for one in "ab"),
     ]
     wanted = list("badcfe" if descending else "efcdab")
     assert in_order(key, *images[::2], *images[1::2], descending=descending) == wanted
@@ -66,7 +66,7 @@ def test_ties_are_broken_by_created_at_and_id(key: str, descending: bool) -> Non
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_list_begins_after_an_image(descending: bool) -> None:
-    images = [image(one, name="x") for one in "abc"]
+    images = [described_image(one, name="x") for one in "abc"]
     query = ListQuery(sort_key="name", descending=descending, after=images[1])
     found = [one.id for one in images if query.is_after(query.position(one))]
     assert found == ["a" if descending else "c"]

@@ -84,7 +84,7 @@ def listed(index: ListIndex, query: ListQuery, population: Mapping[str, Image]) 
     return list(images_of(index.select(query), query, reading(population)))
 
 
-def expected(query: ListQuery, population: Iterable[Image]) -> list[Image]:
+def expected_order(query: ListQuery, population: Iterable[Image]) -> list[Image]:
     matching = filter(query.matching(), population)
     in_order = sorted(matching, key=query.position, reverse=query.descending)
     return [image for image in in_order if query.is_after(query.position(image))]
@@ -101,7 +101,7 @@ def test_a_list_is_what_matches_in_order(data: st.DataObject) -> None:
     population = data.draw(populations())
     query = data.draw(queries(population))
     index = index_of(*population.values())
-    assert listed(index, query, population) == expected(query, population.values())
+    assert listed(index, query, population) == expected_order(query, population.values())
 
 
 @pytest.mark.parametrize("few", [0, 1000], ids=["sorted again", "moved"])
@@ -117,7 +117,7 @@ def test_an_index_that_was_updated_is_like_a_new_one(few: int, data: st.DataObje
         index.update(map(entry_of, after.values()), [*(before.keys() - after.keys()), "unknown"])
     assert (len(index), set(index.ids())) == (len(after), set(after))
     for query in [*queried, data.draw(queries(after))]:
-        assert listed(index, query, after) == expected(query, after.values())
+        assert listed(index, query, after) == expected_order(query, after.values())
 
 
 @given(st.data())
@@ -143,7 +143,7 @@ def test_pages_have_each_image_that_stays_once(data: st.DataObject) -> None:
         population = staying | come
         index.update(map(entry_of, come.values()), gone)
     kept = [image for image in walked if image.id in staying]
-    assert kept == expected(replace(query, after=None), staying.values())
+    assert kept == expected_order(replace(query, after=None), staying.values())
     positions = [query.position(image) for image in walked]
     assert positions == sorted(positions, reverse=query.descending)
 

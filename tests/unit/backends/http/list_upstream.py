@@ -13,7 +13,7 @@ from imageapi.backends.http_client.urls import Url
 from tests.unit.backends.upstream import response
 
 
-def record(image_id: str, minute: int, **fields: Any) -> dict[str, Any]:
+def upstream_record(image_id: str, minute: int, **fields: Any) -> dict[str, Any]:
     """A record that the v1 and the v2 parser both read."""
     time = f"2026-11-20T08:{minute:02}:00Z"
     return {

@@ -31,7 +31,7 @@ def test_the_endpoint_tells_how_images_are_listed(
     assert dialect_of(Url.parse(endpoint), suffix) is dialect
 
 
-def texts(*values: str) -> dict[str, Any]:
+def texts_of(*values: str) -> dict[str, Any]:
     return {"texts": {"name": frozenset(values)}}
 
 
@@ -39,20 +39,20 @@ def texts(*values: str) -> dict[str, Any]:
     ("fields", "v1", "v2"),
     [
         ({}, {}, {}),
-        (texts("a b&c"), {"name": "a%20b%26c"}, {"name": "a%20b%26c"}),
-        (texts(""), {"name": ""}, {"name": ""}),
-        (texts("fedora:25"), {"name": "eq%3Afedora%3A25"}, {"name": "eq%3Afedora%3A25"}),
+        (texts_of("a b&c"), {"name": "a%20b%26c"}, {"name": "a%20b%26c"}),
+        (texts_of(""), {"name": ""}, {"name": ""}),
+        (texts_of("fedora:25"), {"name": "eq%3Afedora%3A25"}, {"name": "eq%3Afedora%3A25"}),
         (
-            texts("b", "a,"),
+            texts_of("b", "a,"),
             {"name": "in%3A%22a%2C%22%2C%22b%22"},
             {"name": "in%3A%22a%2C%22%2C%22b%22"},
         ),
-        (texts("a", ""), {}, {}),
-        (texts("a", 'b"'), {}, {}),
-        (texts("a\n"), {}, {}),
-        (texts("\xfc"), {}, {"name": "%C3%BC"}),
-        (texts("\U0001f600"), {}, {}),
-        (texts("x" * 5000), {}, {}),
+        (texts_of("a", ""), {}, {}),
+        (texts_of("a", 'b"'), {}, {}),
+        (texts_of("a\n"), {}, {}),
+        (texts_of("\xfc"), {}, {"name": "%C3%BC"}),
+        (texts_of("\U0001f600"), {}, {}),
+        (texts_of("x" * 5000), {}, {}),
         ({"numbers": {"min_ram": 512}}, {"min_ram": "512"}, {"min_ram": "512"}),
         ({"numbers": {"min_ram": 2**31}}, {}, {}),
         (

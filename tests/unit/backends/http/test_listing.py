@@ -18,7 +18,7 @@ from imageapi.caller import ANONYMOUS
 from imageapi.errors import BadReply
 from imageapi.image import Image
 from imageapi.testing.suite import build
-from tests.unit.backends.http.list_upstream import ListUpstream, record
+from tests.unit.backends.http.list_upstream import ListUpstream, upstream_record
 
 Connect = Callable[[ListUpstream], HTTPRegistry]
 
@@ -26,10 +26,12 @@ NAMES = (None, "", None, "b", "", "a", None, "B", "b", "\N{SNOWMAN}", None, "")
 SIZES = (0, None, 7, 0, None, 3, 7, None, 0, 12, 5, None)
 FORMATS = (None, "raw", "qcow2", None, "raw", "iso")
 MIXED = [
-    record(f"i{n % 7}{n}", n // 3, name=name, size=size, disk_format=form, container_format=form)
+    upstream_record(
+        f"i{n % 7}{n}", n // 3, name=name, size=size, disk_format=form, container_format=form
+    )
     for n, (name, size, form) in enumerate(zip(NAMES, SIZES, FORMATS * 2, strict=True))
 ]
-NAMED = [record(f"i{n}", n, name=f"n{n % 5}", size=n) for n in range(50)]
+NAMED = [upstream_record(f"i{n}", n, name=f"n{n % 5}", size=n) for n in range(50)]
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +124,16 @@ def test_more_images_without_a_name_than_a_page_has(
     """Where they hide the others, the list fails: it would lack images."""
     monkeypatch.setattr("imageapi.backends.http.listing.LARGEST_PAGE", 20)
     monkeypatch.setattr("imageapi.backends.http.list_pages.LARGEST_PAGE", 20)
-    nameless = [record(f"n{n}", n) for n in range(30)]
+    nameless = [upstream_record(f"n{n}", n) for n in range(30)]
     query = ListQuery(sort_key="name", descending=descending, limit=4)
     upstream = ListUpstream(nameless, nulls_first)
     registry = connect(upstream)
     assert walked(registry, query) == expected(upstream, query)
-    upstream.records = [*nameless, record("a", 1, name="a"), record("b", 1, name="b")]
+    upstream.records = [
+        *nameless,
+        upstream_record("a", 1, name="a"),
+        upstream_record("b", 1, name="b"),
+    ]
     if nulls_first != descending:
         with pytest.raises(BadReply, match="20 images without a name first"):
             walked(registry, query)

@@ -13,7 +13,7 @@ from imageapi.backends.listing import ListQuery
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable, BadReply
 from imageapi.testing.suite import build
-from tests.unit.backends.http.list_upstream import ListUpstream, record
+from tests.unit.backends.http.list_upstream import ListUpstream, upstream_record
 from tests.unit.backends.upstream import response
 
 MEMBER = Caller(user_id="u", project_id="p1", token="t0ken")
@@ -21,15 +21,15 @@ ADMIN = Caller(user_id="r", project_id="p1", token="r00t", is_admin=True)
 
 PRIVATE = {"visibility": "private", "is_public": False}
 RECORDS = [
-    record("public", 5, owner="p2"),
-    record("own", 4, **PRIVATE),
-    record("shared", 3, owner="p2", visibility="shared", is_public=False),
-    record("other", 2, owner="p2", **PRIVATE),
-    record("gone", 1, status="pending_delete"),
+    upstream_record("public", 5, owner="p2"),
+    upstream_record("own", 4, **PRIVATE),
+    upstream_record("shared", 3, owner="p2", visibility="shared", is_public=False),
+    upstream_record("other", 2, owner="p2", **PRIVATE),
+    upstream_record("gone", 1, status="pending_delete"),
 ]
 
 
-class Front:
+class AnsweredLists:
     """A registry in front of an upstream that lists."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, path: str, auth: str) -> None:
@@ -53,31 +53,39 @@ class Front:
 
 
 @pytest.fixture
-def front(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Front]:
-    front = Front(monkeypatch, *getattr(request, "param", ("v2", "caller")))
+def answered_lists(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[AnsweredLists]:
+    front = AnsweredLists(monkeypatch, *getattr(request, "param", ("v2", "caller")))
     yield front
     front.registry.close()
 
 
 def in_turn(*paths: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("front", [tuple(one.split()) for one in paths], indirect=True)
+    return pytest.mark.parametrize(
+        "answered_lists", [tuple(one.split()) for one in paths], indirect=True
+    )
 
 
-def test_the_callers_token_is_sent_and_the_rest_is_asked_for_page_by_page(front: Front) -> None:
-    assert front.ids(limit=2) == ["public", "own", "shared", "other"]
-    assert {str(url).partition("?")[0] for url in front.upstream.urls} == {"http://host/v2/images"}
-    assert {str(one) for one in front.upstream.headers} == {"{'X-Auth-Token': 't0ken'}"}
+def test_the_callers_token_is_sent_and_the_rest_is_asked_for_page_by_page(
+    answered_lists: AnsweredLists,
+) -> None:
+    assert answered_lists.ids(limit=2) == ["public", "own", "shared", "other"]
+    assert {str(url).partition("?")[0] for url in answered_lists.upstream.urls} == {
+        "http://host/v2/images"
+    }
+    assert {str(one) for one in answered_lists.upstream.headers} == {"{'X-Auth-Token': 't0ken'}"}
     begin = {"member_status": "all", "sort_key": "created_at", "sort_dir": "desc"}
-    assert front.upstream.requests == [
+    assert answered_lists.upstream.requests == [
         {**begin, "limit": "2"},
         {**begin, "limit": "4", "marker": "own"},
     ]
 
 
 @in_turn("v1 caller")
-def test_the_list_of_v1_is_the_detailed_one(front: Front) -> None:
-    assert front.ids() == ["public", "own", "shared", "other"]
-    assert front.upstream.urls[0].path == "/v1/images/detail"
+def test_the_list_of_v1_is_the_detailed_one(answered_lists: AnsweredLists) -> None:
+    assert answered_lists.ids() == ["public", "own", "shared", "other"]
+    assert answered_lists.upstream.urls[0].path == "/v1/images/detail"
 
 
 def test_endpoint_of_other_records_cannot_list() -> None:
@@ -89,42 +97,49 @@ def test_endpoint_of_other_records_cannot_list() -> None:
 
 
 @in_turn("v2 none", "v1 none")
-def test_without_the_callers_token_the_record_decides(front: Front) -> None:
-    assert front.ids() == ["public", "own"]
-    assert front.ids(ANONYMOUS) == ["public"]
-    assert front.upstream.headers == [{}] * len(front.upstream.headers)
+def test_without_the_callers_token_the_record_decides(answered_lists: AnsweredLists) -> None:
+    assert answered_lists.ids() == ["public", "own"]
+    assert answered_lists.ids(ANONYMOUS) == ["public"]
+    assert answered_lists.upstream.headers == [{}] * len(answered_lists.upstream.headers)
 
 
-def test_an_admin_gets_the_images_of_other_projects_only_if_asked_for(front: Front) -> None:
+def test_an_admin_gets_the_images_of_other_projects_only_if_asked_for(
+    answered_lists: AnsweredLists,
+) -> None:
     """Glance's v2 lists them for an admin in any case."""
-    assert front.ids(ADMIN) == ["public", "own"]
-    assert front.ids(ADMIN, all_projects=True) == ["public", "own", "shared", "other"]
+    assert answered_lists.ids(ADMIN) == ["public", "own"]
+    assert answered_lists.ids(ADMIN, all_projects=True) == ["public", "own", "shared", "other"]
     everything = ["public", "own", "shared", "other", "gone"]
-    assert front.ids(ADMIN, all_projects=True, shows_deleted=True) == everything
+    assert answered_lists.ids(ADMIN, all_projects=True, shows_deleted=True) == everything
 
 
-def test_what_the_upstream_cannot_evaluate_is_checked_here(front: Front) -> None:
-    front.upstream.records = [record("a", 1, name="a\n"), record("b", 2, name="b")]
-    assert front.ids(texts={"name": frozenset({"a\n"})}) == ["a"]
+def test_what_the_upstream_cannot_evaluate_is_checked_here(answered_lists: AnsweredLists) -> None:
+    answered_lists.upstream.records = [
+        upstream_record("a", 1, name="a\n"),
+        upstream_record("b", 2, name="b"),
+    ]
+    assert answered_lists.ids(texts={"name": frozenset({"a\n"})}) == ["a"]
 
 
-def test_whether_an_image_was_changed_is_not_checked_with_cut_seconds(front: Front) -> None:
-    front.upstream.records = [record("a", 1)]
-    assert front.ids(changed_after=datetime(2026, 11, 20, 8, 1, 0, 500)) == ["a"]
+def test_whether_an_image_was_changed_is_not_checked_with_cut_seconds(
+    answered_lists: AnsweredLists,
+) -> None:
+    answered_lists.upstream.records = [upstream_record("a", 1)]
+    assert answered_lists.ids(changed_after=datetime(2026, 11, 20, 8, 1, 0, 500)) == ["a"]
 
 
-def test_shared_images_of_a_glance_are_those_of_others(front: Front) -> None:
-    front.upstream.records = [RECORDS[2], record("mine", 1, visibility="shared")]
-    assert front.ids(shared_with="p1") == ["shared"]
-    assert front.upstream.requests[0]["visibility"] == "shared"
-    assert front.ids(ADMIN, shared_with="p1") == []
-    assert front.ids(shared_with="p3", project_id="p3") == []
-    assert len(front.upstream.requests) == 1
+def test_shared_images_of_a_glance_are_those_of_others(answered_lists: AnsweredLists) -> None:
+    answered_lists.upstream.records = [RECORDS[2], upstream_record("mine", 1, visibility="shared")]
+    assert answered_lists.ids(shared_with="p1") == ["shared"]
+    assert answered_lists.upstream.requests[0]["visibility"] == "shared"
+    assert answered_lists.ids(ADMIN, shared_with="p1") == []
+    assert answered_lists.ids(shared_with="p3", project_id="p3") == []
+    assert len(answered_lists.upstream.requests) == 1
 
 
 @in_turn("v1 caller", "v1 none")
 def test_shared_images_of_v1_have_a_list_of_their_own(
-    front: Front, monkeypatch: pytest.MonkeyPatch
+    answered_lists: AnsweredLists, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Upstream(ListUpstream):
         def request(self, method: str, url: Any, headers: Any) -> Any:
@@ -134,27 +149,27 @@ def test_shared_images_of_v1_have_a_list_of_their_own(
             return super().request(method, url, headers)
 
     upstream = Upstream(RECORDS, is_v2=False)
-    monkeypatch.setattr(front.registry._upstream, "request", upstream.request)
-    [image] = front.registry.list(ListQuery(shared_with="p1", project_id="p1"), MEMBER)
+    monkeypatch.setattr(answered_lists.registry._upstream, "request", upstream.request)
+    [image] = answered_lists.registry.list(ListQuery(shared_with="p1", project_id="p1"), MEMBER)
     assert (image.id, image.members) == ("shared", frozenset({"p1"}))
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_caller_gets_an_empty_list_but_no_list_without_its_end(
-    front: Front, status: int
+    answered_lists: AnsweredLists, status: int
 ) -> None:
-    front.answers(status)
-    assert front.ids() == []
-    front.answers({"images": RECORDS[:1], "next": "x"}, status)
+    answered_lists.answers(status)
+    assert answered_lists.ids() == []
+    answered_lists.answers({"images": RECORDS[:1], "next": "x"}, status)
     with pytest.raises(BackendUnavailable, match="refuses"):
-        front.ids(limit=1)
+        answered_lists.ids(limit=1)
 
 
 @in_turn("v2 none", "v1 none")
-def test_a_refused_service_is_an_error(front: Front) -> None:
-    front.answers(403)
+def test_a_refused_service_is_an_error(answered_lists: AnsweredLists) -> None:
+    answered_lists.answers(403)
     with pytest.raises(BadReply, match="403"):
-        front.ids()
+        answered_lists.ids()
 
 
 @pytest.mark.parametrize(
@@ -175,46 +190,55 @@ def test_a_refused_service_is_an_error(front: Front) -> None:
         (b" " * (16 * 1024 * 1024 + 1), BadReply),
     ],
 )
-def test_an_invalid_answer(front: Front, answer: Any, error: type[Exception]) -> None:
-    front.answers(answer)
+def test_an_invalid_answer(
+    answered_lists: AnsweredLists, answer: Any, error: type[Exception]
+) -> None:
+    answered_lists.answers(answer)
     with pytest.raises(error, match="http://host/v2/images "):
-        front.ids()
+        answered_lists.ids()
 
 
-def test_an_image_that_disappears_between_two_pages(front: Front) -> None:
+def test_an_image_that_disappears_between_two_pages(answered_lists: AnsweredLists) -> None:
     for status in (400, 404):
-        front.answers({"images": RECORDS[:1], "next": "x"}, status)
+        answered_lists.answers({"images": RECORDS[:1], "next": "x"}, status)
         with pytest.raises(BackendUnavailable, match="no longer"):
-            front.ids(limit=1)
+            answered_lists.ids(limit=1)
 
 
-def test_an_upstream_that_does_not_page(front: Front) -> None:
+def test_an_upstream_that_does_not_page(answered_lists: AnsweredLists) -> None:
     page = {"images": RECORDS[:2], "next": "x"}
-    front.answers(page, page)
+    answered_lists.answers(page, page)
     with pytest.raises(BadReply, match="ignores the parameter marker"):
-        front.ids(limit=2)
+        answered_lists.ids(limit=2)
 
 
 def test_malformed_records_are_left_out_and_logged_once_for_each_page(
-    front: Front, caplog: pytest.LogCaptureFixture
+    answered_lists: AnsweredLists, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wrong = [record("w1", 1, size=-1), 7, {**RECORDS[0], "id": "a/b"}]
-    front.answers(
+    wrong = [upstream_record("w1", 1, size=-1), 7, {**RECORDS[0], "id": "a/b"}]
+    answered_lists.answers(
         {"images": [*wrong, RECORDS[0]], "next": "x"},
-        {"images": [RECORDS[1], record("w2", 1, status="x")], "next": "x"},
+        {"images": [RECORDS[1], upstream_record("w2", 1, status="x")], "next": "x"},
         {"images": []},
     )
     with caplog.at_level(logging.WARNING):
-        assert front.ids() == ["public", "own"]
+        assert answered_lists.ids() == ["public", "own"]
     assert [one.getMessage()[:60] for one in caplog.records] == [
         "a list: malformed records left out: 3, the first: http://hos",
         "a list: malformed records left out: 1, the first: http://hos",
     ]
-    assert [one["marker"] for one in front.upstream.requests[1:]] == ["public", "w2"]
+    assert [one["marker"] for one in answered_lists.upstream.requests[1:]] == ["public", "w2"]
 
 
-def test_pages_of_large_records_stay_small(front: Front) -> None:
+def test_pages_of_large_records_stay_small(answered_lists: AnsweredLists) -> None:
     large = "x" * 200_000
-    front.upstream.records = [record(f"i{n:02}", n, large=large) for n in range(60)]
-    assert len(front.ids(limit=16)) == 60
-    assert [asked["limit"] for asked in front.upstream.requests] == ["16", "20", "20", "20"]
+    answered_lists.upstream.records = [
+        upstream_record(f"i{n:02}", n, large=large) for n in range(60)
+    ]
+    assert len(answered_lists.ids(limit=16)) == 60
+    assert [asked["limit"] for asked in answered_lists.upstream.requests] == [
+        "16",
+        "20",
+        "20",
+        "20",
+    ]
