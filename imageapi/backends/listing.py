@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a registry is asked when clients list images (docs/wire.md, Lists)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -70,11 +70,13 @@ class ListQuery:
     after: Image | None = None
     limit: int = 25
 
-    def position(self, image: Image) -> Position:
+    def position(self, image: Any) -> Position:
         """Return where an image stands in ascending order of `sort_key`.
 
         Images with equal values follow one another by created_at, then by id.  A missing
         value is lower than any other.  Texts are compared by code point, times in UTC.
+
+        :param image: an `Image`, or an object with its fields of `SORT_KEYS`.
         """
         return (*_place(image, self.sort_key), *_place(image, "created_at"), image.id)
 
@@ -90,10 +92,15 @@ class ListQuery:
 
         The function does not look at the order: see `is_after`.
         """
-        conditions = self._conditions()
+        conditions = self.conditions()
         return lambda image: all(condition(image) for condition in conditions)
 
-    def _conditions(self) -> list[Callable[[Image], bool]]:
+    def conditions(self) -> Sequence[Callable[[Any], bool]]:
+        """Return the functions that are all true for an image that the list contains.
+
+        They take an `Image`, or an object with its fields.  Only those for `properties`
+        look at its properties.
+        """
         equal = {"is_public": self.is_public, "protected": self.protected, **self.numbers}
         has_bounds = self.size_min is not None or self.size_max is not None
         optional = (
