@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP registry and the HTTP store pass the conformance suites, with a real nginx."""
+"""The HTTP registry and the HTTP store pass the conformance suites.
 
+Records and data are on a real nginx.  Lists are those of another imageapi in a real gunicorn.
+"""
+
+import http.client
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -15,11 +22,13 @@ from imageapi import document
 from imageapi.backends.http.registry import HTTPRegistry
 from imageapi.backends.http.store import HTTPStore
 from imageapi.image import Image, Location
+from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
 from tests.functional.nginx import nginx
-from tests.functional.servers import free_port
+from tests.functional.servers import free_port, running
+from tests.paths import ROOT
 
 NUMBERS = itertools.count(1)
 
@@ -42,6 +51,23 @@ def nginx_of_suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("served")
     with nginx(folder, tmp_path_factory.mktemp("nginx")) as port:
         HTTPStoreSuite.served = HTTPRegistrySuite.served = NginxFolder(folder, port)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imageapi_of_lists(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Another process: what it takes and leaves open is not the registry's."""
+    folder = tmp_path_factory.mktemp("upstream")
+    config = folder / "imageapi.conf"
+    config.write_text("[imageapi]\nregistry = memory\nstores = memory\npolicy = visible\n")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=20"),
+        *("--no-control-socket", f"--pythonpath={ROOT}", f"--bind=127.0.0.1:{port}"),
+        f"tests.conformance.admin_upstream:build_admin_upstream({str(config)!r})",
+    ]
+    with running(command, port, folder / "server.log"):
+        TestListsOfAnImageAPI.port = port
         yield
 
 
@@ -109,3 +135,40 @@ class TestHTTPStore(HTTPStoreSuite, testtools.TestCase):
 
 class TestHTTPRegistry(HTTPRegistrySuite, testtools.TestCase):
     pass
+
+
+class TestListsOfAnImageAPI(ListSuite, testtools.TestCase):
+    """The upstream takes this imageapi for an admin, and does not know its callers.
+
+    A malformed record is left out by the upstream, whose log has a line.  So the case of
+    malformed records is skipped here.
+    """
+
+    port: int
+
+    def make_registry(self) -> HTTPRegistry:
+        self.change("DELETE", "")
+        endpoint = f"http://127.0.0.1:{self.port}/v1/images"
+        return build(HTTPRegistry, endpoint=endpoint, suffix="?format=json")
+
+    def put(self, image: Image) -> None:
+        self.change("PUT", image.id, json.dumps(document.record(image)).encode())
+
+    def make_unreachable(self) -> HTTPRegistry:
+        return build(HTTPRegistry, endpoint=f"http://127.0.0.1:{free_port()}/v1/images")
+
+    def remove(self, image_id: str) -> None:
+        self.change("DELETE", image_id)
+
+    def can_hold(self, image: Image) -> bool:
+        """The upstream's lists do not show the members of images."""
+        return not image.members
+
+    def full_image(self, image_id: str) -> Image:
+        return replace(super().full_image(image_id), members=frozenset())
+
+    def change(self, method: str, image_id: str, data: bytes = b"") -> None:
+        """Change the upstream's records."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as client:
+            client.request(method, f"/records/{quote(image_id)}", data)
+            assert client.getresponse().status == 204

@@ -21,6 +21,9 @@ _V1 = re.compile(r".*/v1(\.[01])?/images")
 _MOST_BYTES = 2**63 - 1
 _MOST_OF_A_NUMBER = 2**31 - 1
 
+# No image was changed earlier.  MySQL promises no times before this one.
+_EARLIEST = "1000-01-01T00:00:00Z"
+
 # In characters, encoded.  Servers refuse longer URLs than about 8,000.
 _LONGEST_CONDITIONS = 4000
 
@@ -103,6 +106,9 @@ def _in_v1(query: ListQuery) -> Iterator[tuple[str, str]]:
             yield f"property-{name}", text
     if query.changed_after is not None:
         yield "changes-since", f"{query.changed_after.isoformat()}Z"
+    elif query.shows_deleted:
+        # Without this parameter, no deleted images are listed.
+        yield "changes-since", _EARLIEST
 
 
 def _in_v2(query: ListQuery) -> Iterator[tuple[str, str]]:
@@ -136,7 +142,10 @@ def scope(
     """
     sees_all = query.all_projects or (query.shared_with is not None and is_admin)
     if dialect is Dialect.V1:
-        return {"is_public": str(query.is_public)} if sees_all else {}
+        # Without is_public, v1 lists the private images of its own caller's project only.
+        # It ignores is_public unless its caller is an admin.
+        is_others = is_service and bool(query.project_id)
+        return {"is_public": str(query.is_public)} if sees_all or is_others else {}
     if query.shared_with is not None:
         visibility = "shared"
     elif query.is_public or (is_service and not query.project_id and not sees_all):

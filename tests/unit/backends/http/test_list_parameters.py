@@ -72,6 +72,12 @@ def texts_of(*values: str) -> dict[str, Any]:
             {"changes-since": "2026-11-20T08%3A00%3A00.000500Z"},
             {"updated_at": "gt%3A2026-11-20T08%3A00%3A00.000500Z"},
         ),
+        (
+            {"changed_after": datetime(2026, 11, 20, 8), "shows_deleted": True},
+            {"changes-since": "2026-11-20T08%3A00%3A00Z"},
+            {"updated_at": "gt%3A2026-11-20T08%3A00%3A00Z"},
+        ),
+        ({"shows_deleted": True}, {"changes-since": "1000-01-01T00%3A00%3A00Z"}, {}),
     ],
 )
 def test_what_the_upstream_evaluates(
@@ -83,25 +89,48 @@ def test_what_the_upstream_evaluates(
 
 
 @pytest.mark.parametrize(
-    ("fields", "of_caller", "of_service", "v1"),
+    ("fields", "of_caller", "of_service"),
     [
-        ({}, "", "public", {}),
-        ({"project_id": "p"}, "", "", {}),
-        ({"all_projects": True}, "all", "all", {"is_public": "None"}),
-        ({"all_projects": True, "is_public": True}, "public", "public", {"is_public": "True"}),
-        ({"all_projects": True, "is_public": False}, "all", "all", {"is_public": "False"}),
-        ({"shared_with": "p", "project_id": "p"}, "shared", "shared", {}),
+        ({}, "", "public"),
+        ({"project_id": "p"}, "", ""),
+        ({"project_id": ""}, "", "public"),
+        ({"all_projects": True}, "all", "all"),
+        ({"all_projects": True, "is_public": True}, "public", "public"),
+        ({"all_projects": True, "is_public": False}, "all", "all"),
+        ({"shared_with": "p", "project_id": "p"}, "shared", "shared"),
     ],
 )
-def test_whose_images_are_listed(
-    fields: dict[str, Any], of_caller: str, of_service: str, v1: dict[str, str]
+def test_whose_images_of_v2_are_listed(
+    fields: dict[str, Any], of_caller: str, of_service: str
 ) -> None:
     query = ListQuery(**fields)
     for is_service, visibility in ((False, of_caller), (True, of_service)):
         asked = scope(query, V2, is_service=is_service, is_admin=False)
         assert asked.pop("member_status") == "all"
         assert asked.get("visibility", "") == visibility
-        assert scope(query, V1, is_service=is_service, is_admin=False) == v1
+
+
+@pytest.mark.parametrize(
+    ("fields", "of_caller", "of_service"),
+    [
+        ({}, None, None),
+        ({"project_id": "p"}, None, "None"),
+        ({"project_id": "p", "is_public": False}, None, "False"),
+        ({"project_id": ""}, None, None),
+        ({"all_projects": True}, "None", "None"),
+        ({"all_projects": True, "is_public": True}, "True", "True"),
+        ({"all_projects": True, "is_public": False}, "False", "False"),
+        ({"shared_with": "p", "project_id": "p"}, None, "None"),
+    ],
+)
+def test_whose_images_of_v1_are_listed(
+    fields: dict[str, Any], of_caller: str | None, of_service: str | None
+) -> None:
+    """An upstream that does not know the caller is asked for all images: see is_service."""
+    query = ListQuery(**fields)
+    for is_service, is_public in ((False, of_caller), (True, of_service)):
+        asked = scope(query, V1, is_service=is_service, is_admin=False)
+        assert asked == ({} if is_public is None else {"is_public": is_public})
 
 
 def test_an_admin_sees_what_is_shared_with_another_project() -> None:
