@@ -107,11 +107,16 @@ class PageReader:
         self._descending = descending
         self.limit = max(limit, 1)
         # How many images like those of the last answer fit into a quarter of the largest.
-        self._fitting = self.limit
+        self._fitting = LARGEST_PAGE
         #: The parameters of every page.
         self.asked = frozenset(source.parameters)
         #: The URL for messages.
         self.shown = source.url.shown
+
+    @property
+    def largest(self) -> int:
+        """How many images a page of a long walk has: fewer if the last records were large."""
+        return max(1, min(LARGEST_PAGE, self._fitting))
 
     def page(self, key: str, marker: str | None) -> Page:
         """Request a page.

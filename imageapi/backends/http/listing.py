@@ -105,11 +105,14 @@ class _Order:
                 return None if _is_lowest(after) else page
             if having:
                 marker, after = having[-1].id, having[-1].value
-            elif page.limit < LARGEST_PAGE:
-                # The entries without a value come first here: look behind them.
-                self._reader.limit = LARGEST_PAGE
+            elif page.limit < self._reader.largest:
+                # If the entries without a value come first here, look behind them.
+                self._reader.limit = self._reader.largest
             elif self._ends_with_missing():
                 return None
+            elif page.limit < LARGEST_PAGE:
+                # They come first, and are large.
+                self._reader.limit = LARGEST_PAGE
             else:
                 raise BadReply(
                     f"{self._reader.shown} sorts {len(page.entries)} images without a {self._key}"
@@ -119,7 +122,7 @@ class _Order:
 
     def _missing_after(self, marker: str | None) -> Entries:
         """Yield the entries without a value, by created_at."""
-        self._reader.limit = LARGEST_PAGE
+        self._reader.limit = self._reader.largest
         yield from _missing(_walk(self._reader, "created_at", marker))
 
     def _ends_with_missing(self) -> bool:

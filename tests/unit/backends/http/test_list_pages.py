@@ -132,6 +132,15 @@ def test_pages_of_large_records_stay_small() -> None:
     assert reading.limits == ["16", "20", "20", "20"]
 
 
+def test_a_page_of_a_walk_is_smaller_if_the_last_records_were_large() -> None:
+    reading = Reading()
+    assert reading.reader.largest == LARGEST_PAGE
+    for size, largest in ((100, LARGEST_PAGE), (200_000, 20), (8_000_000, 1)):
+        reading.answers({"images": [upstream_record("a", 1, large="x" * size)]})
+        reading.page()
+        assert reading.reader.largest == largest
+
+
 # Which page is the last one.
 
 

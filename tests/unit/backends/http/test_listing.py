@@ -149,3 +149,16 @@ def test_a_condition_that_needs_a_value_makes_the_order_simple(
     query = ListQuery(sort_key="size", descending=False, size_min=0, limit=5)
     assert [image.id for image in taken(registry, query)] == ["i0", "i1", "i2", "i3", "i4"]
     assert [asked["sort_key"] for asked in upstream.requests] == ["size"]
+
+
+@pytest.mark.parametrize("nulls_first", [False, True])
+def test_a_walk_by_created_at_has_smaller_pages_if_the_records_are_large(
+    connect: Connect, nulls_first: bool
+) -> None:
+    large = "x" * 200_000
+    records = [upstream_record(f"i{n:03}", n % 60, large=large) for n in range(100)]
+    upstream = ListUpstream([*records, upstream_record("named", 1, name="a")], nulls_first)
+    registry = connect(upstream)
+    query = ListQuery(sort_key="name", descending=nulls_first, limit=10)
+    found = [image.id for image in registry.list(query, ANONYMOUS)]
+    assert found == expected(upstream, query)
