@@ -167,6 +167,12 @@ def test_a_full_page_of_v1_is_not_the_last_and_an_empty_one_is() -> None:
     assert len(reading.upstream.requests) == 2
 
 
+def test_an_empty_page_of_v1_is_the_last_in_a_new_process() -> None:
+    reading = Reading("v1")
+    assert reading.page("i0").is_last
+    assert len(reading.upstream.requests) == 1
+
+
 def test_a_short_page_of_v1_is_the_last_if_a_larger_one_was_seen() -> None:
     reading = Reading("v1")
     reading.page()
