@@ -18,7 +18,7 @@ from imageapi import document
 from imageapi.backends.base import RegistryBackend, StoreBackend
 from imageapi.backends.file.folder import NOTHING_THERE, file_name
 from imageapi.backends.file.new_file import NewFile
-from imageapi.backends.file.registry import LARGEST_RECORD
+from imageapi.backends.file.record_file import LARGEST_RECORD
 from imageapi.backends.file.store import FileStore
 from imageapi.backends.writing import WriteError
 from imageapi.caller import Caller

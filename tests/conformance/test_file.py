@@ -95,7 +95,7 @@ class TestFileStore(FileStoreSuite, testtools.TestCase):
     pass
 
 
-class TestFileRegistry(ListSuite, FileRegistrySuite, testtools.TestCase):
+class TestFileRegistry(FileRegistrySuite, ListSuite, testtools.TestCase):
     pass
 
 

@@ -83,5 +83,5 @@ class TestWholeOnlyStore(MemoryStoreSuite, testtools.TestCase):
     backend_class = WholeOnlyStore
 
 
-class TestMemoryRegistry(ListSuite, MemoryRegistrySuite, testtools.TestCase):
+class TestMemoryRegistry(MemoryRegistrySuite, ListSuite, testtools.TestCase):
     pass

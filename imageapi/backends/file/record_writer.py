@@ -16,7 +16,8 @@ from imageapi.backends.file.new_file import (
     remove_file,
     temporary_files,
 )
-from imageapi.backends.file.registry import LARGEST_RECORD, FileRegistry
+from imageapi.backends.file.record_file import LARGEST_RECORD
+from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.writing import Leftover, RecordExists, RecordWriter, WriteError
 from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
 

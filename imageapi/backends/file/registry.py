@@ -2,31 +2,27 @@
 """Records in a folder of this machine, or of a mounted file system."""
 
 import os
-import stat
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NoReturn
-from urllib.parse import unquote
+from collections.abc import Generator, Iterator, Sequence
+from typing import NoReturn
 
 from oslo_config import cfg
 
-from imageapi import document
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.file.folder import (
     NO_FILE,
     NOTHING_THERE,
-    StatSignature,
     check_folder,
     configured_folder,
     file_name,
-    open_below,
 )
+from imageapi.backends.file.index import Index
+from imageapi.backends.file.record_file import SUFFIX, RecordFile, image_id_of, read_record
+from imageapi.backends.listing import ListQuery
 from imageapi.backends.writing import RecordWriter
 from imageapi.bounded_cache import BoundedCache
 from imageapi.caller import Caller
 from imageapi.errors import BackendUnavailable, ImageNotFound, LocationRefused, MalformedImage
-from imageapi.image import Image, is_image_id, weight_of
-
-LARGEST_RECORD = 1024 * 1024
+from imageapi.image import Image, weight_of
 
 # The limit for parsed records in memory: one byte of JSON can take 44 bytes parsed.
 _REMEMBERED_BYTES = 8 * 1024 * 1024
@@ -35,17 +31,11 @@ _REMEMBERED_BYTES = 8 * 1024 * 1024
 _ENTRY_BYTES = 600
 
 
-class _Remembered(NamedTuple):
-    """The result of parsing a file, valid as long as the file is the same."""
-
-    identity: StatSignature
-    found: Image | MalformedImage
-
-
 class FileRegistry(RegistryBackend):
     """Reads ``<directory>/<percent-encoded id>.json`` (docs/records.md)."""
 
     checks_at_start = True
+    can_list = True
 
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
@@ -59,7 +49,8 @@ class FileRegistry(RegistryBackend):
 
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         self.directory = configured_folder(conf, group)
-        self._remembered: BoundedCache[str, _Remembered] = BoundedCache(_REMEMBERED_BYTES)
+        self._remembered: BoundedCache[str, RecordFile] = BoundedCache(_REMEMBERED_BYTES)
+        self._index = Index(self.directory)
 
     def get(self, image_id: str, caller: Caller) -> Image:
         path = self.path(image_id)
@@ -76,20 +67,27 @@ class FileRegistry(RegistryBackend):
             raise known.found.again()
         return known.found
 
+    def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
+        index = self._index
+        if index.process != os.getpid():
+            # Two threads may do so at once.  Then one of them uses its index only once.
+            index = self._index = Index(self.directory)
+        yield from index.list(query, lambda image_id: self.get(image_id, caller))
+
     def image_ids(self) -> Iterator[str]:
         try:
             with os.scandir(self.directory) as entries:
-                names = [entry.name for entry in entries if entry.name.endswith(".json")]
+                names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
         except OSError as error:
             raise BackendUnavailable(f"{self.directory}: {error.strerror}") from None
         for name in names:
-            image_id = unquote(name.removesuffix(".json"), errors="surrogateescape")
-            if is_image_id(image_id) and f"{file_name(image_id)}.json" == name:
+            image_id = image_id_of(name)
+            if image_id is not None:
                 yield image_id
 
     def path(self, image_id: str) -> str:
         """Return the path of an image's record."""
-        return f"{self.directory}/{file_name(image_id)}.json"
+        return f"{self.directory}/{file_name(image_id)}{SUFFIX}"
 
     def writer(self) -> RecordWriter:
         # Not above: the writer knows this module.
@@ -100,25 +98,14 @@ class FileRegistry(RegistryBackend):
     def check(self) -> str:
         return check_folder(self.directory)
 
-    def _read(self, path: str, image_id: str) -> _Remembered:
+    def close(self) -> None:
+        self._index = Index(self.directory)
+
+    def _read(self, path: str, image_id: str) -> RecordFile:
         # The os.stat() before may have followed a link out of the folder, so stat again.
-        descriptor = open_below(self.directory, path)
-        try:
-            status = os.fstat(descriptor)
-            identity = StatSignature.of(status)
-            shows_next_change = identity.shows_next_change()
-            found: Image | MalformedImage
-            if not stat.S_ISREG(status.st_mode):
-                found = MalformedImage(f"{path}: not a regular file")
-            elif status.st_size > LARGEST_RECORD:
-                found = MalformedImage(f"{path}: the record is larger than {LARGEST_RECORD} bytes")
-            else:
-                found = document.found(os.read(descriptor, status.st_size), image_id, path)
-        finally:
-            os.close(descriptor)
-        known = _Remembered(identity, found)
-        if shows_next_change:
-            self._remembered.put(path, known, _ENTRY_BYTES + weight_of(found))
+        known = read_record(self.directory, path, image_id)
+        if known.shows_next_change:
+            self._remembered.put(path, known, _ENTRY_BYTES + weight_of(known.found))
         return known
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
