@@ -18,6 +18,6 @@ def no_descriptor_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def listing(deployment: Deployment) -> Iterator[FileRegistry]:
+def lister(deployment: Deployment) -> Iterator[FileRegistry]:
     with closing(build(FileRegistry, directory=str(deployment.registry))) as registry:
         yield registry

@@ -37,8 +37,8 @@ def folder_of_records() -> Iterator[tuple[Path, FileRegistry]]:
     # Not a fixture, because each example of hypothesis needs its own.
     folder = Path(tempfile.mkdtemp())
     try:
-        with closing(build(FileRegistry, directory=str(folder))) as listing:
-            yield folder, listing
+        with closing(build(FileRegistry, directory=str(folder))) as lister:
+            yield folder, lister
     finally:
         shutil.rmtree(folder)
 
@@ -112,9 +112,9 @@ queries = st.builds(
 )
 
 
-def listed_by_contract(listing: FileRegistry, query: ListQuery) -> list[Image]:
+def listed_by_contract(lister: FileRegistry, query: ListQuery) -> list[Image]:
     """The list as the contract describes it, of all records."""
-    images = [listing.get(image_id, ANONYMOUS) for image_id in listing.image_ids()]
+    images = [lister.get(image_id, ANONYMOUS) for image_id in lister.image_ids()]
     found = sorted(filter(query.matching(), images), key=query.position, reverse=query.descending)
     return [image for image in found if query.is_after(query.position(image))]
 
@@ -125,20 +125,20 @@ class TestOrderAndFilters:
     def test_list_is_that_of_all_records(
         self, fields: dict[str, Any], asked: list[ListQuery], data: st.DataObject
     ) -> None:
-        with folder_of_records() as (folder, listing):
+        with folder_of_records() as (folder, lister):
             for image_id, record in fields.items():
                 write(folder, image_id, record, in_place=False)
             for query in asked:
-                assert list(listing.list(query, ANONYMOUS)) == listed_by_contract(listing, query)
+                assert list(lister.list(query, ANONYMOUS)) == listed_by_contract(lister, query)
                 whole = ListQuery(
                     all_projects=True,
                     shows_deleted=True,
                     sort_key=query.sort_key,
                     descending=query.descending,
                 )
-                last = data.draw(st.sampled_from(listed_by_contract(listing, whole)))
+                last = data.draw(st.sampled_from(listed_by_contract(lister, whole)))
                 page = replace(query, after=last)
-                assert list(listing.list(page, ANONYMOUS)) == listed_by_contract(listing, page)
+                assert list(lister.list(page, ANONYMOUS)) == listed_by_contract(lister, page)
 
     @given(
         st.lists(records, min_size=1, max_size=6),
@@ -150,7 +150,7 @@ class TestOrderAndFilters:
     def test_pages_have_each_image_that_stays_once(
         self, stays: list[Any], sort_key: str, descending: bool, data: st.DataObject
     ) -> None:
-        with folder_of_records() as (folder, listing):
+        with folder_of_records() as (folder, lister):
             for number, record in enumerate(stays):
                 write(folder, f"stays{number}", record, in_place=False)
             walked: list[Image] = []
@@ -164,7 +164,7 @@ class TestOrderAndFilters:
                         write(folder, name, record, in_place=data.draw(st.booleans()))
                     else:
                         (folder / f"{name}.json").unlink(missing_ok=True)
-                with closing(listing.list(query, ANONYMOUS)) as images:
+                with closing(lister.list(query, ANONYMOUS)) as images:
                     page = list(islice(images, data.draw(st.integers(1, 3))))
                 walked += page
                 if not page:
@@ -177,60 +177,60 @@ class TestOrderAndFilters:
 
     @pytest.mark.parametrize("count", [1, 300])
     def test_orders_are_kept_up_to_date(
-        self, deployment: Deployment, listing: FileRegistry, count: int
+        self, deployment: Deployment, lister: FileRegistry, count: int
     ) -> None:
         """Few changes are inserted into the orders; after many, they are sorted again."""
         for number in range(20):
             deployment.record(f"old{number}", name=f"{number % 3}", size=number % 4)
         for key in SORT_KEYS:
-            listed_ids(listing, replace(ALL, sort_key=key))
+            listed_ids(lister, replace(ALL, sort_key=key))
         for number in range(count):
             deployment.record(f"new{number}", name=f"{number % 4}", size=number % 3)
             deployment.record_path(f"old{number % 20}").unlink(missing_ok=True)
         for key in SORT_KEYS:
             query = replace(ALL, sort_key=key)
-            assert list(listing.list(query, ANONYMOUS)) == listed_by_contract(listing, query)
+            assert list(lister.list(query, ANONYMOUS)) == listed_by_contract(lister, query)
 
     def test_many_properties_and_members(
-        self, deployment: Deployment, listing: FileRegistry
+        self, deployment: Deployment, lister: FileRegistry
     ) -> None:
         """Too many for the index are compared with the record alone."""
         many = [str(number) for number in range(300)]
         deployment.record("i", is_public=False, members=many, properties=dict.fromkeys(many, "v"))
-        assert listed_ids(listing, ListQuery(project_id="7", properties={"7": "v"})) == ["i"]
-        assert listed_ids(listing, ListQuery(project_id="no")) == []
-        assert listed_ids(listing, ListQuery(project_id="7", properties={"7": "w"})) == []
+        assert listed_ids(lister, ListQuery(project_id="7", properties={"7": "v"})) == ["i"]
+        assert listed_ids(lister, ListQuery(project_id="no")) == []
+        assert listed_ids(lister, ListQuery(project_id="7", properties={"7": "w"})) == []
 
 
 class TestChanges:
-    def test_records_come_and_go(self, deployment: Deployment, listing: FileRegistry) -> None:
+    def test_records_come_and_go(self, deployment: Deployment, lister: FileRegistry) -> None:
         deployment.record("a", name="1")
-        assert listed_ids(listing) == ["a"]
+        assert listed_ids(lister) == ["a"]
         deployment.record("b", name="2")
-        assert listed_ids(listing) == ["b", "a"]
+        assert listed_ids(lister) == ["b", "a"]
         deployment.record_path("a").unlink()
-        assert listed_ids(listing) == ["b"]
+        assert listed_ids(lister) == ["b"]
 
     @pytest.mark.parametrize("in_place", [False, True])
     def test_changed_record_is_found_by_the_next_list(
-        self, deployment: Deployment, listing: FileRegistry, settled: None, in_place: bool
+        self, deployment: Deployment, lister: FileRegistry, settled: None, in_place: bool
     ) -> None:
         for name in ("1", "22", "333"):
             fields = {"status": "active", "is_public": True, "name": name}
             write(deployment.registry, "a", fields, in_place=in_place)
-            assert listed_ids(listing, ListQuery(texts={"name": frozenset((name,))})) == ["a"]
+            assert listed_ids(lister, ListQuery(texts={"name": frozenset((name,))})) == ["a"]
 
     def test_record_rewritten_within_a_clock_tick_is_found(
-        self, deployment: Deployment, listing: FileRegistry
+        self, deployment: Deployment, lister: FileRegistry
     ) -> None:
         for name in "abcdefgh":
             deployment.record("i", name=name)
-            assert listed_ids(listing, ListQuery(texts={"name": frozenset((name,))})) == ["i"]
+            assert listed_ids(lister, ListQuery(texts={"name": frozenset((name,))})) == ["i"]
 
     def test_each_record_is_read_once(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -245,28 +245,28 @@ class TestChanges:
 
         monkeypatch.setattr(indexed_files, "read_record", counted)
         for key in SORT_KEYS:
-            listed_ids(listing, replace(ALL, sort_key=key))
+            listed_ids(lister, replace(ALL, sort_key=key))
         assert len(read) == 10
         deployment.record("new")
-        listed_ids(listing)
+        listed_ids(lister)
         assert read[10:] == ["new"]
 
     def test_unchanged_folder_is_not_read_again(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         deployment.record("a")
-        assert listed_ids(listing) == ["a"]
+        assert listed_ids(lister) == ["a"]
         monkeypatch.setattr(os, "scandir", lambda path: pytest.fail("it is read again"))
-        assert listed_ids(listing) == ["a"]
+        assert listed_ids(lister) == ["a"]
 
     def test_files_have_their_turn(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -275,15 +275,15 @@ class TestChanges:
         for number in range(5):
             deployment.record(str(number), name="old")
         query = ListQuery(texts={"name": frozenset(("new",))})
-        assert listed_ids(listing, query) == []
+        assert listed_ids(lister, query) == []
         deployment.record("3", name="new")
-        assert [listed_ids(listing, query) for _ in range(6)].count(["3"]) >= 1
-        assert listed_ids(listing, query) == ["3"]
+        assert [listed_ids(lister, query) for _ in range(6)].count(["3"]) >= 1
+        assert listed_ids(lister, query) == ["3"]
 
     def test_all_files_have_their_turn_after_some_time(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -291,18 +291,18 @@ class TestChanges:
         for number in range(5):
             deployment.record(str(number), name="old")
         query = ListQuery(texts={"name": frozenset(("new",))})
-        assert listed_ids(listing, query) == []
+        assert listed_ids(lister, query) == []
         for number in range(5):
             deployment.record(str(number), name="new")
-        assert listed_ids(listing, query) == []
+        assert listed_ids(lister, query) == []
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + 20)
-        assert len(listed_ids(listing, query)) == 5
+        assert len(listed_ids(lister, query)) == 5
 
     def test_edited_record_is_listed_at_its_new_place_only(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -311,17 +311,17 @@ class TestChanges:
         for name in "bcdf":
             deployment.record(name, name=name)
         query = replace(ALL, sort_key="name", descending=False)
-        assert listed_ids(listing, query) == ["b", "c", "d", "f"]
+        assert listed_ids(lister, query) == ["b", "c", "d", "f"]
         deployment.record("c", name="e")
-        assert listed_ids(listing, query) == ["b", "d", "c", "f"]
+        assert listed_ids(lister, query) == ["b", "d", "c", "f"]
         deployment.record("f", name="a")
-        assert listed_ids(listing, query) == ["b", "d", "c"]
-        assert listed_ids(listing, query) == ["f", "b", "d", "c"]
+        assert listed_ids(lister, query) == ["b", "d", "c"]
+        assert listed_ids(lister, query) == ["f", "b", "d", "c"]
 
     def test_shows_the_current_record(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         settled: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -329,18 +329,18 @@ class TestChanges:
         monkeypatch.setattr(indexed_files, "_LEAST_TURNS", 0)
         deployment.record("a", checksum="0" * 32)
         deployment.record("b", owner="p")
-        assert listed_ids(listing, ListQuery()) == ["b", "a"]
+        assert listed_ids(lister, ListQuery()) == ["b", "a"]
         deployment.record("a", checksum="1" * 32)
         deployment.record("b", is_public=False)
-        images = list(listing.list(ListQuery(), ANONYMOUS))
+        images = list(lister.list(ListQuery(), ANONYMOUS))
         assert [(image.id, image.checksum) for image in images] == [("a", "1" * 32)]
 
     def test_removed_while_the_list_is_read(
-        self, deployment: Deployment, listing: FileRegistry
+        self, deployment: Deployment, lister: FileRegistry
     ) -> None:
         for name in "abc":
             deployment.record(name)
-        with closing(listing.list(ALL, ANONYMOUS)) as images:
+        with closing(lister.list(ALL, ANONYMOUS)) as images:
             assert next(images).id == "c"
             deployment.record_path("b").unlink()
             assert [image.id for image in images] == ["a"]
@@ -348,39 +348,39 @@ class TestChanges:
 
 class TestLifetime:
     def test_no_list_reads_nothing(self, tmp_path: Path) -> None:
-        listing = build(FileRegistry, directory=str(tmp_path / "missing"))
-        listing.list(ALL, ANONYMOUS).close()
-        listing.close()
+        lister = build(FileRegistry, directory=str(tmp_path / "missing"))
+        lister.list(ALL, ANONYMOUS).close()
+        lister.close()
 
-    def test_close_frees_the_index(self, deployment: Deployment, listing: FileRegistry) -> None:
+    def test_close_frees_the_index(self, deployment: Deployment, lister: FileRegistry) -> None:
         deployment.record("a")
-        assert listed_ids(listing) == ["a"]
-        index = weakref.ref(listing._index)
-        listing.close()
+        assert listed_ids(lister) == ["a"]
+        index = weakref.ref(lister._index)
+        lister.close()
         assert index() is None
-        listing.close()
+        lister.close()
 
     def test_image_is_found_while_the_index_is_made(
-        self, deployment: Deployment, listing: FileRegistry
+        self, deployment: Deployment, lister: FileRegistry
     ) -> None:
         deployment.record("a")
-        with listing._index._lock:
-            assert listing.get("a", ANONYMOUS).id == "a"
+        with lister._index._lock:
+            assert lister.get("a", ANONYMOUS).id == "a"
 
-    def test_after_a_fork(self, deployment: Deployment, listing: FileRegistry) -> None:
+    def test_after_a_fork(self, deployment: Deployment, lister: FileRegistry) -> None:
         deployment.record("a")
-        assert listed_ids(listing) == ["a"]
+        assert listed_ids(lister) == ["a"]
         # As if another thread made a list when this one forks.
-        with listing._index._lock:
+        with lister._index._lock:
             child = os.fork()
             if not child:
-                os._exit(0 if listed_ids(listing) == ["a"] else 1)
+                os._exit(0 if listed_ids(lister) == ["a"] else 1)
         assert os.waitpid(child, 0)[1] == 0
 
     def test_threads_that_wait_share_a_refresh(
         self,
         deployment: Deployment,
-        listing: FileRegistry,
+        lister: FileRegistry,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         for name in "abc":
@@ -398,7 +398,7 @@ class TestLifetime:
         monkeypatch.setattr(indexed_files.IndexedFiles, "refresh", slow)
         found: list[list[str]] = []
         threads = [
-            threading.Thread(target=lambda: found.append(listed_ids(listing))) for _ in range(6)
+            threading.Thread(target=lambda: found.append(listed_ids(lister))) for _ in range(6)
         ]
         threads[0].start()
         assert begun.wait(60)
@@ -415,7 +415,7 @@ class TestLifetime:
         assert len(refreshed) == 2
 
     def test_file_that_is_half_written_at_the_first_look(
-        self, deployment: Deployment, listing: FileRegistry
+        self, deployment: Deployment, lister: FileRegistry
     ) -> None:
         deployment.record("i")
         looks = []
@@ -424,13 +424,13 @@ class TestLifetime:
             looks.append(image_id)
             if len(looks) == 1:
                 raise MalformedImage("not JSON")
-            return listing.get(image_id, ANONYMOUS)
+            return lister.get(image_id, ANONYMOUS)
 
         images = Index(str(deployment.registry)).list(ALL, get)
         assert [image.id for image in images] == ["i"]
         assert looks == ["i", "i"]
 
-    def test_threads(self, deployment: Deployment, listing: FileRegistry) -> None:
+    def test_threads(self, deployment: Deployment, lister: FileRegistry) -> None:
         stays = {f"stays{number:02}" for number in range(50)}
         for name in stays:
             deployment.record(name, name=name[-1])
@@ -441,7 +441,7 @@ class TestLifetime:
             query = replace(ALL, sort_key=sort_key)
             while time.monotonic() < ends:
                 found.append([])
-                found[-1] += listed_ids(listing, query)
+                found[-1] += listed_ids(lister, query)
 
         with ThreadPoolExecutor(3) as pool:
             walks = [pool.submit(walk, key) for key in ("name", "id", "size")]
@@ -454,10 +454,10 @@ class TestLifetime:
         assert all(len(one) == len(set(one)) for one in found)
 
 
-def test_times_are_compared_in_utc(deployment: Deployment, listing: FileRegistry) -> None:
+def test_times_are_compared_in_utc(deployment: Deployment, lister: FileRegistry) -> None:
     zoned = datetime.fromisoformat("2020-01-01T01:00:00+02:00")
     deployment.record("earlier", created_at=str(zoned))
     deployment.record("later", created_at="2020-01-01 00:30:00")
-    assert listed_ids(listing) == ["later", "earlier"]
+    assert listed_ids(lister) == ["later", "earlier"]
     after = Image(id="m", status="active", created_at=zoned + timedelta(minutes=1))
-    assert listed_ids(listing, replace(ALL, after=after)) == ["earlier"]
+    assert listed_ids(lister, replace(ALL, after=after)) == ["earlier"]

@@ -1,102 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lists of the Swift registry."""
+"""The index, through the lists of the Swift registry."""
 
-import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
-from urllib3.response import HTTPResponse
 
 from imageapi.backends.listing import ListQuery
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable, BadReply, ImageNotFound, MalformedImage
 from imageapi.testing.suite import build
-from tests.unit.backends.swift.fake_swift import NOWHERE, FakeSwift, md5_text
+from tests.unit.backends.swift.fake_swift import NOWHERE, md5_text
+from tests.unit.backends.swift.listed_swift import ListedSwift
 from tests.unit.backends.upstream import response
 
 BY_NAME = ListQuery(sort_key="name", descending=False, limit=3)
-
-
-class ListedSwift(FakeSwift):
-    """Has a container ``records`` with a listing, two objects a page.
-
-    :ivar listed: hashes that the listing has in place of those of the objects, by name.
-    :ivar headers: further headers of objects, by path.
-    :ivar old: copies of objects that a request gets if it does not ask for the newest.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listed: dict[str, str | None] = {}
-        self.headers: dict[str, dict[str, str]] = {}
-        self.old: dict[str, bytes] = {}
-        self.lock = threading.Lock()
-
-    def put(self, image_id: str, name: str, **fields: Any) -> bytes:
-        """Put the record of a public image, and return its bytes."""
-        fields = {"status": "active", "is_public": True, "name": name, **fields}
-        data = self.objects[f"/records/a/{image_id}.json"] = json.dumps(fields).encode()
-        return data
-
-    def remove(self, image_id: str) -> None:
-        del self.objects[f"/records/a/{image_id}.json"]
-
-    def request(self, *arguments: Any, **named: Any) -> Any:
-        with self.lock:
-            return super().request(*arguments, **named)
-
-    def reads(self) -> list[str]:
-        """The objects that were read since the last call, and how."""
-        kinds = {(): "any", ("X-Newest",): "newest", ("If-None-Match", "X-Newest"): "known"}
-        read = [
-            f"{line.removeprefix('GET /records/a/').removesuffix('.json')} {kinds[how]}"
-            for line, headers in self.requests
-            if line != "GET /records"
-            for how in [tuple(sorted(headers))]
-        ]
-        self.requests.clear()
-        return sorted(read)
-
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None,
-        query: str,
-    ) -> HTTPResponse:
-        if path == "/records":
-            (marker,) = parse_qs(query).get("marker", [""])
-            names = sorted(path.removeprefix("/records/") for path in self.objects)
-            page = [name for name in names if name > marker][:2]
-            return response(200, json.dumps([self._entry(name) for name in page]).encode())
-        data = self.objects.get(path)
-        if data is None:
-            return response(404)
-        if "X-Newest" not in headers:
-            data = self.old.get(path, data)
-        more = {"ETag": md5_text(data), **self.headers.get(path, {})}
-        if headers.get("If-None-Match") == more["ETag"]:
-            return response(304, b"", **more)
-        return response(200, data, **more)
-
-    def _entry(self, name: str) -> dict[str, str | None]:
-        return {
-            "name": name,
-            "hash": self.listed.get(name, md5_text(self.objects[f"/records/{name}"])),
-        }
-
-
-@pytest.fixture
-def listed_swift() -> ListedSwift:
-    return ListedSwift()
 
 
 @pytest.fixture
@@ -229,16 +152,6 @@ def test_a_record_without_a_hash_of_its_bytes_is_read_for_each_list(
         listed_swift.put("1", name)
         assert names_of_list(registry) == [name]
         assert "1 newest" in listed_swift.reads()
-
-
-def test_quoted_etags_are_those_of_the_listing(
-    registry: SwiftRegistry, listed_swift: ListedSwift
-) -> None:
-    etag = f'"{md5_text(listed_swift.put("1", "a"))}"'
-    listed_swift.headers["/records/a/1.json"] = {"ETag": etag}
-    nothing = replace(BY_NAME, size_min=1)
-    assert names_of_list(registry, nothing) == names_of_list(registry, nothing) == []
-    assert listed_swift.reads() == ["1 any"]
 
 
 def test_a_listing_that_lags_behind_hides_no_change(
