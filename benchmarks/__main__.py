@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import (
     doors,
     downloads,
+    file_lists,
     in_process,
     records,
     remembered,
@@ -35,6 +36,7 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "remembered": remembered.measure,
     "records": records.measure,
     "downloads": downloads.measure,
+    "file-lists": file_lists.measure,
     "swift-lists": swift_lists.measure,
 }
 

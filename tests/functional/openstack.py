@@ -231,8 +231,8 @@ def open_glance(folder: Path, port: int) -> Iterator[int]:
 
     :returns: its process's id.
     """
-    rules = ("add_image", "download_image", "get_image", "publicize_image", "upload_image")
-    (folder / "policy.yaml").write_text(json.dumps(dict.fromkeys(rules, "@")))
+    actions = "add_image download_image get_image get_images publicize_image upload_image"
+    (folder / "policy.yaml").write_text(json.dumps(dict.fromkeys(actions.split(), "@")))
     policy = f"policy_file = {folder}/policy.yaml"
     options = [f"--http11-socket=127.0.0.1:{port}"]
     with _glance(folder, port, options, flavor="", policy=policy) as process:

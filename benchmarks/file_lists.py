@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long pages of lists take with 100,000 records in a folder, beside Glance with SQLite."""
+
+import contextlib
+import http.client
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks import servers
+from benchmarks.effort import Effort
+from benchmarks.figures import Aim, Figure, Judged
+from benchmarks.processes import PeakMemory
+from benchmarks.workplace import Workplace
+from tests.deployment import Deployment
+from tests.functional.openstack import open_glance
+from tests.functional.servers import free_port
+
+_PAGE = 25
+_PAGES = 40
+_MIB = 1024 * 1024
+_GLANCE = "Glance's /v2/images"
+
+# Not of the first page, which reads all records.
+_SOON = Aim("<", 300.0)
+_SMALL = Aim("<", 100.0)
+_AS_FAST = Aim("<=", 1.0)
+
+_COLUMNS = (
+    "id, name, size, status, visibility, created_at, updated_at, deleted, checksum, min_disk,"
+    " min_ram, protected, disk_format, container_format, os_hidden"
+)
+
+
+def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
+    """All figures; both servers have the same images, and are asked in turns."""
+    folder = workplace.folder / "file-lists"
+    (folder / "glance").mkdir(parents=True)
+    deployment = Deployment(folder / "records")
+    deployment.configure()
+    images = [_image(number) for number in range(effort.records)]
+    for image in images:
+        _write(deployment, image)
+    port = free_port()
+    with (
+        open_glance(folder / "glance", port),
+        servers.imageapi(servers.GUNICORN, deployment.config_file) as served,
+    ):
+        _insert(folder / "glance" / "glance.db", images)
+        ours = _Lists(served.port, "/v1/images/detail")
+        glance = _Lists(port, "/v2/images")
+        yield from _figures(ours, glance, PeakMemory(served.pid), deployment, effort)
+
+
+def _figures(
+    ours: "_Lists", glance: "_Lists", memory: PeakMemory, deployment: Deployment, effort: Effort
+) -> Iterator[Figure]:
+    case = f"{effort.records} records in a folder"
+    glance.page("")
+    yield _milliseconds(f"{case}, first page of the process", [ours.page("")])
+    for name, parameters in (
+        ("page", ""),
+        ("page by name", "sort_key=name&sort_dir=asc"),
+        ("page of those with a name", "name=image+17"),
+    ):
+        walks = [(ours.walk(parameters), glance.walk(parameters)) for _ in range(effort.rounds)]
+        yield Figure(
+            name=f"{case}, {name}",
+            unit="ms",
+            ours=[mine for mine, _ in walks],
+            theirs=[other for _, other in walks],
+            against=_GLANCE,
+            aim=_AS_FAST,
+        )
+        yield _milliseconds(f"{case}, {name}", [mine for mine, _ in walks], _SOON)
+    added = []
+    for number in range(effort.rounds):
+        _write(deployment, {**_image(0), "id": f"added-{number}"})
+        added.append(ours.page(""))
+    yield _milliseconds(f"{case}, page after one was added", added, _SOON)
+    grown = [memory.growth() / _MIB]
+    yield Figure(
+        name=f"{case}, growth of the processes by lists",
+        unit="MiB",
+        ours=grown,
+        judged=Judged.ITSELF,
+        aim=_SMALL,
+    )
+
+
+def _milliseconds(name: str, numbers: list[float], aim: Aim | None = None) -> Figure:
+    return Figure(name=name, unit="ms", ours=numbers, judged=Judged.ITSELF, aim=aim)
+
+
+class _Lists:
+    """The lists of a server."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._port = port
+        self._path = path
+        self._last = ""
+
+    def page(self, parameters: str) -> float:
+        """How many milliseconds a page took."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)) as client:
+            started = time.perf_counter()
+            client.request("GET", f"{self._path}?limit={_PAGE}&{parameters}")
+            response = client.getresponse()
+            data = response.read()
+            seconds = time.perf_counter() - started
+        if response.status != 200:
+            raise RuntimeError(f"a list is answered with status {response.status}: {data[:200]!r}")
+        images = json.loads(data)["images"]
+        self._last = images[-1]["id"] if len(images) == _PAGE else ""
+        return 1000 * seconds
+
+    def walk(self, parameters: str) -> float:
+        """How many milliseconds each of some pages took in the mean, the first ones of a list."""
+        taken = [self.page(parameters)]
+        while self._last and len(taken) < _PAGES:
+            taken.append(self.page(f"{parameters}&marker={self._last}"))
+        return sum(taken) / len(taken)
+
+
+def _image(number: int) -> dict[str, object]:
+    return {
+        "id": f"{number * 7919 % 1_000_003:08d}-0000-4000-8000-000000000000",
+        "name": f"image {number % 1000}",
+        "size": number,
+        "created_at": f"2026-{number % 12 + 1:02d}-{number % 28 + 1:02d} 08:{number % 60:02d}:00",
+        "checksum": f"{number:032x}",
+    }
+
+
+def _write(deployment: Deployment, image: dict[str, object]) -> None:
+    formats = {"disk_format": "qcow2", "container_format": "bare"}
+    record = {"status": "active", "is_public": True, "updated_at": image["created_at"], **formats}
+    path = deployment.record_path(str(image["id"]))
+    written = Path(f"{path}.new")
+    written.write_text(json.dumps({**record, **image}))
+    written.rename(path)
+
+
+def _insert(database: Path, images: list[dict[str, object]]) -> None:
+    """Add the images to Glance's database."""
+    rows = (
+        (
+            *(image["id"], image["name"], image["size"], "active", "public"),
+            *(image["created_at"], image["created_at"], 0, image["checksum"], 0, 0, 0),
+            *("qcow2", "bare", 0),
+        )
+        for image in images
+    )
+    marks = ", ".join("?" * (_COLUMNS.count(",") + 1))
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        # Only names and marks of this module are in the statement.
+        connection.executemany(f"INSERT INTO images ({_COLUMNS}) VALUES ({marks})", rows)
