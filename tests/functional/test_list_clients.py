@@ -274,3 +274,24 @@ def test_replicator_livecopy_cannot_write(served_url: str) -> None:
     assert "ERROR: " in done.stderr
     after = list(Client(served_url, token="admin").images.list(is_public=None))
     assert [one.to_dict() for one in after] == [one.to_dict() for one in before]
+
+
+# tempest's clients of v1, as it had them until 2021.
+
+
+def test_tempest(served_url: str) -> None:
+    python = ENVIRONMENTS / "tempest" / "bin" / "python"
+    program = ROOT / "tests" / "functional" / "tempest_program.py"
+    done = run_program(python, program, f"{served_url}/v1", "admin", listed_id(6))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told["list"]) == 3
+    assert [(one["id"], one["size"]) for one in told["filtered"]] == [(listed_id(4), 36_000)]
+    assert told["changed"] == []
+    assert (told["status"], told["bytes"]) == ("active", 36_000)
+    assert told["members"] == [
+        {"member_id": "p1", "can_share": False},
+        {"member_id": "p3", "can_share": False},
+    ]
+    assert told["shared"] == [{"image_id": listed_id(6), "can_share": False}]
+    assert "limit must be a whole number" in told["refused"]
