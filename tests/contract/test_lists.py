@@ -195,6 +195,7 @@ def test_long_query(memory: Memory) -> None:
     [
         ("name=a+b&min_ram=1", "1"),
         ("name=a+b;min_ram=2", ""),
+        ("min_ram=1;name=a+b", "1"),
         ("name=x&name=a%20b", "1"),
         ("limit=x&limit=1", "2"),
         ("NAME=x&foo=1&&=&min_size=9", "21"),
