@@ -139,6 +139,9 @@ def _body_in_table(case: dict[str, Any], answer: dict[str, Any]) -> object:
 
 
 def _measure(data: bytes) -> object:
+    if data.startswith(b'{"images": '):
+        # A list, whose members may be in any order.
+        return json.loads(data)
     return {"length": len(data), "md5": hashlib.md5(data).hexdigest()}
 
 
