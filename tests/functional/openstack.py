@@ -138,9 +138,11 @@ class Keystone:
         return made
 
     def user(self, name: str, project_id: str, role: str) -> None:
-        """Make a user with a role in a project."""
+        """Make a user with a role in a project, if there is none of that name."""
+        there = call(f"{self.url}/users?name={name}", self.admin)["users"]
         body = {"user": {"name": name, "password": name, "domain_id": "default"}}
-        user_id = call(f"{self.url}/users", self.admin, body)["user"]["id"]
+        made = there[0] if there else call(f"{self.url}/users", self.admin, body)["user"]
+        user_id = made["id"]
         roles = call(f"{self.url}/roles?name={role}", self.admin)["roles"]
         role_id = roles[0]["id"]
         path = f"projects/{project_id}/users/{user_id}/roles/{role_id}"

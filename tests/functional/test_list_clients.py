@@ -276,7 +276,7 @@ def test_replicator_livecopy_cannot_write(served_url: str) -> None:
     assert [one.to_dict() for one in after] == [one.to_dict() for one in before]
 
 
-# tempest's clients of v1, as it had them until 2021.
+# tempest's clients of v1.
 
 
 def test_tempest(served_url: str) -> None:

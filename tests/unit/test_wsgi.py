@@ -53,7 +53,7 @@ def test_paste_application_and_filter(paste: Path) -> None:
     assert get(loadapp(f"config:{paste}"), "/v1/images/i").body == b"data"
     filtered = loadapp(f"config:{paste}", name="filtered")
     assert get(filtered, "/v1/images/i").body == b"data"
-    assert get(filtered, "/v1/images/detail").status_code == 299
+    assert get(filtered, "/v1/images/i/").status_code == 299
 
 
 def test_paste_settings_are_parsed_strictly() -> None:
