@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from benchmarks import servers
 from benchmarks.effort import Effort
@@ -33,6 +35,7 @@ _COLUMNS = (
     "id, name, size, status, visibility, created_at, updated_at, deleted, checksum, min_disk,"
     " min_ram, protected, disk_format, container_format, os_hidden"
 )
+_PROPERTY_COLUMNS = "image_id, name, value, created_at, updated_at, deleted"
 
 
 def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
@@ -67,15 +70,9 @@ def _figures(
         ("page of those with a name", "name=image+17"),
     ):
         walks = [(ours.walk(parameters), glance.walk(parameters)) for _ in range(effort.rounds)]
-        yield Figure(
-            name=f"{case}, {name}",
-            unit="ms",
-            ours=[mine for mine, _ in walks],
-            theirs=[other for _, other in walks],
-            against=_GLANCE,
-            aim=_AS_FAST,
-        )
-        yield _milliseconds(f"{case}, {name}", [mine for mine, _ in walks], _SOON)
+        yield from _side_by_side(f"{case}, {name}", walks)
+    lasts = [(ours.last_page(), glance.last_page()) for _ in range(effort.rounds)]
+    yield from _side_by_side(f"{case}, last page", lasts)
     added = []
     for number in range(effort.rounds):
         _write(deployment, {**_image(0), "id": f"added-{number}"})
@@ -91,6 +88,20 @@ def _figures(
     )
 
 
+def _side_by_side(name: str, rounds: list[tuple[float, float]]) -> Iterator[Figure]:
+    """The milliseconds of both servers, compared, and those of imageapi by themselves."""
+    mine = [one for one, _ in rounds]
+    yield Figure(
+        name=name,
+        unit="ms",
+        ours=mine,
+        theirs=[other for _, other in rounds],
+        against=_GLANCE,
+        aim=_AS_FAST,
+    )
+    yield _milliseconds(name, mine, _SOON)
+
+
 def _milliseconds(name: str, numbers: list[float], aim: Aim | None = None) -> Figure:
     return Figure(name=name, unit="ms", ours=numbers, judged=Judged.ITSELF, aim=aim)
 
@@ -103,39 +114,51 @@ class _Lists:
         self._path = path
         self._last = ""
 
-    def page(self, parameters: str) -> float:
+    def page(self, parameters: str, limit: int = _PAGE) -> float:
         """How many milliseconds a page took."""
         with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)) as client:
             started = time.perf_counter()
-            client.request("GET", f"{self._path}?limit={_PAGE}&{parameters}")
+            client.request("GET", f"{self._path}?limit={limit}&{parameters}")
             response = client.getresponse()
             data = response.read()
             seconds = time.perf_counter() - started
         if response.status != 200:
             raise RuntimeError(f"a list is answered with status {response.status}: {data[:200]!r}")
         images = json.loads(data)["images"]
-        self._last = images[-1]["id"] if len(images) == _PAGE else ""
+        self._last = images[-1]["id"] if len(images) == limit else ""
         return 1000 * seconds
 
     def walk(self, parameters: str) -> float:
-        """How many milliseconds each of some pages took in the mean, the first ones of a list."""
+        """How many milliseconds a page took: the median of the first ones of a list."""
         taken = [self.page(parameters)]
         while self._last and len(taken) < _PAGES:
             taken.append(self.page(f"{parameters}&marker={self._last}"))
-        return sum(taken) / len(taken)
+        return median(taken)
+
+    def last_page(self) -> float:
+        """How many milliseconds the last page took, a full one."""
+        # In the opposite order, the image after this page is the one before the last page.
+        self.page("sort_key=created_at&sort_dir=asc", _PAGE + 1)
+        taken = self.page(f"marker={self._last}")
+        marker = self._last
+        self.page(f"marker={marker}")
+        if not marker or self._last:
+            raise RuntimeError("the page before the end of a list is not the last one")
+        return taken
 
 
-def _image(number: int) -> dict[str, object]:
+def _image(number: int) -> dict[str, Any]:
     return {
         "id": f"{number * 7919 % 1_000_003:08d}-0000-4000-8000-000000000000",
         "name": f"image {number % 1000}",
         "size": number,
         "created_at": f"2026-{number % 12 + 1:02d}-{number % 28 + 1:02d} 08:{number % 60:02d}:00",
         "checksum": f"{number:032x}",
+        "properties": {"os_distro": "ubuntu", "os_version": "24.04", "number": str(number % 50)},
     }
 
 
-def _write(deployment: Deployment, image: dict[str, object]) -> None:
+def _write(deployment: Deployment, image: dict[str, Any]) -> None:
     formats = {"disk_format": "qcow2", "container_format": "bare"}
     record = {"status": "active", "is_public": True, "updated_at": image["created_at"], **formats}
     path = deployment.record_path(str(image["id"]))
@@ -144,8 +167,8 @@ def _write(deployment: Deployment, image: dict[str, object]) -> None:
     written.rename(path)
 
 
-def _insert(database: Path, images: list[dict[str, object]]) -> None:
-    """Add the images to Glance's database."""
+def _insert(database: Path, images: list[dict[str, Any]]) -> None:
+    """Add the images and their properties to Glance's database."""
     rows = (
         (
             *(image["id"], image["name"], image["size"], "active", "public"),
@@ -154,7 +177,16 @@ def _insert(database: Path, images: list[dict[str, object]]) -> None:
         )
         for image in images
     )
-    marks = ", ".join("?" * (_COLUMNS.count(",") + 1))
+    properties = (
+        (image["id"], name, value, image["created_at"], image["created_at"], 0)
+        for image in images
+        for name, value in image["properties"].items()
+    )
     with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
-        # Only names and marks of this module are in the statement.
-        connection.executemany(f"INSERT INTO images ({_COLUMNS}) VALUES ({marks})", rows)
+        for table, columns, values in (
+            ("images", _COLUMNS, rows),
+            ("image_properties", _PROPERTY_COLUMNS, properties),
+        ):
+            marks = ", ".join("?" * (columns.count(",") + 1))
+            # Only names and marks of this module are in the statement.
+            connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
