@@ -131,7 +131,11 @@ class _Lists:
     def walk(self, parameters: str) -> float:
         """How many milliseconds a page took: the median of the first ones of a list."""
         taken = [self.page(parameters)]
+        markers = set()
         while self._last and len(taken) < _PAGES:
+            if self._last in markers:
+                raise RuntimeError(f"two pages of {self._path} end with image {self._last}")
+            markers.add(self._last)
             taken.append(self.page(f"{parameters}&marker={self._last}"))
         return median(taken)
 
@@ -172,13 +176,13 @@ def _insert(database: Path, images: list[dict[str, Any]]) -> None:
     rows = (
         (
             *(image["id"], image["name"], image["size"], "active", "public"),
-            *(image["created_at"], image["created_at"], 0, image["checksum"], 0, 0, 0),
+            *(_time(image), _time(image), 0, image["checksum"], 0, 0, 0),
             *("qcow2", "bare", 0),
         )
         for image in images
     )
     properties = (
-        (image["id"], name, value, image["created_at"], image["created_at"], 0)
+        (image["id"], name, value, _time(image), _time(image), 0)
         for image in images
         for name, value in image["properties"].items()
     )
@@ -190,3 +194,8 @@ def _insert(database: Path, images: list[dict[str, Any]]) -> None:
             marks = ", ".join("?" * (columns.count(",") + 1))
             # Only names and marks of this module are in the statement.
             connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
+
+
+def _time(image: dict[str, Any]) -> str:
+    """When an image was created, as Glance writes it: SQLite compares it as text."""
+    return f"{image['created_at']}.000000"
