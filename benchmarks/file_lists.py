@@ -112,6 +112,8 @@ class _Lists:
     def __init__(self, port: int, path: str) -> None:
         self._port = port
         self._path = path
+        # Of the latest page: its images, and the last one if another page may follow.
+        self._ids: list[str] = []
         self._last = ""
 
     def page(self, parameters: str, limit: int = _PAGE) -> float:
@@ -124,19 +126,19 @@ class _Lists:
             seconds = time.perf_counter() - started
         if response.status != 200:
             raise RuntimeError(f"a list is answered with status {response.status}: {data[:200]!r}")
-        images = json.loads(data)["images"]
-        self._last = images[-1]["id"] if len(images) == limit else ""
+        self._ids = [image["id"] for image in json.loads(data)["images"]]
+        self._last = self._ids[-1] if len(self._ids) == limit else ""
         return 1000 * seconds
 
     def walk(self, parameters: str) -> float:
         """How many milliseconds a page took: the median of the first ones of a list."""
         taken = [self.page(parameters)]
-        markers = set()
+        seen = set(self._ids)
         while self._last and len(taken) < _PAGES:
-            if self._last in markers:
-                raise RuntimeError(f"two pages of {self._path} end with image {self._last}")
-            markers.add(self._last)
             taken.append(self.page(f"{parameters}&marker={self._last}"))
+            if not seen.isdisjoint(self._ids):
+                raise RuntimeError(f"{self._path}?{parameters} has an image on two pages")
+            seen.update(self._ids)
         return median(taken)
 
     def last_page(self) -> float:
