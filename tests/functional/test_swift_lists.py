@@ -113,13 +113,17 @@ def test_tokens_that_are_refused_in_the_middle(
 
     def revoking(method: str, path: str, *arguments: Any, **named: Any) -> Any:
         paths.append(path)
-        if len(paths) % 10 == 0:
+        # Once in each list: a request that is refused twice fails, and with more
+        # revocations some request might meet two of them.
+        if len(paths) == 10:
             swift.revoke_tokens()
         return request(method, path, *arguments, **named)
 
     registry.account.request = revoking
-    assert names_in_swift(api) == [f"{number:02}" for number in range(20)]
-    assert len(paths) > 40
+    for _ in ("records are read for the index", "records are read for the page"):
+        paths.clear()
+        assert names_in_swift(api) == [f"{number:02}" for number in range(20)]
+        assert len(paths) > 20
 
 
 @pytest.mark.parametrize("kind", ["proxy", "container", "object"])
