@@ -46,16 +46,19 @@ class Authorization:
             LOG.error("%s", error)
             raise
 
-    def find(self, image_id: str, caller: Caller, actions: Sequence[str]) -> Image:
+    def find(
+        self, image_id: str, caller: Caller, actions: Sequence[str], *, newest: bool = False
+    ) -> Image:
         """Return an image if the caller may know of it.
 
         :param actions: what the policy must allow for an absent image, before the answer
             says that it is absent.
+        :param newest: whether the registry must return the record as it is now.
         :raises exc.HTTPException: the image is absent or hidden; the answer is the same.
         :raises BackendError: the registry fails, or the record is malformed.
         """
         with self.blaming_the_registry(f"image {image_id!r}"):
-            image = self._look_up(image_id, caller)
+            image = self._look_up(image_id, caller, newest=newest)
         if image is not None and self.may_know(image, caller):
             return image
         if all(self.allows(action, caller, _NO_IMAGE) for action in actions):
@@ -80,11 +83,13 @@ class Authorization:
             LOG.error("%s: %s", subject, foreign, exc_info=error)
             raise foreign from None
 
-    def _look_up(self, image_id: str, caller: Caller) -> Image | None:
+    def _look_up(self, image_id: str, caller: Caller, *, newest: bool) -> Image | None:
         """Return the registry's image; None if the answer is that of an absent image."""
         registry = self._registry
         try:
-            image: object = registry.backend.get(image_id, caller)
+            backend = registry.backend
+            get = backend.get_newest if newest else backend.get
+            image: object = get(image_id, caller)
             if not isinstance(image, Image):
                 kind = type(image).__name__
                 raise BackendError(f"get() must return an imageapi.Image, not {kind}")

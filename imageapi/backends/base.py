@@ -98,6 +98,14 @@ class RegistryBackend(Backend):
         :raises imageapi.errors.BadReply: the upstream's response is invalid.
         """
 
+    def get_newest(self, image_id: str, caller: Caller) -> Image:
+        """Return the record of one image as it is now, like `get`.
+
+        Commands and lists call it.  Override it in a registry whose `get` may return a
+        record that was read before, without asking whether it has changed.
+        """
+        return self.get(image_id, caller)
+
     def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
         """Yield the images that a query describes, one after the other, in its order.
 

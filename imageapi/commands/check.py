@@ -75,7 +75,7 @@ def _first_ids(registry: Loaded[RegistryBackend]) -> Sequence[str] | None:
 def _notes_on(registry: Loaded[RegistryBackend], image_id: str) -> Iterator[str]:
     try:
         with only_backend_errors(registry):
-            image = registry.backend.get(image_id, OPERATOR)
+            image = registry.backend.get_newest(image_id, OPERATOR)
     except ImageNotFound:
         return  # removed meanwhile
     except BackendError as error:

@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _export(image_id: str, backends: Backends, options: argparse.Namespace) -> str:
     with only_backend_errors(backends.registry):
-        image = backends.registry.backend.get(image_id, OPERATOR)
+        image = backends.registry.backend.get_newest(image_id, OPERATOR)
     if not image.is_active:
         return skipped(image, is_named=not options.all)
     path = exported.write(options.folder, image, lambda file: _write_data(image, backends, file))

@@ -167,7 +167,7 @@ class _Copying:
         """
         registry = self._source.registry
         with only_backend_errors(registry):
-            image = registry.backend.get(image_id, self._caller)
+            image = registry.backend.get_newest(image_id, self._caller)
         existing = _existing(self._target, image_id)
         if existing is not None:
             return _same(image, existing)
@@ -227,7 +227,7 @@ def skipped(image: Image, *, is_named: bool) -> str:
 def _existing(target: Backends, image_id: str) -> Image | None:
     try:
         with only_backend_errors(target.registry):
-            return target.registry.backend.get(image_id, OPERATOR)
+            return target.registry.backend.get_newest(image_id, OPERATOR)
     except ImageNotFound:
         return None
 

@@ -75,7 +75,7 @@ def _after(
 ) -> ListQuery:
     try:
         with only_backend_errors(registry):
-            return replace(query, after=registry.backend.get(marker, caller))
+            return replace(query, after=registry.backend.get_newest(marker, caller))
     except BackendError as error:
         log_bug(error)
         raise ImageAPIError(f"--marker {marker}: {error}") from None

@@ -112,7 +112,7 @@ def _read(
     for image_id in ids:
         try:
             with only_backend_errors(registry):
-                image = registry.backend.get(image_id, caller)
+                image = registry.backend.get_newest(image_id, caller)
         except ImageNotFound:
             continue  # removed meanwhile
         except BackendError as error:

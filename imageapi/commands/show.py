@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace) -> int:
     with open_backends(options) as backends:
         try:
             with only_backend_errors(backends.registry):
-                image = backends.registry.backend.get(options.id, OPERATOR)
+                image = backends.registry.backend.get_newest(options.id, OPERATOR)
         except BackendError as error:
             log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None

@@ -127,7 +127,7 @@ class _Verification:
     def _image(self, image_id: str) -> Image:
         registry = self._backends.registry
         with only_backend_errors(registry):
-            return registry.backend.get(image_id, OPERATOR)
+            return registry.backend.get_newest(image_id, OPERATOR)
 
     def _has_changed(self, image: Image) -> bool:
         try:

@@ -61,9 +61,10 @@ class Pages:
     def _marked(self, marker: str, caller: Caller) -> Image:
         """Return the image of a marker, which must be one that the caller may HEAD."""
         try:
-            image = self._auth.find(marker, caller, ()) if is_image_id(marker) else None
-            if image is not None and self._auth.allows(GET_IMAGE, caller, Target(image)):
-                return image
+            if is_image_id(marker):
+                image = self._auth.find(marker, caller, (), newest=True)
+                if self._auth.allows(GET_IMAGE, caller, Target(image)):
+                    return image
         except exc.HTTPNotFound:
             pass
         raise exc.HTTPBadRequest(f"marker must be the id of an image, not {marker!r:.100}.")

@@ -2,18 +2,25 @@
 """Records on an HTTP server: static files, another imageapi, or a Glance."""
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from urllib.parse import quote
 
 from oslo_config import cfg
+from urllib3.response import HTTPResponse
 
 from imageapi import document
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.http.list_parameters import dialect_of
 from imageapi.backends.http.lists import UpstreamLists
 from imageapi.backends.http_client.client import Upstream, read_small
-from imageapi.backends.http_client.options import AUTH, OPTIONS, UpstreamSettings, token_headers
-from imageapi.backends.http_client.record_cache import RecordCache
+from imageapi.backends.http_client.options import (
+    AUTH,
+    OPTIONS,
+    RECORD_TTL,
+    UpstreamSettings,
+    token_headers,
+)
+from imageapi.backends.http_client.record_cache import Found, RecordCache
 from imageapi.backends.http_client.status import (
     ABSENT,
     REFUSED,
@@ -48,6 +55,7 @@ class HTTPRegistry(RegistryBackend):
             ),
             cfg.StrOpt("suffix", default="", help="Text after the id in the URL, such as .json."),
             AUTH,
+            RECORD_TTL,
             *OPTIONS,
         )
 
@@ -64,7 +72,7 @@ class HTTPRegistry(RegistryBackend):
         self._auth: str = section.auth
         self.decides_visibility = self._auth == "caller"
         self._upstream = Upstream(UpstreamSettings.of(conf, group), small=True)
-        self._remembered = RecordCache()
+        self._remembered = RecordCache(section.record_ttl)
         dialect = dialect_of(self._endpoint, self._suffix)
         self.can_list = dialect is not None
         self._lists = (
@@ -76,30 +84,14 @@ class HTTPRegistry(RegistryBackend):
         )
 
     def get(self, image_id: str, caller: Caller) -> Image:
-        try:
-            url = Url.parse(self._text(image_id))
-        except ValueError:
-            raise ImageNotFound("no URL can contain this image id") from None
         headers = token_headers(self._auth, caller)
-        # The upstream may return different records to different callers.
-        key = (image_id, hashlib.sha256(headers.get("X-Auth-Token", "").encode()).digest())
-        known = self._remembered.get(key)
-        if known is not None:
-            headers["If-None-Match"] = known.etag
-        response = self._upstream.request("GET", url, headers)
-        data = read_small(response, url, _LARGEST_RECORD)
-        if response.status == 304 and known is not None:
-            return _image(known.found)
-        if response.status in ABSENT:
-            raise ImageNotFound("no record")
-        if response.status in REFUSED and self.decides_visibility:
-            raise ImageNotFound(f"the upstream refuses this caller with status {response.status}")
-        if response.status != 200:
-            refuse_status(response, url)
-        found = document.found(data, image_id, url.shown)
-        etag = response.headers.get("ETag", "").strip()
-        self._remembered.replace(key, etag if has_usable_validator(response) else "", found)
-        return _image(found)
+        key = _key(image_id, headers)
+        found = self._remembered.fresh(key)
+        return _image(self._asked(image_id, headers, key) if found is None else found)
+
+    def get_newest(self, image_id: str, caller: Caller) -> Image:
+        headers = token_headers(self._auth, caller)
+        return _image(self._asked(image_id, headers, _key(image_id, headers)))
 
     def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
         if self._lists is None:
@@ -117,11 +109,48 @@ class HTTPRegistry(RegistryBackend):
     def close(self) -> None:
         self._upstream.close()
 
+    def _asked(self, image_id: str, headers: dict[str, str], key: Hashable) -> Found:
+        """Ask the upstream for a record, and remember the result."""
+        try:
+            url = Url.parse(self._text(image_id))
+        except ValueError:
+            raise ImageNotFound("no URL can contain this image id") from None
+        known = self._remembered.known(key)
+        if known is not None:
+            headers["If-None-Match"] = known.etag
+        asked = self._remembered.now()
+        response = self._upstream.request("GET", url, headers)
+        data = read_small(response, url, _LARGEST_RECORD)
+        if response.status == 304 and known is not None:
+            self._remembered.renew(key, known, asked)
+            return known.found
+        self._refuse(response, url, key)
+        found = document.found(data, image_id, url.shown)
+        etag = response.headers.get("ETag", "").strip() if has_usable_validator(response) else ""
+        self._remembered.replace(key, etag, found, asked)
+        return found
+
+    def _refuse(self, response: HTTPResponse, url: Url, key: Hashable) -> None:
+        """Raise the error for a response that is no record."""
+        if response.status in ABSENT:
+            self._remembered.expire(key)
+            raise ImageNotFound("no record")
+        if response.status in REFUSED and self.decides_visibility:
+            self._remembered.expire(key)
+            raise ImageNotFound(f"the upstream refuses this caller with status {response.status}")
+        if response.status != 200:
+            refuse_status(response, url)
+
     def _text(self, image_id: str) -> str:
         return f"{str(self._endpoint).rstrip('/')}/{quote(image_id, safe='')}{self._suffix}"
 
 
-def _image(found: Image | MalformedImage) -> Image:
+def _key(image_id: str, headers: Mapping[str, str]) -> Hashable:
+    # The upstream may return different records to different callers.
+    return image_id, hashlib.sha256(headers.get("X-Auth-Token", "").encode()).digest()
+
+
+def _image(found: Found) -> Image:
     if isinstance(found, MalformedImage):
         raise BadReply(found.args[0], found.visibility)
     return found

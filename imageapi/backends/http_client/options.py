@@ -62,6 +62,16 @@ POOL_SIZE = cfg.IntOpt(
     " use.",
 )
 
+#: For a registry that can answer from memory.
+RECORD_TTL = cfg.Opt(
+    "record_ttl",
+    type=Seconds(min=0),
+    default=0.0,
+    help="For how many seconds a process uses a record that it has read, without asking the"
+    " upstream server again. An image that was removed, deactivated, hidden or changed is served"
+    " as before for so much longer. 0 means that the server is asked at each request.",
+)
+
 #: The options of each section that has an upstream.
 OPTIONS = (
     CONNECT_TIMEOUT,

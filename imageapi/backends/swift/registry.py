@@ -8,7 +8,8 @@ from typing import cast
 from oslo_config import cfg
 
 from imageapi.backends.base import RegistryBackend
-from imageapi.backends.http_client.record_cache import CachedRecord, RecordCache
+from imageapi.backends.http_client.options import RECORD_TTL
+from imageapi.backends.http_client.record_cache import CachedRecord, Found, RecordCache
 from imageapi.backends.listing import ListQuery
 from imageapi.backends.listing_index import ListEntry, entry_of, images_of
 from imageapi.backends.swift.account import SwiftAccount
@@ -31,7 +32,10 @@ from imageapi.image import Image
 _MOST_WORKERS = 8
 
 #: The options that are always in the backend's own section.
-OWN_OPTIONS = backend_options("records. Each record is the object <object_prefix><id>.json")
+OWN_OPTIONS = (
+    *backend_options("records. Each record is the object <object_prefix><id>.json"),
+    RECORD_TTL,
+)
 
 
 class SwiftRegistry(RegistryBackend):
@@ -51,21 +55,32 @@ class SwiftRegistry(RegistryBackend):
         self.account = SwiftAccount(conf, group, small=True)
         self._container, prefix = container_of(conf, group)
         self._records = SwiftRecords(self.account, self._container, prefix)
-        self._remembered = RecordCache()
+        self._remembered = RecordCache(conf[group].record_ttl)
         self._workers = Workers(min(_MOST_WORKERS, upstream_settings(conf, group).pool_size))
         self._index = RecordIndex(self._records, self._workers)
 
     def get(self, image_id: str, caller: Caller) -> Image:
+        found = self._remembered.fresh(image_id)
+        return self.get_newest(image_id, caller) if found is None else _image(found)
+
+    def get_newest(self, image_id: str, caller: Caller) -> Image:
         headers = dict(NEWEST)
-        known = self._remembered.get(image_id)
+        known = self._remembered.known(image_id)
         if known is not None:
             headers["If-None-Match"] = known.etag
-        record = self._records.read(image_id, headers)
+        asked = self._remembered.now()
+        try:
+            record = self._records.read(image_id, headers)
+        except ImageNotFound:
+            self._remembered.expire(image_id)
+            raise
         if record is not None:
-            self._remembered.replace(image_id, record.etag, record.found)
+            self._remembered.replace(image_id, record.etag, record.found, asked)
             return _image(record.found)
         # Only a conditional request has no record.
-        return _image(cast("CachedRecord", known).found)
+        unchanged = cast("CachedRecord", known)
+        self._remembered.renew(image_id, unchanged, asked)
+        return _image(unchanged.found)
 
     def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
         def read(entries: Sequence[ListEntry]) -> Iterator[Image | None]:
@@ -100,7 +115,7 @@ class SwiftRegistry(RegistryBackend):
     def _listed(self, entry: ListEntry, caller: Caller) -> Image | None:
         """Return the image of an entry, as it is now; None if a list must leave it out."""
         try:
-            image = self.get(entry.id, caller)
+            image = self.get_newest(entry.id, caller)
         except ImageNotFound:
             return None
         except MalformedImage as error:
@@ -112,7 +127,7 @@ class SwiftRegistry(RegistryBackend):
         return image
 
 
-def _image(found: Image | MalformedImage) -> Image:
+def _image(found: Found) -> Image:
     if isinstance(found, MalformedImage):
         raise found.again()
     return found

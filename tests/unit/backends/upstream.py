@@ -2,9 +2,17 @@
 """Responses of an upstream, made without one."""
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 from urllib3.response import HTTPResponse
+
+
+@dataclass
+class Time:
+    """The time of all `RecordCache`s, in seconds."""
+
+    now: float = 1000.0
 
 
 def response(status: int = 200, body: bytes = b"", **headers: Any) -> HTTPResponse:

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 import imageapi
+from imageapi.backends.file.registry import FileRegistry
+from imageapi.caller import Caller
 from imageapi.commands import changes, main
+from imageapi.image import Image
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
@@ -34,6 +37,37 @@ def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
         main.main(words)
     assert caught.value.code == 2
     assert "usage: imageapi" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show i",
+        "list --marker i",
+        "verify i",
+        "verify --all",
+        "check",
+        "export i --to FOLDER",
+        "import i --from FOLDER/imageapi.conf",
+    ],
+)
+def test_commands_read_records_as_they_are_now(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    deployment.add("i", b"data")
+    read = FileRegistry.get
+    asked = []
+
+    def get_newest(registry: FileRegistry, image_id: str, caller: Caller) -> Image:
+        asked.append(image_id)
+        return read(registry, image_id, caller)
+
+    monkeypatch.setattr(FileRegistry, "get_newest", get_newest)
+    monkeypatch.setattr(FileRegistry, "get", lambda *_: pytest.fail("an old record will do"))
+    folder = deployment.config_file.parent
+    status, *told = run(*words.replace("FOLDER", str(folder)).split())
+    assert status == 0, told
+    assert asked
 
 
 def test_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:

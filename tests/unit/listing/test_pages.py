@@ -7,7 +7,7 @@ from webob import Request, exc
 
 from imageapi.backends.listing import ListQuery
 from imageapi.caller import ANONYMOUS, Caller
-from imageapi.errors import BackendError, BackendUnavailable
+from imageapi.errors import BackendError, BackendUnavailable, ImageNotFound
 from imageapi.image import Image
 from imageapi.listing.pages import Pages
 from imageapi.listing.parameters import Limits
@@ -119,6 +119,17 @@ def test_marker_that_the_caller_may_not_head(fake: Listed, marker: str) -> None:
     with pytest.raises(exc.HTTPBadRequest, match="marker must be the id of an image"):
         fake.page(f"marker={marker}")
     assert fake.queries == []
+
+
+def test_marker_is_read_as_it_is_now(fake: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.memory.registry.put(public("m"))
+
+    def get_newest(*_: Any) -> Image:
+        raise ImageNotFound("removed just now")
+
+    monkeypatch.setattr(fake.memory.registry, "get_newest", get_newest)
+    with pytest.raises(exc.HTTPBadRequest, match="not 'm'"):
+        fake.page("marker=m")
 
 
 def test_marker_that_the_policy_refuses(fake: Listed, monkeypatch: pytest.MonkeyPatch) -> None:

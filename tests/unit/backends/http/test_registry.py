@@ -12,7 +12,7 @@ from imageapi.backends.http_client.urls import Url
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable, BadReply, ConfigurationError, ImageNotFound
 from imageapi.testing.suite import build
-from tests.unit.backends.upstream import response
+from tests.unit.backends.upstream import Time, response
 
 RECORD = json.dumps({"id": "i", "status": "active"}).encode()
 MEMBER = Caller(user_id="u", token="t0ken")
@@ -62,6 +62,111 @@ def test_a_callers_record_is_not_kept_for_another_caller(answered: AnsweredRegis
     with pytest.raises(BadReply, match="304"):
         answered.registry.get("i", ANONYMOUS)
     assert "If-None-Match" not in answered.requests[1][1]
+
+
+@pytest.fixture
+def remembering(monkeypatch: pytest.MonkeyPatch, record_time: Time) -> Iterator[AnsweredRegistry]:
+    """Remembers records for ten seconds of `record_time`."""
+    front = AnsweredRegistry(monkeypatch, auth="caller", record_ttl=10)
+    yield front
+    front.registry.close()
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": '"1"'}])
+def test_a_fresh_record_is_not_requested_again(
+    remembering: AnsweredRegistry, record_time: Time, headers: dict[str, str]
+) -> None:
+    remembering.answer = response(200, RECORD, **headers)
+    image = remembering.registry.get("i", MEMBER)
+    remembering.answer = response(404)
+    record_time.now += 9.9
+    assert remembering.registry.get("i", MEMBER) is image
+    assert len(remembering.requests) == 1
+    record_time.now += 0.2
+    with pytest.raises(ImageNotFound):
+        remembering.registry.get("i", MEMBER)
+    asked = {"X-Auth-Token": "t0ken"}
+    if headers:
+        asked["If-None-Match"] = '"1"'
+    assert remembering.requests[1:] == [("GET http://host/images/i", asked)]
+
+
+def test_a_fresh_record_is_not_for_another_caller(remembering: AnsweredRegistry) -> None:
+    remembering.answer = response(200, RECORD)
+    remembering.registry.get("i", MEMBER)
+    remembering.answer = response(403)
+    for caller in (ANONYMOUS, Caller(token="other")):
+        with pytest.raises(ImageNotFound):
+            remembering.registry.get("i", caller)
+    assert len(remembering.requests) == 3
+
+
+def test_a_304_makes_a_record_fresh_again(remembering: AnsweredRegistry, record_time: Time) -> None:
+    remembering.answer = response(200, RECORD, ETag='"1"')
+    image = remembering.registry.get("i", MEMBER)
+    remembering.answer = response(304)
+    for _ in range(3):
+        record_time.now += 6
+        assert remembering.registry.get("i", MEMBER) is image
+    assert len(remembering.requests) == 2
+
+
+def test_a_304_without_a_condition_is_no_record(
+    remembering: AnsweredRegistry, record_time: Time
+) -> None:
+    remembering.answer = response(200, RECORD)
+    remembering.registry.get("i", MEMBER)
+    record_time.now += 11
+    remembering.answer = response(304)
+    with pytest.raises(BadReply, match="304"):
+        remembering.registry.get("i", MEMBER)
+
+
+def test_a_fresh_malformed_record_is_an_error_of_its_own_each_time(
+    remembering: AnsweredRegistry,
+) -> None:
+    remembering.answer = response(200, b"{}")
+    errors = []
+    for _ in range(2):
+        with pytest.raises(BadReply) as caught:
+            remembering.registry.get("i", MEMBER)
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert str(errors[0]) == str(errors[1])
+    assert len(remembering.requests) == 1
+
+
+@pytest.mark.parametrize("status", [404, 403, 503])
+def test_an_error_is_not_remembered(remembering: AnsweredRegistry, status: int) -> None:
+    remembering.answer = response(status)
+    with pytest.raises((ImageNotFound, BackendUnavailable)):
+        remembering.registry.get("i", MEMBER)
+    remembering.answer = response(200, RECORD)
+    assert remembering.registry.get("i", MEMBER).id == "i"
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_the_newest_record_is_requested_and_its_absence_noticed(
+    remembering: AnsweredRegistry, status: int
+) -> None:
+    remembering.answer = response(200, RECORD)
+    remembering.registry.get("i", MEMBER)
+    remembering.answer = response(status)
+    for get in (remembering.registry.get_newest, remembering.registry.get):
+        with pytest.raises(ImageNotFound):
+            get("i", MEMBER)
+    assert len(remembering.requests) == 3
+
+
+def test_a_server_in_trouble_is_not_noticed_while_a_record_is_fresh(
+    remembering: AnsweredRegistry,
+) -> None:
+    remembering.answer = response(200, RECORD)
+    image = remembering.registry.get("i", MEMBER)
+    remembering.answer = response(503)
+    with pytest.raises(BackendUnavailable):
+        remembering.registry.get_newest("i", MEMBER)
+    assert remembering.registry.get("i", MEMBER) is image
 
 
 @pytest.mark.parametrize(("auth", "error"), [("caller", ImageNotFound), ("none", BadReply)])

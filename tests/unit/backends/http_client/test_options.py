@@ -6,7 +6,7 @@ import pytest
 from imageapi import Caller
 from imageapi.backends.http.store import HTTPStore
 from imageapi.backends.http_client.client import Upstream
-from imageapi.backends.http_client.options import Seconds, token_headers
+from imageapi.backends.http_client.options import RECORD_TTL, Seconds, token_headers
 from imageapi.errors import ConfigurationError
 from imageapi.testing.suite import build
 
@@ -16,6 +16,18 @@ def test_a_timeout_is_a_number_of_seconds_up_to_a_day(text: str) -> None:
     assert Seconds()("0.5") == 0.5
     with pytest.raises(ValueError, match=r"."):
         Seconds()(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("2.5", 2.5), ("60", 60)])
+def test_records_are_remembered_for_some_seconds_or_not_at_all(text: str, seconds: float) -> None:
+    assert RECORD_TTL.type(text) == seconds
+    assert RECORD_TTL.default == 0
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "86401", "1h"])
+def test_records_are_remembered_for_a_day_at_most(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        RECORD_TTL.type(text)
 
 
 def problems_of_options(**options: object) -> list[str]:

@@ -88,6 +88,32 @@ def test_the_records_of_a_page_are_revalidated(
     assert [one is other for one, other in zip(first, again, strict=True)] == [True, True]
 
 
+def test_a_list_does_not_use_what_is_remembered_for_some_seconds(
+    listed_swift: ListedSwift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = build(
+        SwiftRegistry, container="records", object_prefix="a/", record_ttl=60, **NOWHERE
+    )
+    monkeypatch.setattr(registry.account, "request", listed_swift.request)
+    with closing(registry):
+        for image_id, name in (("1", "a"), ("2", "b"), ("3", "c")):
+            listed_swift.put(image_id, name)
+        assert names_of_list(registry) == ["a", "b", "c"]
+        listed_swift.reads()
+        # The list has read them, so an image needs no request.
+        assert registry.get("1", ANONYMOUS).name == "a"
+        assert listed_swift.reads() == []
+        listed_swift.put("1", "d")
+        listed_swift.put("2", "b", is_public=False)
+        listed_swift.remove("3")
+        assert names_of_list(registry) == ["d"]
+        assert registry.get("1", ANONYMOUS).name == "d"
+        listed_swift.reads()
+        # Nothing is read again and again.
+        assert names_of_list(registry) == ["d"]
+        assert listed_swift.reads() == ["1 known"]
+
+
 def test_a_list_reads_no_more_records_than_its_page_needs(
     registry: SwiftRegistry, listed_swift: ListedSwift
 ) -> None:
