@@ -5,12 +5,14 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import imageapi
 from imageapi.backends.file.registry import FileRegistry
+from imageapi.backends.listing import ListQuery
 from imageapi.caller import Caller
 from imageapi.commands import changes, main
 from imageapi.image import Image
@@ -43,6 +45,7 @@ def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     "words",
     [
         "show i",
+        "list",
         "list --marker i",
         "verify i",
         "verify --all",
@@ -55,13 +58,21 @@ def test_commands_read_records_as_they_are_now(
     deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     deployment.add("i", b"data")
-    read = FileRegistry.get
+    deployment.record("gone", status="deleted")
+    get, get_all = FileRegistry.get, FileRegistry.list
     asked = []
 
     def get_newest(registry: FileRegistry, image_id: str, caller: Caller) -> Image:
         asked.append(image_id)
-        return read(registry, image_id, caller)
+        return get(registry, image_id, caller)
 
+    def get_page(registry: FileRegistry, query: ListQuery, caller: Caller) -> Iterator[Image]:
+        with monkeypatch.context() as patch:
+            patch.setattr(FileRegistry, "get", get)
+            images = list(get_all(registry, query, caller))
+        yield from images
+
+    monkeypatch.setattr(FileRegistry, "list", get_page)
     monkeypatch.setattr(FileRegistry, "get_newest", get_newest)
     monkeypatch.setattr(FileRegistry, "get", lambda *_: pytest.fail("an old record will do"))
     folder = deployment.config_file.parent
