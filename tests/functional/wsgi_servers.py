@@ -15,6 +15,7 @@ import trustme
 from tests.deployment import Deployment
 from tests.functional.nginx import USER, nginx_command
 from tests.functional.servers import Running, free_port, running
+from tests.functional.waiting import becomes_true
 from tests.paths import BIN, EXAMPLES
 
 APPLICATION = "imageapi.wsgi:application"
@@ -113,10 +114,18 @@ def uwsgi(*changes: tuple[str, str]) -> Callable[[Deployment], AbstractContextMa
         command = [str(BIN / "uwsgi"), "--ini", "uwsgi.ini"]
         environ = {"IMAGEAPI_CONFIG_FILE": str(deployment.config_file)}
         log = deployment.folder / "server.log"
+        old = log.stat().st_size if log.exists() else 0
         with running(command, port, log, environ, deployment.folder) as process:
+            # uWSGI does not stop at a SIGTERM that comes while a worker loads the application.
+            assert becomes_true(lambda: _all_workers_are_ready(log.read_bytes()[old:]))
             yield Running(port, process)
 
     return start
+
+
+def _all_workers_are_ready(log: bytes) -> bool:
+    workers = log.count(b"spawned uWSGI worker")
+    return 0 < workers <= log.count(b"WSGI app 0 (mountpoint='') ready")
 
 
 def behind_nginx(
