@@ -8,7 +8,6 @@ old state of an image.
 import contextlib
 import math
 import os
-import threading
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import TypeAlias
 from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.indexed_files import IndexedFiles
 from imageapi.backends.file.listed_record import IndexedFile, ListedRecord
+from imageapi.backends.index_lock import IndexLock
 from imageapi.backends.listing import ListQuery, Position
 from imageapi.errors import BackendError, ImageNotFound, MalformedImage
 from imageapi.image import Image
@@ -43,7 +43,7 @@ class Index:
     def __init__(self, directory: str) -> None:
         """Create an empty index.  The first list fills it."""
         self.process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = IndexLock()
         # Without a reference to this object, so that its memory is freed at once.
         self._changes: list[Change] = []
         self._files = IndexedFiles(directory, _collecting(self._changes))
@@ -101,6 +101,7 @@ class Index:
                 begun = time.monotonic()
                 self._files.refresh()
                 self._refreshed = begun
+                self._lock.has_index = True
             return self._order(sort_key)
 
     def _corrected(self, record: ListedRecord, sort_key: str) -> Order:

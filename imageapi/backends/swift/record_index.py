@@ -6,12 +6,12 @@ Each list asks Swift for the listing, and reads the records whose hashes are new
 
 import copy
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from imageapi.backends.index_lock import IndexLock
 from imageapi.backends.listing import ListQuery
 from imageapi.backends.listing_index import ListEntry, ListIndex, entry_of
 from imageapi.backends.swift.records import NEWEST, ReadRecord, SwiftRecords
@@ -50,7 +50,7 @@ class RecordIndex:
         # By id, of the records that need not be read again.
         self._hashes: dict[str, str] = {}
         self._logged: BoundedCache[tuple[str, str], bool] = BoundedCache(_LOGGED_NOTES)
-        self._lock = threading.Lock()
+        self._lock = IndexLock()
         self._began = 0.0
         self._failure: BackendError | None = None
 
@@ -90,6 +90,7 @@ class RecordIndex:
             self._failure = None
             try:
                 self._update()
+                self._lock.has_index = True
             except BackendError as error:
                 # A copy without the traceback, which would keep all local variables alive.
                 self._failure = copy.copy(error)
