@@ -2,13 +2,15 @@
 """Reads configuration files into a ConfigOpts, for applications that have none."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
 from imageapi.config.validation import message_of
 from imageapi.errors import ConfigurationError
+from imageapi.protocol.value_text import not_utf8
 
 PROJECT = "imageapi"
 
@@ -43,9 +45,35 @@ def load_config(files: Sequence[str | os.PathLike[str]] | None = None) -> cfg.Co
         # With use_env, environment variables would silently override these files.
         conf([], project=PROJECT, prog=PROJECT, use_env=False, **where)
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
-        message = message_of(error)
+        message = None
+        if isinstance(error, UnicodeDecodeError):
+            message = _first_not_utf8(_usual_files() if files is None else files)
+        message = message or message_of(error)
         raise ConfigurationError([f"the configuration cannot be read: {message}"]) from None
     return conf
+
+
+def _usual_files() -> Iterator[str | os.PathLike[str]]:
+    """Yield the files that oslo.config reads if none are given, in its order."""
+    yield from cfg.find_config_files(project=PROJECT, prog=PROJECT)
+    for folder in cfg.find_config_dirs(project=PROJECT, prog=PROJECT):
+        yield from sorted(Path(folder).glob("*.conf"))
+
+
+def _first_not_utf8(files: Iterable[str | os.PathLike[str]]) -> str | None:
+    """Return the path and the error of the first file that is not UTF-8; None if all are.
+
+    The exception of oslo.config does not name the file, and counts from the block that it
+    decoded.
+    """
+    for path in files:
+        try:
+            Path(path).read_bytes().decode()
+        except UnicodeDecodeError as error:
+            return f"{os.fspath(path)}: {not_utf8(error)}"
+        except OSError:
+            continue  # The file was removed meanwhile.
+    return None
 
 
 def files_from_environment() -> list[str] | None:

@@ -357,7 +357,10 @@ def test_a_configuration_in_another_encoding(
     deployment: Deployment, mistake: Callable[..., str]
 ) -> None:
     deployment.config_file.write_bytes(b"[imageapi]\nregistry = f\xefle\n")
-    assert "the configuration cannot be read" in mistake("check")
+    assert mistake("check") == (
+        f"imageapi: the configuration cannot be read: {deployment.config_file}: not UTF-8: byte"
+        " 0xef at offset 23; encode the text in UTF-8\n"
+    )
 
 
 def test_full_disk(
