@@ -7,8 +7,10 @@ The layout is that of ``glance-replicator dump``, with one more file for each im
 import argparse
 import contextlib
 import io
+import os
 
 from imageapi.backends.file.new_file import NewFile
+from imageapi.backends.writing import WriteError
 from imageapi.commands import arguments, exported
 from imageapi.commands.configured import OPERATOR, open_backends
 from imageapi.commands.import_images import for_each, opened_data, skipped
@@ -36,11 +38,26 @@ def add_parser(commands: arguments.Commands) -> None:
 def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if bool(options.ids) == options.all:
         parser.error("name images, or give --all")
+    _check_folder(options.folder)
     with open_backends(options) as backends:
         return for_each(
             ids_of(backends.registry) if options.all else options.ids,
             lambda image_id: _export(image_id, backends, options),
         )
+
+
+def _check_folder(folder: str) -> None:
+    """Refuse a folder that is absent.
+
+    :raises WriteError: it is not there, or not a folder.
+    """
+    try:
+        # With the slash at the end, a file that is not a folder is an error.
+        os.stat(os.path.join(folder, ""))
+    except OSError as error:
+        raise WriteError(
+            f"{folder}: {error.strerror}; create this folder, or name another with --to"
+        ) from None
 
 
 def _export(image_id: str, backends: Backends, options: argparse.Namespace) -> str:

@@ -96,7 +96,10 @@ def _source_and_ids(
     if options.source is None:
         if len(words) == 1 and os.path.isdir(words[0]):
             return words[0], None
-        parser.error("name the source with --from, or one folder that 'imageapi export' wrote")
+        wrong = f"{words[0]!r} is not a folder: " if len(words) == 1 else ""
+        parser.error(
+            f"{wrong}name the source with --from, or one folder that 'imageapi export' wrote"
+        )
     if bool(words) == options.all:
         parser.error("name images, or give --all")
     try:

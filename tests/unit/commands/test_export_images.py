@@ -85,9 +85,14 @@ def test_wrong_data_leaves_nothing(deployment: Deployment, folder: Path, run: Ru
 
 
 def test_folder_that_is_missing(deployment: Deployment, tmp_path: Path, run: Run) -> None:
+    """It is told once, however many images there are."""
     deployment.add("i", b"data")
-    told = f"imageapi: image i: {tmp_path}/absent: No such file or directory\n"
-    assert run("export", "i", "--to", str(tmp_path / "absent")) == (1, "", told)
+    deployment.add("j", b"data")
+    told = (
+        f"imageapi: {tmp_path}/absent: No such file or directory; create this folder,"
+        " or name another with --to\n"
+    )
+    assert run("export", "--all", "--to", str(tmp_path / "absent")) == (1, "", told)
 
 
 def test_absent(folder: Path, run: Run) -> None:

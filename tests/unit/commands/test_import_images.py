@@ -273,7 +273,7 @@ class TestFolder:
         status, _, err = run("import", str(tmp_path / "absent"))
         assert status == 2
         told = "name the source with --from, or one folder that 'imageapi export' wrote"
-        assert told in err
+        assert f"error: {str(tmp_path / 'absent')!r} is not a folder: {told}\n" in err
 
 
 class TestFilters:
