@@ -241,6 +241,8 @@ def test_metrics_need_the_driver(deployment: Deployment) -> None:
 
 
 def test_healthcheck(deployment: Deployment) -> None:
+    access_log = deployment.folder / "access.log"
+    deployment.configure(more=f"[imageapi_serve]\naccess_log = {access_log}")
     with running_imageapi(deployment.config_file) as server:
         answer = ask(server.port, "/healthcheck")
         assert (answer.status, answer.body) == (200, b"OK\n")
@@ -252,6 +254,10 @@ def test_healthcheck(deployment: Deployment) -> None:
         assert (broken.status, broken.body) == (503, b"store 'file' does not work\n")
         log = (deployment.folder / "server.log").read_text()
         assert f"healthcheck: store 'file': {deployment.images}: No such file or directory" in log
+        # A load balancer asks every second: only the request for an image has a line.
+        assert ask(server.port, "/v1/images/absent").status == 404
+        assert becomes_true(lambda: "/v1/images/absent" in access_log.read_text())
+        assert len(access_log.read_text().splitlines()) == 1
 
 
 class TestTLS:
