@@ -4,6 +4,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -30,6 +31,8 @@ COMMANDS: dict[str, Command] = {
     "add": ("add", "NEW", "--id", "new", "--public"),
     "replace": ("replace", "i", "NEW"),
     "set": ("set", "i", "--name", "changed", "--property", "a=b"),
+    "deactivate": ("deactivate", "i"),
+    "activate": ("activate", "i"),
     "remove": ("remove", "i"),
     "import": ("import", "new", "--from", "SOURCE"),
 }
@@ -89,7 +92,8 @@ class Place:
         with closing(imageapi.ImageAPI(imageapi.load_config([str(self.config)]))) as api:
             answers = {image_id: get(api, f"/v1/images/{image_id}") for image_id in ("i", "new")}
             for answer in answers.values():
-                assert answer.status_code in (200, 404)
+                # 403: it is deactivated.
+                assert answer.status_code in (200, 403, 404)
                 if answer.status_code == 200:
                     assert answer.headers["Etag"] == hashlib.md5(answer.body).hexdigest()
             return {
@@ -106,6 +110,8 @@ def check_state(place: Place, name: str) -> None:
         "import": [{"i": OLD, "new": None}, {"i": OLD, "new": NEW}],
         "replace": [{"i": OLD, "new": None}, {"i": NEW, "new": None}],
         "set": [{"i": OLD, "new": None}],
+        "deactivate": [{"i": OLD, "new": None}, {"i": None, "new": None}],
+        "activate": [{"i": OLD, "new": None}, {"i": None, "new": None}],
         "remove": [{"i": OLD, "new": None}, {"i": None, "new": None}],
     }
     assert served in allowed[name]
@@ -113,6 +119,13 @@ def check_state(place: Place, name: str) -> None:
     # Status 0: all that is served is whole, and what is left was named.
     (place.folder / "output").write_text("")
     assert place.run("verify", "--all") == 0
+
+
+def add_old(place: Place, name: str) -> None:
+    """Add the image that a command changes."""
+    assert place.run("add", "OLD", "--id", "i", "--public") == 0
+    if name == "activate":
+        assert place.run("deactivate", "i") == 0
 
 
 def duration(place: Place, command: Command, prepare: Callable[[], None]) -> float:
@@ -131,7 +144,7 @@ def test_files(tmp_path: Path, name: str) -> None:
         for folder in (deployment.images, deployment.registry):
             for path in folder.iterdir():
                 path.unlink()
-        assert place.run("add", "OLD", "--id", "i", "--public") == 0
+        add_old(place, name)
 
     seconds = duration(place, COMMANDS[name], prepare)
     for moment in MOMENTS:
@@ -149,6 +162,36 @@ def test_files(tmp_path: Path, name: str) -> None:
             assert sorted(os.listdir(deployment.images)) == ["i", "new"]
 
 
+def test_export(tmp_path: Path) -> None:
+    """The folder has the whole image, or `import` finds none in it."""
+    deployment = Deployment(tmp_path / "deployment")
+    place = Place(tmp_path, deployment.config_file)
+    add_old(place, "export")
+    target = Deployment(tmp_path / "target")
+    folder = tmp_path / "exported"
+
+    def prepare() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+
+    command = ("export", "i", "--to", str(folder))
+    seconds = duration(place, command, prepare)
+    counts = set()
+    for moment in MOMENTS:
+        prepare()
+        place.kill_after(moment * seconds, *command)
+        words = ["--config-file", str(target.config_file), "import", str(folder)]
+        assert main.main(words) == 0
+        counts.add(len(list(target.registry.iterdir())))
+        if target.record_path("i").exists():
+            assert target.data_path("i").read_bytes() == OLD
+            assert main.main([*words[:2], "remove", "i"]) == 0
+        # Repeated, it replaces what was left.
+        assert place.run(*command) == 0
+        assert (folder / "i.img").read_bytes() == OLD
+    assert counts == {0, 1}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_swift(swift: Swift, tmp_path: Path, name: str) -> None:
     config = tmp_path / "imageapi.conf"
@@ -161,7 +204,7 @@ def test_swift(swift: Swift, tmp_path: Path, name: str) -> None:
                 client.put_container(container)
                 for entry in client.get_container(container)[1]:
                     client.delete_object(container, entry["name"])
-        assert place.run("add", "OLD", "--id", "i", "--public") == 0
+        add_old(place, name)
 
     seconds = duration(place, COMMANDS[name], prepare)
     for moment in MOMENTS[:10]:
