@@ -57,6 +57,14 @@ def test_metadata_of_the_wheel(built: Path) -> None:
         assert (ROOT / urls[name].removeprefix(REPOSITORY)).is_file()
 
 
+def test_page_for_operators_names_each_extra(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    extras = metadata_of(wheel).get_all("Provides-Extra", [])
+    assert extras
+    assert [name for name in extras if f"| `{name}` |" not in page] == []
+
+
 def test_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "imageapi-0.0.1.tar.gz").touch()
     done = subprocess.run(
