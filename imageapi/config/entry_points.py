@@ -4,8 +4,8 @@
 import importlib.metadata
 import logging
 import re
-from importlib.metadata import EntryPoint
-from typing import Any, TypeVar
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any, Protocol, TypeVar
 
 from stevedore.extension import ExtensionManager
 
@@ -20,14 +20,26 @@ B = TypeVar("B", bound=Backend)
 _KINDS = ("registry", "store", "policy", "events")
 
 
-def find(kind: str, driver: str) -> EntryPoint:
+class Installed(Protocol):
+    """All entry points; to find them takes longer than to load a service of files."""
+
+    def select(self, *, group: str) -> EntryPoints:
+        """Return those of a group."""
+
+
+def installed() -> Installed:
+    """Return the entry points of all installed distributions, as they are now."""
+    return importlib.metadata.entry_points()
+
+
+def find(entry_points: Installed, kind: str, driver: str) -> EntryPoint:
     """Return the entry point of a backend.
 
     :param kind: registry, store, policy or events.
     :param driver: the name of the entry point.
     :raises ConfigurationError: no installed distribution has it, or several have.
     """
-    available = importlib.metadata.entry_points(group=f"imageapi.{kind}")
+    available = entry_points.select(group=f"imageapi.{kind}")
     found = [entry_point for entry_point in available if entry_point.name == driver]
     what = "an events backend" if kind == "events" else f"a {kind}"
     if len(found) == 1:
@@ -40,7 +52,7 @@ def find(kind: str, driver: str) -> EntryPoint:
         )
     else:
         names = sorted(entry_point.name for entry_point in available)
-        hint = nearest_of(driver, names) or _other_kind(driver)
+        hint = nearest_of(driver, names) or _other_kind(entry_points, driver)
         cause = (
             f"no installed distribution provides {what} named {driver!r}{hint};"
             f" available: {', '.join(names)}"
@@ -54,10 +66,10 @@ def of_kind(kind: str) -> list[EntryPoint]:
     return sorted(found, key=lambda one: one.name)
 
 
-def _other_kind(driver: str) -> str:
+def _other_kind(entry_points: Installed, driver: str) -> str:
     """Return a hint that another kind of backend has that name; empty if none has."""
     for kind in _KINDS:
-        if driver in importlib.metadata.entry_points(group=f"imageapi.{kind}").names:
+        if driver in entry_points.select(group=f"imageapi.{kind}").names:
             return f" (that is the name of a {kind})"
     return ""
 
@@ -147,13 +159,19 @@ def _normalized(extra: str) -> str:
     return re.sub(r"[-_.]+", "-", extra).lower()
 
 
-def origin_of(found: EntryPoint) -> str:
-    """Return the entry point and its distribution, for a problem's text."""
+def origin_of(found: EntryPoint, distribution: str = "") -> str:
+    """Return the entry point and its distribution, for a problem's text.
+
+    :param distribution: the result of `distribution_of`, if it is known.
+    """
     about = f"entry point {found.group} {found.name} = {found.value}"
-    return f"{about} of {distribution_of(found)}"
+    return f"{about} of {distribution or distribution_of(found)}"
 
 
 def distribution_of(found: EntryPoint) -> str:
     """Return the name and version of an entry point's distribution."""
-    dist = found.dist
-    return f"{dist.name} {dist.version}" if dist else "an unknown distribution"
+    if not found.dist:
+        return "an unknown distribution"
+    # Each use of metadata reads and parses its file.
+    metadata = found.dist.metadata
+    return f"{metadata['Name']} {metadata['Version']}"

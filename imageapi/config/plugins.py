@@ -165,6 +165,7 @@ class _Loader:
     def __init__(self, conf: cfg.ConfigOpts, sections: Sections) -> None:
         self._conf = conf
         self._sections = sections
+        self._entry_points = entry_points.installed()
 
     def load_all(self, kind: _Kind[B], values: Sequence[str]) -> list[Loaded[B]]:
         """Load the backends that the option of a kind names."""
@@ -195,21 +196,20 @@ class _Loader:
         self._sections.expect(section)
         origin = ""
         try:
-            found = entry_points.find(kind.name, driver)
-            origin = entry_points.origin_of(found)
+            found = entry_points.find(self._entry_points, kind.name, driver)
+            distribution = entry_points.distribution_of(found)
+            origin = entry_points.origin_of(found, distribution)
             plugin = entry_points.import_backend(found, kind.base)
         except ConfigurationError as error:
             self._add_problem(kind, str(error), origin)
             return None
-        backend = self._construct(section, plugin, found)
+        backend = self._construct(section, plugin, found, origin)
         if backend is None:
             return None
-        distribution = entry_points.distribution_of(found)
         return Loaded(kind.name, name, driver, section, distribution, backend)
 
-    def _construct(self, section: str, plugin: type[B], found: EntryPoint) -> B | None:
+    def _construct(self, section: str, plugin: type[B], found: EntryPoint, origin: str) -> B | None:
         """Create a backend; if that fails, add the problems."""
-        origin = entry_points.origin_of(found)
         try:
             if self._sections.register(section, plugin.options(), origin):
                 return None
