@@ -176,23 +176,21 @@ def test_export(tmp_path: Path) -> None:
 
     command = ("export", "i", "--to", str(folder))
     seconds = duration(place, command, prepare)
-    counts = set()
     for moment in MOMENTS:
         prepare()
         place.kill_after(moment * seconds, *command)
         words = ["--config-file", str(target.config_file), "import", str(folder)]
         assert main.main(words) == 0
-        counts.add(len(list(target.registry.iterdir())))
         if target.record_path("i").exists():
             assert target.data_path("i").read_bytes() == OLD
             assert main.main([*words[:2], "remove", "i"]) == 0
         # Repeated, it replaces what was left.
         assert place.run(*command) == 0
         assert (folder / "i.img").read_bytes() == OLD
-    assert counts == {0, 1}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+# In Swift, the two others write the record as `set` does.
+@pytest.mark.parametrize("name", [one for one in COMMANDS if "activate" not in one])
 def test_swift(swift: Swift, tmp_path: Path, name: str) -> None:
     config = tmp_path / "imageapi.conf"
     config.write_text(swift_configuration(v1_options(swift), f"segment_size = {MIB}"))
