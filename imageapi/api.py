@@ -49,8 +49,9 @@ from imageapi.protocol.routes import (
 )
 from imageapi.protocol.value_text import header_text
 
-#: The work on a response, in steps.  Closing it before its end closes the data.
-Steps: TypeAlias = Generator[None, None, Response]
+#: The work on a response, in steps.  Closing it before its end closes the data.  It yields
+#: between steps: a body, if the next step would wait for its data.
+Steps: TypeAlias = Generator[Body | None, None, Response]
 
 
 class ImageAPI:
@@ -76,11 +77,17 @@ class ImageAPI:
         self._pages = Pages(self._auth, self.backends.registry, limits)
         self._public_endpoint = core.public_endpoint.rstrip("/")
         self._views = ImageViews(self.backends.stores, core.max_property_headers)
-        self._opener = Opener(core.verify_checksum, core.resume_attempts, core.unsafe_images)
+        self._opener = Opener(
+            core.verify_checksum,
+            core.resume_attempts,
+            core.unsafe_images,
+            self.backends.cache,
+        )
         self.observers = Observers([*(one.backend for one in self.backends.events), *events])
 
     def close(self) -> None:
         """Close the backends.  Do not use this object for a request afterwards."""
+        self._opener.close()
         self.backends.close()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -118,7 +125,7 @@ class ImageAPI:
         verified yet needs one step for each chunk that is hashed before the response.
 
         :param route: what the request is for; without it, the answer is 404.
-        :returns: a generator.  It yields between steps, and returns the response.
+        :returns: a generator, which returns the response.
         """
         is_image = route is not None and route.kind is Kind.IMAGE
         observation = self.observers.begin(request, route.name if route and is_image else None)
@@ -211,7 +218,9 @@ class ImageAPI:
         meta = self._meta_lines(request, view)
         wanted = _download_request(request, image, observation.caller)
         try:
-            body, span, size, location = yield from self._opener.open(wanted, view.locations)
+            body, span, size, location, observation.cache = yield from self._opener.open(
+                wanted, view.locations
+            )
         except RangeNotSatisfiable as error:
             raise error_responses.range_not_satisfiable(image.id, error.size) from None
         observation.store = location.store.name

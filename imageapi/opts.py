@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from imageapi.config import serve_options
+from imageapi.config import cache, serve_options
 from imageapi.config.options import CORE, GROUP
 
 
@@ -25,6 +25,7 @@ def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
     return [
         (GROUP, CORE),
         (serve_options.GROUP, serve_options.OPTIONS),
+        (cache.GROUP, cache.OPTIONS),
         ("imageapi_registry_file", FileRegistry.options()),
         ("imageapi_registry_http", HTTPRegistry.options()),
         ("imageapi_store_file", FileStore.options()),

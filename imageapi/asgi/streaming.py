@@ -32,6 +32,16 @@ QUICK_SECONDS = 0.005
 QUICK_CHUNKS = 8
 LARGE_CHUNK = 768 * 1024
 
+# A client that takes this many bytes a second is steady.  The steady downloads of a pool share
+# so many bytes: the fewer they are, the larger are their chunks.  With 64 KiB, most of the
+# time would go into passing chunks from thread to thread.
+STEADY_RATE = 1024 * 1024
+STEADY_BYTES = 64 * 1024 * 1024
+
+# How many seconds an answer waits for data that another reader reads: the first time, and
+# at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.064
+
 # How many seconds a download may write in a thread while others wait for a turn.
 TURN_SECONDS = 0.01
 
@@ -68,6 +78,8 @@ class Answer:
         """
         self._steps = steps
         self._data: Body | None = None
+        # The body whose data the next step needs.
+        self._awaited: Body | None = None
         self._step = threading.Lock()  # held while a step runs
         self.is_finished = self.is_abandoned = False
 
@@ -78,8 +90,9 @@ class Answer:
         """
         with self._stepping():
             try:
-                next(self._steps)
+                self._awaited = next(self._steps)
             except StopIteration as end:
+                self._awaited = None
                 response: Response = end.value
             else:
                 return None
@@ -89,19 +102,26 @@ class Answer:
                 for name, value in response.headerlist
             ]
             if isinstance(response.app_iter, Body):
-                self._data = response.app_iter
+                self._data = self._awaited = response.app_iter
                 return self._read()
             return Part(b"".join(response.app_iter), is_last=True)
 
-    def read(self, *, is_fast: bool = False) -> Part:
+    async def until_data(self) -> None:
+        """Wait until the next step need not wait for data that another reader reads."""
+        pause = FIRST_PAUSE
+        while self._awaited is not None and self._awaited.awaits_data:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def read(self, preferred_size: int = 0) -> Part:
         """Read a chunk.
 
-        :param is_fast: whether the client is fast, so that the chunk may be large.
+        :param preferred_size: of the chunk in bytes; see `Blob.preferred_chunk_size`.
         :raises BackendError: the data cannot be completed.
         """
         with self._stepping():
             if self._data is not None:
-                self._data.prefer_chunks_of(LARGE_CHUNK if is_fast else 0)
+                self._data.prefer_chunks_of(preferred_size)
             return self._read()
 
     def pass_on(self, writer: Writer) -> Part:
@@ -116,11 +136,13 @@ class Answer:
         end = time.monotonic() + TURN_SECONDS
         with writer.ahead():
             while True:
-                part = self.read(is_fast=True)
+                part = self.read(LARGE_CHUNK)
                 if part.is_last:
                     return part
                 part = Part(writer.write(part.chunk), is_last=False)
                 if part.chunk or (writer.turns.waiting and time.monotonic() >= end):
+                    return part
+                if self._data is not None and self._data.awaits_data:
                     return part
 
     def _read(self) -> Part:
@@ -206,28 +228,41 @@ async def _send_all(
     pool: Pool, answer: Answer, part: Part | None, send: Send, writer: Writer | None
 ) -> None:
     while part is None:
+        await answer.until_data()
         part = await pool.run(answer.begin)
     start = {"status": answer.status, "headers": answer.headers}
     await send({"type": "http.response.start", **start})
     if not any(name == b"content-length" for name, _ in answer.headers):
         writer = None  # the server must frame each chunk
+    with pool.downloading():
+        part = await _send_chunks(pool, answer, part, send, writer)
+    await _send_part(part, send)
+    answer.finish()
+    if writer is not None:
+        writer.is_complete = True
+
+
+async def _send_chunks(
+    pool: Pool, answer: Answer, part: Part, send: Send, writer: Writer | None
+) -> Part:
+    """Send the data up to the last chunk; return that."""
     began, quick = time.monotonic(), 0
     while not part.is_last:
+        sending, size = time.monotonic(), len(part.chunk)
         await _send_part(part, send)
         # Free the memory of the chunk that was sent.
         del part
         now = time.monotonic()
         quick = quick + 1 if now - began < QUICK_SECONDS else 0
-        began = now
-        is_fast = quick > QUICK_CHUNKS
-        if is_fast and writer is not None and await writer.turns.begin():
+        is_steady = size >= (now - sending) * STEADY_RATE
+        await answer.until_data()
+        began = time.monotonic()
+        if quick > QUICK_CHUNKS and writer is not None and await writer.turns.begin():
             part, began = await _take_turn(pool, answer, writer, send)
         else:
-            part = await pool.run(partial(answer.read, is_fast=is_fast))
-    await _send_part(part, send)
-    answer.finish()
-    if writer is not None:
-        writer.is_complete = True
+            share = STEADY_BYTES // pool.downloads if is_steady else 0
+            part = await pool.run(partial(answer.read, min(share, LARGE_CHUNK)))
+    return part
 
 
 async def _take_turn(pool: Pool, answer: Answer, writer: Writer, send: Send) -> tuple[Part, float]:

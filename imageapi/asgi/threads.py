@@ -2,9 +2,10 @@
 """A bounded number of threads for an event loop."""
 
 import asyncio
+import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,13 +19,18 @@ class PoolClosed(RuntimeError):
 
 
 class Pool:
-    """Runs work in threads, and returns the result to the event loop that requested it."""
+    """Runs work in threads, and returns the result to the event loop that requested it.
+
+    :ivar downloads: how many downloads use the pool; changed by event loops only.
+    """
 
     def __init__(self, count: int) -> None:
         """Create a pool of at most ``count`` threads; each starts when it is needed."""
         self._executor = ThreadPoolExecutor(count, "imageapi")
         self._lock = threading.Lock()
         self._waiting = self._busy = 0
+        self.downloads = 0
+        self.downloads = 0
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run work in a thread.  Call this in an event loop.
@@ -49,6 +55,15 @@ class Pool:
     def _forget_cancelled(self, future: "Future[T]") -> None:
         if future.cancelled():  # before a thread began it
             self._count(waiting=-1)
+
+    @contextlib.contextmanager
+    def downloading(self) -> Iterator[None]:
+        """Count a download until it ends."""
+        self.downloads += 1
+        try:
+            yield
+        finally:
+            self.downloads -= 1
 
     def load(self) -> Load:
         """Return how many threads work, and how much work waits for one."""

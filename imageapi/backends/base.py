@@ -158,6 +158,15 @@ class Blob(ABC):
     def __iter__(self) -> Self:
         return self
 
+    @property
+    def awaits_data(self) -> bool:
+        """Whether the next chunk would wait for another reader of the same data.
+
+        Over ASGI, the core then asks again a little later, and no thread waits.  This
+        never blocks, and raises no error.
+        """
+        return False
+
     @abstractmethod
     def __next__(self) -> bytes:
         """Return the next chunk, which is never empty.
@@ -185,6 +194,10 @@ class StoreBackend(Backend):
     #: Whether the store can read a part of the data.  If False, `open` raises
     #: RangeNotSupported for any start or stop other than the defaults.
     ranges: ClassVar[bool] = True
+
+    #: True if the upstream decides whether the caller may have the data.  Then it is
+    #: asked for one byte in the caller's name before data is sent from the cache.
+    decides_access: bool = False
 
     def exposes(self, registry: RegistryBackend) -> str:
         """Tell whether clients could download the registry's records from this store.

@@ -14,7 +14,8 @@ from oslo_config import cfg
 
 from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
 from imageapi.backends.http_client.urls import prefix
-from imageapi.config import entry_points, options, serve_options
+from imageapi.cache.settings import CacheSettings
+from imageapi.config import cache, entry_points, options, serve_options
 from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections
 from imageapi.errors import ConfigurationError
 from imageapi.events.base import EventsBackend
@@ -56,6 +57,7 @@ class Backends:
     stores: tuple[Loaded[StoreBackend], ...]
     policy: Loaded[PolicyBackend]
     events: tuple[Loaded[EventsBackend], ...] = ()
+    cache: CacheSettings | None = None
 
     def __iter__(self) -> Iterator[Loaded[Any]]:
         return iter((self.registry, *self.stores, self.policy, *self.events))
@@ -82,6 +84,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     sections = Sections(conf)
     unusable = sections.register(options.GROUP, options.CORE)
     _check_serve(conf, sections)
+    has_usable_cache = cache.register(sections)
     loader = _Loader(conf, sections)
     with _defaults_for(conf, unusable):
         core = conf[options.GROUP]
@@ -89,13 +92,15 @@ def load(conf: cfg.ConfigOpts) -> Backends:
         stores = loader.load_all(_STORE, core.stores)
         policies = loader.load_all(_POLICY, [core.policy])
         events = loader.load_all(_EVENTS, core.events) if core.events else []
+        drivers = [(one.name, one.driver) for one in stores]
+        settings = cache.settings_of(conf, drivers, sections) if has_usable_cache else None
         _check_public_endpoint(core.public_endpoint, sections)
         _check_that_records_stay_hidden(registries, stores, sections)
     sections.report_unknown_options()
     if sections.problems:
         _close([*registries, *stores, *policies, *events])
         raise ConfigurationError(sections.problems)
-    return Backends(registries[0], tuple(stores), policies[0], tuple(events))
+    return Backends(registries[0], tuple(stores), policies[0], tuple(events), settings)
 
 
 def _check_serve(conf: cfg.ConfigOpts, sections: Sections) -> None:

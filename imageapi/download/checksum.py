@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which hash verifies an image's data, and which data this process has compared with it."""
+"""Which hash verifies an image's data, and which data was compared with it."""
 
 import hashlib
 import time
 from typing import NamedTuple, Protocol
 
 from imageapi.bounded_cache import BoundedCache
+from imageapi.cache.verdict_files import VerdictFiles
 from imageapi.errors import BackendError
 from imageapi.image import Image, weight_of
 
@@ -81,18 +82,39 @@ class Compared(NamedTuple):
 class Verdicts:
     """Remembers which bytes had the right hash and which did not; bounded, thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: VerdictFiles | None = None) -> None:
+        """Remember nothing yet.
+
+        :param files: the verdicts of all processes; None without a cache.
+        """
+        self._files = files
         # When wrong bytes may be read again, in seconds of the monotonic clock; or `_RIGHT`.
         self._known: BoundedCache[Compared, float] = BoundedCache(_REMEMBERED_BYTES)
 
     def add(self, compared: Compared, *, is_right: bool) -> None:
         """Remember the result of a comparison; for wrong bytes, for `WRONG_SECONDS`."""
-        wrong_until = _RIGHT if is_right else time.monotonic() + WRONG_SECONDS
-        self._known.put(compared, wrong_until, _ENTRY_BYTES + weight_of(compared))
+        self._remember(compared, is_right=is_right)
+        if self._files is not None:
+            self._files.add(_texts(compared), is_right=is_right)
 
     def is_right(self, compared: Compared) -> bool | None:
         """Whether the bytes have the right hash; None if unknown."""
         wrong_until = self._known.get(compared)
         if wrong_until == _RIGHT:
             return True
-        return False if wrong_until is not None and time.monotonic() < wrong_until else None
+        if wrong_until is not None and time.monotonic() < wrong_until:
+            return False
+        if self._files is None:
+            return None
+        is_right = self._files.is_right(_texts(compared), WRONG_SECONDS)
+        if is_right:
+            self._remember(compared, is_right=True)
+        return is_right
+
+    def _remember(self, compared: Compared, *, is_right: bool) -> None:
+        wrong_until = _RIGHT if is_right else time.monotonic() + WRONG_SECONDS
+        self._known.put(compared, wrong_until, _ENTRY_BYTES + weight_of(compared))
+
+
+def _texts(compared: Compared) -> tuple[str, ...]:
+    return (*compared[:3], *compared.checksum)

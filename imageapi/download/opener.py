@@ -11,8 +11,12 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from imageapi.backends.base import Blob
+from imageapi.cache.blobs import CachedBlob
+from imageapi.cache.settings import CacheSettings
+from imageapi.cache.verdict_files import VerdictFiles
 from imageapi.caller import Caller
 from imageapi.download.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts, checksum_of
+from imageapi.download.data_cache import CachedLocation, DataCache, OpenLocation
 from imageapi.download.store_choice import DataLocation, UnusableLocation
 from imageapi.download.unsafe_images import UnsafeImages
 from imageapi.download.verified_stream import Body, close_blob
@@ -44,7 +48,7 @@ class DownloadRequest(NamedTuple):
     may_continue: bool
     caller: Caller
 
-    def span_in(self, location: DataLocation, size: int | None) -> Span | None:
+    def span_in(self, location: OpenLocation, size: int | None) -> Span | None:
         """Return the requested part; None for the whole.
 
         It is also None if the size is unknown or 0, or if the store reads no ranges.
@@ -71,7 +75,7 @@ class _Found(NamedTuple):
         of the data; otherwise None.
     """
 
-    location: DataLocation
+    location: OpenLocation
     blob: Blob
     span: Span | None
     size: int | None
@@ -83,36 +87,49 @@ class Opened(NamedTuple):
 
     :ivar span: the part that the body contains; None for the whole.
     :ivar size: the size of the whole in bytes; None if unknown.
+    :ivar cache: how the cache was used; see `RequestEnded.cache`.
     """
 
     body: Body
     span: Span | None
     size: int | None
-    location: DataLocation
+    location: OpenLocation
+    cache: str | None
 
 
 class Opener:
     """Opens data, and remembers which versions were compared with their hash."""
 
     def __init__(
-        self, verify_checksum: str, resume_attempts: int, unsafe_images: str = "serve"
+        self,
+        verify_checksum: str,
+        resume_attempts: int,
+        unsafe_images: str = "serve",
+        cache: CacheSettings | None = None,
     ) -> None:
-        """Prepare; the parameters are the values of the options with these names."""
+        """Prepare; the first parameters are the values of the options with these names."""
         self._verify_checksum = verify_checksum
         self._resume_attempts = resume_attempts
-        self._verdicts = Verdicts()
+        files = None if cache is None else VerdictFiles(cache.folder.directory)
+        self._verdicts = Verdicts(files)
         self._unsafe_images = UnsafeImages(unsafe_images)
+        self._cache = None if cache is None else DataCache(cache, resume_attempts, self._verdicts)
+
+    def close(self) -> None:
+        """Stop what fills the cache."""
+        if self._cache is not None:
+            self._cache.close()
 
     def open(
         self, request: DownloadRequest, locations: Sequence[DataLocation | UnusableLocation]
-    ) -> Generator[None, None, Opened]:
+    ) -> Generator[Body | None, None, Opened]:
         """Open the first location that works.
 
         If the data of a location is wrong or ends early, a client that may continue earlier
         bytes gets nothing from the next location: it may hold bytes of the wrong data.
 
         :returns: a generator of steps, which returns the open data.  The caller owns its
-            body, and closes it.
+            body, and closes it.  A step yields a body if the next one would wait for its data.
         :raises BackendError: no location works; this is the error of the first one.
         :raises RangeNotSatisfiable: the range contains no byte of the data.
         """
@@ -122,7 +139,7 @@ class Opener:
             try:
                 if isinstance(location, UnusableLocation):
                     raise LocationRefused(location.reason)
-                found = _open_requested(location, request)
+                found = _open_requested(self._around(location, request.image), request)
                 return (yield from self._prime(found, request))
             except BackendError as error:
                 log_failure(request.image.id, location, error)
@@ -151,10 +168,15 @@ class Opener:
             log_failure(image.id, "its record", error)
             raise
 
+    def _around(self, location: DataLocation, image: Image) -> OpenLocation:
+        return location if self._cache is None else self._cache.around(location, image)
+
     def _checksum_of(self, image: Image) -> Checksum | None:
         return None if self._verify_checksum == "never" else checksum_of(image)
 
-    def _prime(self, found: _Found, request: DownloadRequest) -> Generator[None, None, Opened]:
+    def _prime(
+        self, found: _Found, request: DownloadRequest
+    ) -> Generator[Body | None, None, Opened]:
         """Read until the first chunk to send has been read."""
         location, blob, span, size, past_end = found
         body = None
@@ -172,10 +194,7 @@ class Opener:
             # Past the end there is nothing to send, but the data must be verified up to its end.
             part = (0, size) if past_end is None else (past_end, past_end)
             body = self._body(location, blob, span or part, checksum, request)
-            while not body.prime():
-                if past_end is not None and body.is_complete:
-                    raise RangeNotSatisfiable(past_end)
-                yield
+            yield from _primed(body, past_end)
             self._refuse_unsafe(found, request, body)
         except BaseException:
             if body is None:
@@ -183,7 +202,7 @@ class Opener:
             else:
                 body.close()
             raise
-        return Opened(body, span, size, location)
+        return Opened(body, span, size, location, _use_of_cache(location, blob))
 
     def _refuse_unsafe(self, found: _Found, request: DownloadRequest, body: Body | None) -> None:
         """Examine the data: a part that begins later, before it is read; other data, after.
@@ -211,25 +230,39 @@ class Opener:
 
     def _body(
         self,
-        location: DataLocation,
+        location: OpenLocation,
         blob: Blob,
         part: tuple[int, int | None],
         checksum: Checksum | None,
         request: DownloadRequest,
     ) -> Body:
         start, stop = part
-        version = blob.version
+        origin = location.origin if isinstance(location, CachedLocation) else location
+        is_cached = isinstance(blob, CachedBlob)
 
-        def reopen(position: int) -> Blob:
-            return location.open(position, stop, version, request.caller)
+        def reopen(position: int, version: str | None) -> Blob:
+            again = origin.open(position, stop, version, request.caller)
+            try:
+                self._refuse_wrong(origin, again, late_checksum)
+            except BackendError:
+                close_blob(again, request.image.id, origin)
+                raise
+            return again
 
         def on_compared(is_right: bool) -> None:
+            if isinstance(blob, CachedBlob) and isinstance(location, CachedLocation):
+                if not is_right:
+                    location.cache.discard(location)
+                return
             # If the blob was not settled, wrong bytes may have been of two versions.
             says_all = is_right or blob.is_settled
-            if checksum is not None and version is not None and says_all:
-                compared = Compared(location.store.name, location.recorded.url, version, checksum)
+            if checksum is not None and blob.version is not None and says_all:
+                compared = Compared(origin.store.name, origin.recorded.url, blob.version, checksum)
                 self._verdicts.add(compared, is_right=is_right)
 
+        late_checksum = None
+        if is_cached and stop in (None, request.image.size):
+            late_checksum = self._checksum_of(request.image)
         return Body(
             blob,
             image_id=request.image.id,
@@ -240,6 +273,7 @@ class Opener:
             on_compared=on_compared,
             reopen=reopen,
             resume_attempts=self._resume_attempts,
+            late_checksum=late_checksum,
         )
 
     def _checksum_to_verify(self, found: _Found, image: Image) -> Checksum | None:
@@ -253,20 +287,55 @@ class Opener:
         if checksum is None:
             return None
         location, blob, span, size, _ = found
-        is_right = None
-        if blob.version is not None:
-            compared = Compared(location.store.name, location.recorded.url, blob.version, checksum)
-            is_right = self._verdicts.is_right(compared)
+        reaches_end = span is None or span.stop == size
+        if isinstance(blob, CachedBlob):
+            is_wanted = blob.is_kept and reaches_end and self._verify_checksum == "always"
+            return checksum if is_wanted else None
+        is_right = self._refuse_wrong(location, blob, checksum)
+        if not reaches_end:
+            return None
+        names_bytes = blob.is_settled and blob.is_trusted
+        is_proved = is_right and names_bytes and self._verify_checksum == "once"
+        return None if is_proved else checksum
+
+    def _refuse_wrong(
+        self, location: OpenLocation, blob: Blob, checksum: Checksum | None
+    ) -> bool | None:
+        """Return True if these bytes were found right, and None if they were not compared.
+
+        :raises WrongHash: the last comparison showed that they are wrong.
+        """
+        if checksum is None or blob.version is None:
+            return None
+        compared = Compared(location.store.name, location.recorded.url, blob.version, checksum)
+        is_right = self._verdicts.is_right(compared)
         if is_right is False:
             raise WrongHash(
                 f"the data had the wrong {checksum.algorithm} less than"
                 f" {WRONG_SECONDS:.0f} seconds ago, and is not read again yet"
             )
-        if span is not None and span.stop != size:
-            return None
-        names_bytes = blob.is_settled and blob.is_trusted
-        is_proved = is_right and names_bytes and self._verify_checksum == "once"
-        return None if is_proved else checksum
+        return is_right
+
+
+def _primed(body: Body, past_end: int | None) -> Generator[Body | None, None, None]:
+    """Read until the first chunk to send has been read, in steps.
+
+    :raises RangeNotSatisfiable: there is none, and the data is right.
+    """
+    while True:
+        if body.awaits_data:
+            yield body
+        if body.prime():
+            return
+        if past_end is not None and body.is_complete:
+            raise RangeNotSatisfiable(past_end)
+        yield None
+
+
+def _use_of_cache(location: OpenLocation, blob: Blob) -> str | None:
+    if isinstance(blob, CachedBlob):
+        return blob.how
+    return "miss" if isinstance(location, CachedLocation) else None
 
 
 def _check_size(blob: Blob, size: int | None) -> None:
@@ -297,7 +366,7 @@ def _may_be_held(error: BackendError, found: _Found, request: DownloadRequest) -
     return False
 
 
-def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
+def _open_requested(location: OpenLocation, request: DownloadRequest) -> _Found:
     """Open the requested part, or the whole."""
     image, caller = request.image, request.caller
     blob, span = _open_span(location, request.span_in(location, image.size), None, caller)
@@ -316,7 +385,7 @@ def _open_requested(location: DataLocation, request: DownloadRequest) -> _Found:
 
 
 def _open_span(
-    location: DataLocation, span: Span | None, version: str | None, caller: Caller
+    location: OpenLocation, span: Span | None, version: str | None, caller: Caller
 ) -> tuple[Blob, Span | None]:
     """Open a part if the store's server can read one, otherwise the whole."""
     if span is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from imageapi.backends.base import Blob
 from imageapi.bounded_cache import BoundedCache
 from imageapi.caller import Caller
-from imageapi.download.store_choice import DataLocation
+from imageapi.download.data_cache import OpenLocation
 from imageapi.download.unsafe_formats import FIRST_BYTES, danger_in, may_be_unsafe
 from imageapi.download.verified_stream import close_blob
 from imageapi.errors import (
@@ -33,7 +33,7 @@ class DataParts:
 
     def __init__(
         self,
-        location: DataLocation,
+        location: OpenLocation,
         image: Image,
         *,
         version: str | None,
@@ -123,7 +123,7 @@ class UnsafeImages:
 
     def check(
         self,
-        location: DataLocation,
+        location: OpenLocation,
         image: Image,
         blob: Blob,
         *,
@@ -170,7 +170,7 @@ class UnsafeImages:
         names_bytes = blob.version is not None and blob.is_settled and blob.is_trusted
         return names_bytes or self._mode == "log"
 
-    def _danger_in(self, parts: DataParts, image: Image, location: DataLocation) -> str | None:
+    def _danger_in(self, parts: DataParts, image: Image, location: OpenLocation) -> str | None:
         """Return what `danger_in` returns; None if the data cannot be examined."""
         try:
             return danger_in(parts) if may_be_unsafe(parts.part(0, FIRST_BYTES)) else ""

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Self
 
 from imageapi.backends.base import Blob
-from imageapi.download.checksum import Checksum
+from imageapi.cache.blobs import CachedBlob
+from imageapi.download.checksum import Checksum, Hasher
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -25,6 +26,7 @@ from imageapi.errors import (
     RangeNotSupported,
     WrongHash,
     bug_in,
+    only_backend_errors,
     unexpected,
 )
 
@@ -48,6 +50,9 @@ class Body:
     If a part reaches the end of the data, and the data must still be verified, it is read
     from the first byte.  The bytes before the part are hashed and not sent.
 
+    A `CachedBlob` was verified, or will be before its last bytes can be read.  If it fails, the
+    body continues at the data's origin, and verifies the data itself.
+
     :ivar sent: how many bytes were returned.
     :ivar resumed: how often the data was opened again.
     :ivar is_verified: whether the data was compared with its checksum, and is right.
@@ -67,8 +72,9 @@ class Body:
         stop: int | None,
         checksum: Checksum | None,
         on_compared: Callable[[bool], None],
-        reopen: Callable[[int], Blob],
+        reopen: Callable[[int, str | None], Blob],
         resume_attempts: int,
+        late_checksum: Checksum | None = None,
     ) -> None:
         """Take over an open Blob; read nothing yet.
 
@@ -79,9 +85,11 @@ class Body:
         :param checksum: the checksum of all bytes from 0 to ``stop``; None to
             not verify.
         :param on_compared: is called with the result after the comparison.
-        :param reopen: opens the same version again, from the given offset.
+        :param reopen: opens the data at its origin again, from the given offset; the
+            second parameter is the version that it must have.
         :param resume_attempts: how often ``reopen`` may be called, if the Blob has
             a version.
+        :param late_checksum: the checksum to verify if a `CachedBlob` fails.
         :raises BackendError: this Python cannot compute the checksum.
         """
         self._blob = blob
@@ -93,7 +101,9 @@ class Body:
         self._hasher = checksum.hasher() if checksum is not None else None
         self._on_compared = on_compared
         self._reopen = reopen
+        self._resume_attempts = resume_attempts
         self._attempts_left = resume_attempts if blob.version is not None else 0
+        self._late_checksum = late_checksum
         # The offset of the next byte to receive.
         self._position = start if checksum is None else 0
         # The chunk that was read before the response began, and is not sent yet.
@@ -126,6 +136,14 @@ class Body:
     def is_read(self) -> bool:
         """Whether all bytes were read, and verified if there is a checksum."""
         return self._complete
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether the next read would wait for data that others have not read yet.
+
+        This never blocks.
+        """
+        return self._primed is None and not self._closed and self._blob.awaits_data
 
     def prefer_chunks_of(self, size: int) -> None:
         """Ask the store for chunks of this size; see `Blob.preferred_chunk_size`."""
@@ -274,6 +292,10 @@ class Body:
         """
         if self._stop is not None and self._position >= self._stop:
             raise error
+        if isinstance(self._blob, CachedBlob):
+            self._leave_cache(self._blob, error)
+            return
+        version = self._blob.version
         while self._attempts_left > 0 and not isinstance(error, _FINAL):
             self._attempts_left -= 1
             LOG.warning(
@@ -285,13 +307,83 @@ class Body:
             )
             close_blob(self._blob, self._image_id, self._location)
             try:
-                self._blob = self._reopen(self._position)
+                self._blob = self._reopen(self._position, version)
             except BackendError as again:
                 error = again
             else:
                 self.resumed += 1
                 return
         raise error
+
+    def _leave_cache(self, cached: CachedBlob, error: BackendError) -> None:
+        """Continue at the data's origin; from now on, verify the data here.
+
+        :raises BackendError: that failed.
+        """
+        LOG.warning(
+            "image %r: %s: continuing without the cache at byte %d: %s",
+            self._image_id,
+            self._location,
+            self._position,
+            error,
+        )
+        version = None
+        if self._late_checksum is not None and self._checksum is None:
+            self._checksum = self._late_checksum
+            self._hasher = self._checksum.hasher()
+            self._hash_first_bytes(cached, self._hasher)
+        elif self._checksum is None and self._position > self._start:
+            version = self._version_of_sent_bytes(cached)
+        close_blob(cached, self._image_id, self._location)
+        self._blob = self._reopen(self._position, version)
+        self._attempts_left = self._resume_attempts if self._blob.version is not None else 0
+        self.resumed += 1
+
+    def _version_of_sent_bytes(self, cached: CachedBlob) -> str:
+        """Return the version of the origin that has the bytes that were sent.
+
+        Nothing verifies this response, so it must not mix two versions.
+
+        :raises DataChanged: the origin has other bytes, or does not name its version.
+        """
+        blob = self._reopen(self._start, None)
+        try:
+            with only_backend_errors(self._location):
+                position = self._start
+                for chunk in blob:
+                    count = min(len(chunk), self._position - position)
+                    if cached.bytes_at(position, count) != chunk[:count]:
+                        break
+                    position += count
+                    if position == self._position and blob.version is not None:
+                        return blob.version
+            raise DataChanged("the bytes that were sent may be of another version")
+        finally:
+            close_blob(blob, self._image_id, self._location)
+
+    def _hash_first_bytes(self, cached: CachedBlob, hasher: Hasher) -> None:
+        """Hash the bytes before the position: those of the file that was being filled.
+
+        Complete data was verified, and then its file was damaged: the bytes before the
+        position are those of the origin, if the whole has the right checksum.
+        """
+        if not cached.is_kept:
+            for chunk in cached.first_bytes(self._position):
+                hasher.update(chunk)
+            return
+        left = self._position
+        if not left:
+            return
+        blob = self._reopen(0, None)
+        try:
+            with only_backend_errors(self._location):
+                for chunk in blob:
+                    hasher.update(chunk[:left])
+                    left -= min(left, len(chunk))
+                    if not left:
+                        break
+        finally:
+            close_blob(blob, self._image_id, self._location)
 
 
 def close_blob(blob: Blob, image_id: str, location: object) -> None:

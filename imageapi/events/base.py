@@ -41,6 +41,9 @@ class RequestEnded:
     :ivar is_verified: whether this response compared the data with its hash, and it was right.
     :ivar is_wrong: whether this response found data with the wrong hash.
     :ivar store: the name of the store that had the data; None if none was opened.
+    :ivar cache: how the cache was used: ``hit``: the data was complete in it; ``fill``: this
+        request began to fill it; ``follow``: another request or process was filling it; ``miss``:
+        the data was read from the store.  None if this data is not kept in a cache.
     :ivar seconds: the time from the request to the end of the response.
     :ivar remote_address: the address of the client, or of the proxy before it, if known.
     :ivar request_id: identifies the request in the log.
@@ -61,6 +64,7 @@ class RequestEnded:
     is_verified: bool = False
     is_wrong: bool = False
     store: str | None = None
+    cache: str | None = None
     seconds: float
     remote_address: str | None = None
     request_id: str

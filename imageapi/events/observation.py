@@ -76,6 +76,7 @@ class Observation:
     :ivar image: the image, as soon as the caller may know of it.
     :ivar store: the name of the store whose data is sent.
     :ivar is_wrong: whether data with the wrong hash was found.
+    :ivar cache: how the cache was used; see `RequestEnded.cache`.
     """
 
     def __init__(self, observers: Observers, request: Request, image_id: str | None) -> None:
@@ -88,6 +89,7 @@ class Observation:
         self.image: Image | None = None
         self.store: str | None = None
         self.is_wrong = False
+        self.cache: str | None = None
 
     def end_without_response(self) -> None:
         """Tell that the client left before there was a response, or that there is a bug."""
@@ -125,6 +127,7 @@ class Observation:
                 is_verified=is_verified,
                 is_wrong=self.is_wrong,
                 store=self.store,
+                cache=self.cache,
                 seconds=time.monotonic() - self._began,
                 remote_address=environ.get("REMOTE_ADDR"),
                 request_id=request_id_of(environ),

@@ -82,6 +82,7 @@ class HTTPStore(StoreBackend):
         self._allowed = _prefixes(section.allowed_urls)
         self._template: str | None = section.url_template or None
         self._auth: str = section.auth
+        self.decides_access = self._auth == "caller"
         self._own_origin = self._origin_of_template()
         self._upstream = Upstream(UpstreamSettings.of(conf, group))
         self._chunk_size: int = conf.imageapi.chunk_size

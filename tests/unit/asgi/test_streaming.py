@@ -36,7 +36,7 @@ def answering(blob: Chunks, length: int | None, **more: Any) -> Steps:
     body = body_of(blob, length, **more)
     try:
         while not body.prime():
-            yield
+            yield None
     except BaseException:
         body.close()
         raise
@@ -102,16 +102,28 @@ class Watched(Chunks):
         return super().__next__()
 
 
-@pytest.mark.parametrize("quick_seconds", [60, -1])
-def test_download_that_is_fast_for_long_gets_large_chunks(
-    pool: Pool, quick_seconds: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("others", "size"), [(0, streaming.LARGE_CHUNK), (127, 512 * 1024), (4095, 16 * 1024)]
+)
+def test_steady_downloads_share_the_memory_for_chunks(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, others: int, size: int
 ) -> None:
-    monkeypatch.setattr(streaming, "QUICK_SECONDS", quick_seconds)
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    pool.downloads = others
     blob = Watched(*[b"x"] * 14)
     send_all(pool, answering(blob, 14))
-    usual = 1 + streaming.QUICK_CHUNKS if quick_seconds > 0 else 14
-    # The last read is for the end.
-    assert blob.preferred[:14] == [0] * usual + [streaming.LARGE_CHUNK] * (14 - usual)
+    # The first chunk was read before anything was sent.
+    assert set(blob.preferred[1:]) == {size}
+    assert pool.downloads == others
+
+
+def test_a_client_that_is_not_steady_gets_small_chunks(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "STEADY_RATE", 1e12)
+    blob = Watched(*[b"x"] * 14)
+    send_all(pool, answering(blob, 14))
+    assert set(blob.preferred) == {0}
 
 
 class Takes:

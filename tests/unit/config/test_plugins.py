@@ -242,7 +242,7 @@ def test_host_goes_on_with_its_own_options(tmp_path: Path) -> None:
     assert conf.host.name == "b"
     assert set(conf) - {"config_file", "config_dir", "config_source", "shell_completion"} == {
         *("workers", "debug", "host"),
-        *("imageapi", "imageapi_registry_file", "imageapi_store_file"),
+        *("imageapi", "imageapi_registry_file", "imageapi_store_file", "imageapi_cache"),
     }
 
 

@@ -82,7 +82,7 @@ def test_data_that_was_opened_again() -> None:
     body = body_of(
         Chunks(b"da", BackendUnavailable("reset")),
         4,
-        reopen=lambda _: Chunks(b"ta"),
+        reopen=lambda *_: Chunks(b"ta"),
         resume_attempts=1,
     )
     recorder = observe_response(body)

@@ -48,7 +48,7 @@ class Chunks(Blob):
         self.closed += 1
 
 
-def no_more(received: int) -> Blob:
+def no_more(received: int, version: str | None) -> Blob:
     raise AssertionError(f"opened again at {received}")
 
 
@@ -59,7 +59,7 @@ def body_of(
     start: int = 0,
     checksum: Checksum | None = None,
     on_compared: Callable[[bool], None] = lambda is_right: None,
-    reopen: Callable[[int], Blob] = no_more,
+    reopen: Callable[[int, str | None], Blob] = no_more,
     resume_attempts: int = 0,
 ) -> Body:
     return Body(
@@ -183,7 +183,7 @@ def test_last_chunk_of_a_part_is_held_back_until_the_checksum_is_right(start: in
 def test_part_that_is_hashed_resumes_before_its_first_byte() -> None:
     opened: list[int] = []
 
-    def reopen(position: int) -> Blob:
+    def reopen(position: int, version: str | None) -> Blob:
         opened.append(position)
         return Chunks(b"cd", b"ef")
 
@@ -216,7 +216,7 @@ def test_what_it_goes_on_after_is_logged(caplog: pytest.LogCaptureFixture) -> No
     first, second = Chunks(b"a", BackendUnavailable("reset")), Chunks(b"b")
     opened: list[int] = []
 
-    def reopen(received: int) -> Blob:
+    def reopen(received: int, version: str | None) -> Blob:
         opened.append(received)
         return second
 
@@ -249,7 +249,7 @@ def test_what_cannot_help_is_not_tried(error: BackendError) -> None:
 
     tried: list[int] = []
 
-    def reopen(received: int) -> Blob:
+    def reopen(received: int, version: str | None) -> Blob:
         tried.append(received)
         raise error
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -136,3 +137,12 @@ def test_each_invalid_prefix_is_told_by_its_number() -> None:
         f"allowed_urls: entry 1: {reason}",
         f"allowed_urls: entry 3: {reason}",
     ]
+
+
+@pytest.mark.parametrize("auth", ["none", "caller"])
+def test_only_an_upstream_that_knows_the_caller_decides(auth: str) -> None:
+    store = build(
+        HTTPStore, url_template="http://host/{image_id}", allowed_urls=["http://host/"], auth=auth
+    )
+    with closing(store):
+        assert store.decides_access is (auth == "caller")
