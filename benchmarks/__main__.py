@@ -21,12 +21,15 @@ from benchmarks import (
     records,
     remembered,
     requests_per_second,
+    storm,
     swift_lists,
+    warm_small,
 )
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import Figure, table
 from benchmarks.machine import calibration, description
 from benchmarks.plot import plot
+from benchmarks.storm_picture import picture
 from benchmarks.workplace import Workplace
 
 _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
@@ -38,6 +41,8 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "downloads": downloads.measure,
     "file-lists": file_lists.measure,
     "swift-lists": swift_lists.measure,
+    "storm": storm.measure,
+    "warm-small": warm_small.measure,
 }
 
 _HOW_TO_READ = """\
@@ -72,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(_as_json(machine, effort, results))
     if options.plot is not None:
         options.plot.write_bytes(plot(results))
+    if options.storm_plot is not None and workplace.timelines:
+        options.storm_plot.write_text(picture(workplace.timelines, effort))
     return 0
 
 
@@ -92,9 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every number there")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="write a picture there, in SVG")
+    parser.add_argument(
+        "--storm-plot", metavar="FILE", type=Path, help="write a picture of the storm there"
+    )
     parser.add_argument("--size-mib", metavar="N", type=_positive, help="of the large image")
     parser.add_argument("--records", metavar="N", type=_positive, help="in the large registry")
     parser.add_argument("--rounds", metavar="N", type=_positive, help="of measuring in turns")
+    parser.add_argument("--restarts", metavar="N", type=_positive, help="rounds of downloads")
+    parser.add_argument("--clients", metavar="N", type=_positive, help="of the storm")
+    parser.add_argument("--storm-mib", metavar="N", type=_positive, help="of the storm's image")
     return parser
 
 
@@ -107,7 +120,7 @@ def _positive(text: str) -> int:
 def _effort(options: argparse.Namespace) -> Effort:
     chosen = {
         name: getattr(options, name)
-        for name in ("size_mib", "records", "rounds")
+        for name in ("size_mib", "records", "rounds", "restarts", "clients", "storm_mib")
         if getattr(options, name) is not None
     }
     return dataclasses.replace(QUICK if options.quick else FULL, **chosen)

@@ -14,6 +14,8 @@ class Effort:
     :ivar calls: in process, a turn.
     :ivar records: in the large registry.
     :ivar size_mib: of the large image.
+    :ivar clients: that ask for one image at once.
+    :ivar storm_mib: of that image.
     """
 
     rounds: int
@@ -22,6 +24,8 @@ class Effort:
     calls: int
     records: int
     size_mib: int
+    clients: int = 100
+    storm_mib: int = 256
 
     @property
     def size(self) -> int:
@@ -30,4 +34,6 @@ class Effort:
 
 
 FULL = Effort(rounds=7, restarts=3, seconds=1.5, calls=4000, records=100_000, size_mib=1024)
-QUICK = Effort(rounds=1, restarts=1, seconds=0.05, calls=50, records=500, size_mib=32)
+QUICK = Effort(
+    rounds=1, restarts=1, seconds=0.05, calls=50, records=500, size_mib=32, clients=8, storm_mib=8
+)

@@ -140,7 +140,7 @@ class _Talk:
         if head < 0:
             return False
         missing = head + len(_BLANK_LINE) - len(self._answer)
-        length = _checked_length(self._answer, self._asked.size)
+        length = checked_length(self._answer, self._asked.size)
         missing += length if self._asked.has_body else 0
         if missing < 0:
             raise WrongAnswer("the server sent more than it told")
@@ -194,11 +194,11 @@ def _receive_head(sock: socket.socket, size: int) -> int:
         if not data:
             raise WrongAnswer("the server closed the connection")
         answer += data
-    _checked_length(answer, size)
+    checked_length(answer, size)
     return len(answer) - head - len(_BLANK_LINE)
 
 
-def _checked_length(answer: bytes, size: int | None) -> int:
+def checked_length(answer: bytes, size: int | None) -> int:
     """The Content-Length of an answer that begins as it should."""
     start = answer.lower().find(_LENGTH) + len(_LENGTH)
     length = answer[start : answer.find(b"\r\n", start)]

@@ -37,7 +37,9 @@ pid nginx.pid;
 error_log error.log;
 events {{}}
 http {{
-    access_log off;
+    log_format sent '$uri $body_bytes_sent';
+    access_log {log};
+    {http}
     keepalive_requests 1000000;
     default_type application/octet-stream;
     client_body_temp_path body;
@@ -53,6 +55,16 @@ http {{
         {more}
     }}
 }}
+"""
+
+_CACHE = "proxy_cache_path cache keys_zone=images:10m max_size=10g use_temp_path=off;"
+# Without these times, waiting requests go upstream after five seconds.
+_CACHING = """
+            proxy_cache images;
+            proxy_cache_valid 200 1h;
+            proxy_cache_lock on;
+            proxy_cache_lock_age 1h;
+            proxy_cache_lock_timeout 1h;
 """
 
 
@@ -119,12 +131,24 @@ def constant(server: str, model: Served, path: str, folder: Path) -> Iterator[Se
 
 
 @contextmanager
-def nginx(images: Path, folder: Path, *, upstream: int | None = None) -> Iterator[Served]:
-    """nginx with the files of a folder at ``/``, or as a proxy for the server at a port."""
+def nginx(
+    images: Path,
+    folder: Path,
+    *,
+    upstream: int | None = None,
+    logs: bool = False,
+    caches: bool = False,
+) -> Iterator[Served]:
+    """nginx with the files of a folder at ``/``, or as a proxy for the server at a port.
+
+    :param logs: whether ``sent.log`` in its folder gets the path and the bytes of each response.
+    :param caches: whether the proxy keeps what it got, and only one request fills the cache.
+    """
     port = free_port()
     state = folder / ("nginx-proxy" if upstream else "nginx")
     state.mkdir()
-    passed = f"location / {{ proxy_pass http://127.0.0.1:{upstream}; }}"
+    passed = f"proxy_pass http://127.0.0.1:{upstream};"
+    passed = f"location / {{ {passed} {_CACHING if caches else ''} }}"
     config = state / "nginx.conf"
     config.write_text(
         _NGINX.format(
@@ -132,6 +156,8 @@ def nginx(images: Path, folder: Path, *, upstream: int | None = None) -> Iterato
             user="user root;" if os.geteuid() == 0 else "",
             port=port,
             images=images,
+            log="sent.log sent" if logs else "off",
+            http=_CACHE if caches else "",
             more=passed if upstream else "",
         )
     )

@@ -66,9 +66,9 @@ def running(deployment: Deployment, folder: Path) -> Iterator[Upstreams]:
         nginx = stack.enter_context(servers.nginx(below, folder))
         proxy = stack.enter_context(servers.nginx(below, folder, upstream=nginx.port))
         swift = stack.enter_context(running_swift(_made(folder / "swift")))
-        _upload_to_swift(swift, deployment)
+        upload_to_swift(swift, deployment)
         configs = {FILE: deployment.config_file, HTTP: folder / "http.conf"}
-        configs[HTTP].write_text(_HTTP.format(port=nginx.port))
+        configs[HTTP].write_text(http_configuration(nginx.port))
         configs[SWIFT] = folder / "swift.conf"
         configs[SWIFT].write_text(swift_configuration(v1_options(swift), policy="rules"))
         straight = {
@@ -95,7 +95,13 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _upload_to_swift(swift: Swift, deployment: Deployment) -> None:
+def http_configuration(port: int) -> str:
+    """Of an imageapi whose registry and store are on the nginx at a port."""
+    return _HTTP.format(port=port)
+
+
+def upload_to_swift(swift: Swift, deployment: Deployment) -> None:
+    """Put both images of a deployment there."""
     with closing(swift.client()) as client:
         for container in ("records", "images"):
             # Everybody may read it, so that what asks straight needs no token.

@@ -5,11 +5,11 @@ import hashlib
 import random
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import upstreams
 from benchmarks.effort import Effort
@@ -22,6 +22,17 @@ from tests.paths import BIN
 _SETTLED_SECONDS = 2.5
 
 _MIB = 1024 * 1024
+
+
+class Timeline(NamedTuple):
+    """What came of a storm over time, in bytes, one number each `benchmarks.crowd.TICK`.
+
+    :ivar sent: by the upstream.
+    :ivar received: by all clients.
+    """
+
+    sent: Sequence[int]
+    received: Sequence[int]
 
 
 class Workplace:
@@ -37,6 +48,8 @@ class Workplace:
         :param stack: is closed when all has been measured, and stops what runs.
         """
         self.folder = folder
+        #: By the kind of upstream and the name of what is in front of it.
+        self.timelines: dict[tuple[str, str], Timeline] = {}
         self._stack = stack
         self._effort = effort
         self._small: dict[tuple[int, int], Deployment] = {}
@@ -53,21 +66,12 @@ class Workplace:
     @cached_property
     def large(self) -> Deployment:
         """The large image, added as an operator would, and a small one to warm up with."""
-        deployment = self._made("with-large", records=1, properties=1)
-        command = [BIN / "imageapi", "--config-file", deployment.config_file, "add", "-"]
-        adding = subprocess.Popen(
-            [*map(str, command), "--public", "--id", LARGE_ID],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
-        with adding as process:
-            if process.stdin is not None:
-                for chunk in chunks(self._effort.size_mib):
-                    process.stdin.write(chunk)
-        if adding.returncode:
-            raise RuntimeError("the large image could not be added")
-        self._written = time.monotonic()
-        return deployment
+        return self._with_large("with-large", self._effort.size_mib)
+
+    @cached_property
+    def storm(self) -> Deployment:
+        """The same with the size of the image that many clients ask for at once."""
+        return self._with_large("storm", self._effort.storm_mib)
 
     @cached_property
     def upstreams(self) -> Upstreams:
@@ -77,6 +81,23 @@ class Workplace:
     def settle(self) -> None:
         """Wait until the times of all files identify their content."""
         time.sleep(max(0.0, self._written + _SETTLED_SECONDS - time.monotonic()))
+
+    def _with_large(self, name: str, size_mib: int) -> Deployment:
+        deployment = self._made(name, records=1, properties=1)
+        command = [BIN / "imageapi", "--config-file", deployment.config_file, "add", "-"]
+        adding = subprocess.Popen(
+            [*map(str, command), "--public", "--id", LARGE_ID],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        with adding as process:
+            if process.stdin is not None:
+                for chunk in chunks(size_mib):
+                    process.stdin.write(chunk)
+        if adding.returncode:
+            raise RuntimeError("the large image could not be added")
+        self._written = time.monotonic()
+        return deployment
 
     def _made(self, name: str, records: int, properties: int) -> Deployment:
         deployment = Deployment(self.folder / name)

@@ -48,7 +48,7 @@ GLANCE = """\
 [DEFAULT]
 log_file = {folder}/glance.log
 {options}
-enabled_backends = files:file
+enabled_backends = {backends}
 [glance_store]
 default_backend = files
 [files]
@@ -76,6 +76,18 @@ project_name = service
 user_domain_id = default
 project_domain_id = default
 interface = public
+"""
+
+CACHE = """\
+image_cache_dir = {folder}/cache
+worker_self_reference_url = http://127.0.0.1:{port}
+show_multiple_locations = true
+"""
+
+FROM_LOOPBACK = """
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = [{port}]
 """
 
 
@@ -228,16 +240,26 @@ def glance(folder: Path, identity: Keystone, more: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def open_glance(folder: Path, port: int) -> Iterator[int]:
+def open_glance(folder: Path, port: int, *, upstream: int | None = None) -> Iterator[int]:
     """Run a Glance in an empty folder. Its policy allows everything, so it needs no Keystone.
 
+    :param upstream: the port of a web server. Its images may be locations, and Glance keeps what
+        it gets from there in its image cache.
     :returns: its process's id.
     """
     actions = "add_image download_image get_image get_images publicize_image upload_image"
+    actions += " modify_image get_image_location set_image_location"
     (folder / "policy.yaml").write_text(json.dumps(dict.fromkeys(actions.split(), "@")))
     policy = f"policy_file = {folder}/policy.yaml"
     options = [f"--http11-socket=127.0.0.1:{port}"]
-    with _glance(folder, port, options, flavor="", policy=policy) as process:
+    flavor, backends, more = "", "files:file", ""
+    if upstream:
+        flavor, backends = "caching", "files:file, web:http"
+        more = CACHE.format(folder=folder, port=port)
+        policy += FROM_LOOPBACK.format(port=upstream)
+    with _glance(
+        folder, port, options, flavor=flavor, policy=policy, more=more, backends=backends
+    ) as process:
         yield process.pid
 
 
@@ -251,11 +273,18 @@ def _glance(
     keystone: str = "",
     policy: str = "",
     more: str = "",
+    backends: str = "files:file",
 ) -> Iterator["subprocess.Popen[bytes]"]:
     environment = ENVIRONMENTS / "glance"
     paste = environment / "etc" / "glance" / "glance-api-paste.ini"
     text = GLANCE.format(
-        folder=folder, paste=paste, keystone=keystone, flavor=flavor, policy=policy, options=more
+        folder=folder,
+        paste=paste,
+        keystone=keystone,
+        flavor=flavor,
+        policy=policy,
+        options=more,
+        backends=backends,
     )
     (folder / "glance-api.conf").write_text(text)
     shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)

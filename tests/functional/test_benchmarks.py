@@ -28,6 +28,8 @@ def test_quick_run(tmp_path: Path) -> None:
         "downloads",
         "file-lists",
         "swift-lists",
+        "storm",
+        "warm-small",
     ]
     for figure in figures["requests"]:
         assert f"{figure['name']}, {figure['unit']}" in done.stdout
