@@ -83,7 +83,7 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
                             turn, crowd = _storm(side, upstream, deployment, effort)
                             by_kind[kind][name][case].append(turn)
                             if case == _COLD:
-                                workplace.timelines[kind, name] = _timeline(crowd)
+                                workplace.timelines[kind, name] = _timeline(crowd, turn, effort)
     for kind, numbers in by_kind.items():
         yield from _figures(kind, numbers)
 
@@ -121,8 +121,10 @@ def _storm(
     return turn, crowd
 
 
-def _timeline(crowd: Crowd) -> Timeline:
-    return Timeline(list(crowd.sampled), list(crowd.received))
+def _timeline(crowd: Crowd, turn: _Turn, effort: Effort) -> Timeline:
+    # The log has what a connection sent after the last sample.
+    sent = round(turn.fetched * effort.storm_mib * _MIB)
+    return Timeline([*crowd.sampled[:-1], sent], list(crowd.received))
 
 
 def _figures(kind: str, numbers: _Numbers) -> Iterator[Figure]:
