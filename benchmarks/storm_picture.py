@@ -11,7 +11,7 @@ from benchmarks.effort import Effort
 from benchmarks.workplace import Timeline
 
 _WIDTH, _HEIGHT = 400, 130
-_LEFT, _TOP, _GAP_X, _GAP_Y = 70, 90, 40, 62
+_LEFT, _TOP, _GAP_X, _GAP_Y = 70, 90, 60, 62
 _MIB = 1024 * 1024
 _COLOURS = {"sent": "#c05a00", "received": "#1f5fa8"}
 _TEXTS = {"sent": "sent by the upstream", "received": "received by all clients"}
