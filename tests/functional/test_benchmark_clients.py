@@ -27,13 +27,13 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(image: Path, tmp_path: Path) -> Iterator[Served]:
+def data_server(image: Path, tmp_path: Path) -> Iterator[Served]:
     with servers.nginx(image.parent, tmp_path, logs=True) as served:
         yield served
 
 
-def test_all_clients_receive_the_image(server: Served, image: Path, tmp_path: Path) -> None:
-    crowd = ask_at_once(server.port, "/image", image, CLIENTS, lambda: 7)
+def test_all_clients_receive_the_image(data_server: Served, image: Path, tmp_path: Path) -> None:
+    crowd = ask_at_once(data_server.port, "/image", image, CLIENTS, lambda: 7)
     assert len(crowd.ends) == len(crowd.first_bytes) == CLIENTS
     assert all(0 < first <= end for first, end in zip(crowd.first_bytes, crowd.ends, strict=True))
     assert crowd.received[-1] == CLIENTS * SIZE
@@ -43,29 +43,31 @@ def test_all_clients_receive_the_image(server: Served, image: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("place", [0, SIZE // 2, SIZE - 1])
-def test_a_wrong_byte_is_noticed(server: Served, image: Path, tmp_path: Path, place: int) -> None:
+def test_a_wrong_byte_is_noticed(
+    data_server: Served, image: Path, tmp_path: Path, place: int
+) -> None:
     expected = bytearray(image.read_bytes())
     expected[place] ^= 1
     other = tmp_path / "other"
     other.write_bytes(expected)
     with pytest.raises(WrongAnswer):
-        ask_at_once(server.port, "/image", other, CLIENTS, lambda: 0)
+        ask_at_once(data_server.port, "/image", other, CLIENTS, lambda: 0)
 
 
-def test_a_shorter_image_is_noticed(server: Served, image: Path, tmp_path: Path) -> None:
+def test_a_shorter_image_is_noticed(data_server: Served, image: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(image.read_bytes()[:-1])
     with pytest.raises(WrongAnswer):
-        ask_at_once(server.port, "/image", other, CLIENTS, lambda: 0)
+        ask_at_once(data_server.port, "/image", other, CLIENTS, lambda: 0)
 
 
-def test_sent_bytes_are_those_of_one_port(server: Served) -> None:
-    sent = SentBytes(server.port)
-    with connection(server.port) as client:
+def test_sent_bytes_are_those_of_one_port(data_server: Served) -> None:
+    sent = SentBytes(data_server.port)
+    with connection(data_server.port) as client:
         client.request("GET", "/image")
         assert len(client.getresponse().read()) == SIZE
         # The kernel may acknowledge the last bytes later.
         assert becomes_true(lambda: sent.total() >= SIZE)
         assert sent.total() < SIZE + 1000
-        assert SentBytes(server.port).total() == 0
+        assert SentBytes(data_server.port).total() == 0
     assert SIZE <= sent.total() < SIZE + 1000
