@@ -22,8 +22,8 @@ _RETRY_SECONDS = 5
 class IndexLock:
     """A lock, used as ``with lock:``.
 
-    :ivar has_index: set by the owner when the first index is made.  From then on, the lock is
-        never held for long, and all threads wait for it.
+    :ivar has_index: set by the owner when the first index is made.  From then on, all threads
+        wait, because an index is usually brought up to date in less than a second.
     """
 
     def __init__(self) -> None:
