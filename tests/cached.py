@@ -39,6 +39,10 @@ class CachedDeployment(Deployment):
         digest = hashlib.sha512(data).hexdigest()
         self.add(image_id, data, **{"os_hash_algo": "sha512", "os_hash_value": digest, **fields})
 
+    def name_of(self, data: bytes) -> str:
+        """The name in the cache of data that `add_hashed` adds."""
+        return f"sha512.{hashlib.sha512(data).hexdigest()}.{len(data)}"
+
     def kept(self) -> list[Path]:
         """The complete data whose verification is written down."""
         return [path.with_suffix("") for path in self.cache.glob("*.ok")]

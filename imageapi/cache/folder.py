@@ -106,6 +106,13 @@ class CacheFolder:
         """Whether an open file was verified, and has its name."""
         return file.is_at(self.path(file.name))
 
+    def is_verified(self, file: CacheFile) -> bool:
+        """Whether an open file is as it was when its verification was written down.
+
+        :raises OSError: the folder cannot be read.
+        """
+        return self._is_verified(file.name, file.status())
+
     def remove_unfinished(self, file: CacheFile) -> None:
         """Remove an open file that nobody will complete."""
         self.remove_file(file.name, file.status())
@@ -176,13 +183,18 @@ class CacheFolder:
         """
         return entries_of(self.directory)
 
-    def remove(self, entry: Entry) -> None:
-        """Remove data.  Downloads that read it are not affected.
+    def remove(self, entry: Entry) -> bool:
+        """Remove data, unless it is being filled.  Downloads that read it are not affected.
 
+        :returns: whether it is removed.
         :raises OSError: it cannot be removed.
         """
+        path = self.path(entry.file_name)
         with self.locked():
+            if not entry.is_complete and (not os.path.lexists(path) or is_locked(path)):
+                return False
             unlink(self.directory, entry)
+            return True
 
     def prune(self) -> Sequence[Entry]:
         """Remove what nobody will complete, and what was used least recently, until the limits

@@ -36,6 +36,12 @@ def name_of(algorithm: str, digest: str, size: int, store: str, url: str) -> str
     return f"{algorithm}.{digest}.{where[:32]}.{size}"
 
 
+def hash_in(name: str) -> tuple[str, str]:
+    """Return the algorithm, as hashlib names it, and the digest that a name contains."""
+    algorithm, digest, *_ = name.split(".")
+    return algorithm, digest
+
+
 def size_in(name: str) -> int | None:
     """Return the size in bytes that a name contains; None if it is no name of data."""
     match = _NAME.fullmatch(name)

@@ -17,6 +17,18 @@ CONTAINER_FORMATS = ("aki", "ami", "ari", "bare", "compressed", "docker", "ova",
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+def add_config_file(parser: argparse.ArgumentParser) -> None:
+    """Let a command have ``--config-file`` among its own arguments."""
+    parser.add_argument(
+        "--config-file",
+        metavar="F",
+        action="append",
+        dest="later_config_files",
+        default=argparse.SUPPRESS,
+        help="a configuration file, as before the command",
+    )
+
+
 def image_id(text: str) -> str:
     if is_image_id(text):
         return text

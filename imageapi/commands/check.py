@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from imageapi.backends.base import RegistryBackend
+from imageapi.cache.settings import CacheSettings
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, backends_for_serving
 from imageapi.commands.metrics_folder import makes_folder
@@ -20,7 +21,9 @@ _MOST_RECORDS = 1000
 
 
 def add_parser(commands: arguments.Commands) -> None:
-    check = commands.add_parser("check", help="check that every configured backend works")
+    check = commands.add_parser(
+        "check", help="check that every configured backend and the cache work"
+    )
     check.set_defaults(run=_run)
 
 
@@ -39,9 +42,21 @@ def _run(options: argparse.Namespace) -> int:
                 status = 1
             else:
                 tell(f"{about}: ok{text and f', {text}'}")
+        if backends.cache is not None and not _is_usable(backends.cache):
+            status = 1
         if status == 0:
             _check_records(backends.registry)
     return status
+
+
+def _is_usable(cache: CacheSettings) -> bool:
+    try:
+        text = cache.folder.check()
+    except BackendError as error:
+        tell(f"cache: {error}")
+        return False
+    tell(f"cache: ok, {text}")
+    return True
 
 
 def _check_records(registry: Loaded[RegistryBackend]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
 
+from imageapi.cache.settings import CacheSettings
 from imageapi.caller import Caller
 from imageapi.commands.glance_options import refuse_policy, unused
 from imageapi.commands.serve_settings import ServeSettings
@@ -41,6 +42,28 @@ def open_backends(options: argparse.Namespace) -> Iterator[plugins.Backends]:
     refuse_policy(conf)
     with contextlib.closing(plugins.load(conf)) as backends:
         yield backends
+
+
+@contextlib.contextmanager
+def open_cache(
+    options: argparse.Namespace,
+) -> Iterator[tuple[plugins.Backends, CacheSettings]]:
+    """Do as `open_backends`, and return the configured cache too.
+
+    :raises ImageAPIError: no cache is configured.
+    """
+    with open_backends(options) as backends:
+        yield backends, cache_of(backends)
+
+
+def cache_of(backends: plugins.Backends) -> CacheSettings:
+    """Return the configured cache.
+
+    :raises ImageAPIError: none is configured.
+    """
+    if backends.cache is None:
+        raise ImageAPIError("no cache is configured: set directory in [imageapi_cache]")
+    return backends.cache
 
 
 @contextlib.contextmanager

@@ -144,6 +144,7 @@ def _fields(event: RequestEnded) -> Mapping[str, object]:
         "seconds": round(event.seconds, 3),
         "outcome": event.outcome.value,
         "request_id": event.request_id,
+        "cache": event.cache,
     }
 
 

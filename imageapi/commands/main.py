@@ -12,6 +12,7 @@ import imageapi
 from imageapi.commands import (
     activate,
     add,
+    cache,
     check,
     demo,
     drivers,
@@ -25,6 +26,7 @@ from imageapi.commands import (
 )
 from imageapi.commands import list as list_
 from imageapi.commands import set as set_
+from imageapi.commands.arguments import add_config_file
 from imageapi.commands.terminal import complain, log_to_stderr
 from imageapi.config.files import ENVIRONMENT_VARIABLE
 from imageapi.errors import ConfigurationError, ImageAPIError
@@ -33,7 +35,7 @@ LOG = logging.getLogger(__name__)
 
 _COMMANDS = (
     *(serve, list_, show, add, set_, activate, replace, remove),
-    *(verify, import_images, export_images, check, drivers, demo),
+    *(verify, import_images, export_images, cache, check, drivers, demo),
 )
 
 
@@ -95,12 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     # Not the same destination: the parser of a command would replace the earlier files.
     parser.set_defaults(later_config_files=[])
     for one in commands.choices.values():
-        one.add_argument(
-            "--config-file",
-            metavar="F",
-            action="append",
-            dest="later_config_files",
-            default=argparse.SUPPRESS,
-            help="a configuration file, as before the command",
-        )
+        # Otherwise it has sub-commands, which have the argument.
+        if one.get_default("run") is not None:
+            add_config_file(one)
     return parser

@@ -93,6 +93,22 @@ def with_progress(source: BinaryIO, size: int | None = None) -> Iterator[Hashing
         yield HashingReader(source, bar.update, known_size)
 
 
+def progress_bar(name: str, size: int | None) -> Any:
+    """Return a progress bar, shown only on a terminal, which its context manager removes.
+
+    :param size: the number of bytes; None if unknown.
+    """
+    return tqdm(
+        total=size,
+        desc=name,
+        unit="B",
+        unit_scale=True,
+        disable=None,
+        leave=False,
+        file=sys.stderr,
+    )
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Clean up at SIGTERM and SIGHUP too, unless the signal is ignored, as by nohup."""

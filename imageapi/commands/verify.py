@@ -3,18 +3,15 @@
 
 import argparse
 import contextlib
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
-
-from tqdm import tqdm
+from typing import TypeAlias
 
 from imageapi.backends.writing import Leftover
 from imageapi.commands import arguments
 from imageapi.commands.configured import OPERATOR, config_of
 from imageapi.commands.listed import ids_of, known_ids
-from imageapi.commands.sources import interruptible
+from imageapi.commands.sources import interruptible, progress_bar
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.config import plugins
 from imageapi.config.options import GROUP
@@ -234,7 +231,11 @@ def _compare(image: Image, location: DataLocation) -> None:
         return  # no request opens any data
     size = 0
     blob = location.open(0, None, None, OPERATOR)
-    with contextlib.closing(blob), _progress(image) as bar, only_backend_errors(location):
+    with (
+        contextlib.closing(blob),
+        progress_bar(image.id, image.size) as bar,
+        only_backend_errors(location),
+    ):
         for chunk in blob:
             size += len(chunk)
             if hasher is not None:
@@ -261,15 +262,3 @@ def _examine(image: Image, location: DataLocation) -> None:
     data = DataParts(location, image, version=version, size=size, caller=OPERATOR)
     if danger := danger_in(data):
         raise UnsafeImage(f"the data is {danger}")
-
-
-def _progress(image: Image) -> Any:
-    return tqdm(
-        total=image.size,
-        desc=image.id,
-        unit="B",
-        unit_scale=True,
-        disable=None,
-        leave=False,
-        file=sys.stderr,
-    )

@@ -32,6 +32,9 @@ _MOST_FILLS = 16
 # In what pieces data is read to fill a file.
 _FILL_CHUNK = 1024 * 1024
 
+# Between two looks at data that another process may fill, in seconds.
+_PAUSE = 0.02
+
 # After a failure of the folder is logged, further ones are not for this time.
 _QUIET_SECONDS = 60.0
 
@@ -100,12 +103,10 @@ class DataCache:
 
         The record must have a hash and the size.
         """
-        checksum = checksum_of(image)
-        if checksum is None or not image.size or location.store.name not in self._stores:
+        checksum, name = checksum_of(image), cache_name_of(location, image)
+        if checksum is None or name is None or location.store.name not in self._stores:
             return location
-        url = location.recorded.url
-        name = name_of(checksum.algorithm, checksum.digest, image.size, location.store.name, url)
-        return location if name is None else CachedLocation(self, location, image, checksum, name)
+        return CachedLocation(self, location, image, checksum, name)
 
     def open(
         self, location: CachedLocation, start: int, stop: int | None, caller: Caller
@@ -130,6 +131,23 @@ class DataCache:
         if blob is not None and location.store.backend.decides_access:
             _ask(location, caller, blob)
         return blob
+
+    def wait_until_kept(self, location: CachedLocation) -> bool:
+        """Wait while any process fills the data; return whether it is kept then."""
+        try:
+            while True:
+                kept = self._folder.open_kept(location.name)
+                if kept is not None:
+                    kept.close()
+                    return True
+                file = self._folder.open_filling(location.name)
+                if file is None:
+                    return False
+                file.close()
+                time.sleep(_PAUSE)
+        except OSError as error:
+            self._complain(error)
+            return False
 
     def discard(self, location: CachedLocation) -> None:
         """Remove kept data that was found wrong."""
@@ -270,6 +288,15 @@ class DataCache:
                 self._folder.directory,
                 error.strerror or error,
             )
+
+
+def cache_name_of(location: DataLocation, image: Image) -> str | None:
+    """Return the name of data in a cache; None if its record does not say which bytes it wants."""
+    checksum = checksum_of(image)
+    if checksum is None or not image.size:
+        return None
+    url = location.recorded.url
+    return name_of(checksum.algorithm, checksum.digest, image.size, location.store.name, url)
 
 
 def _compared(location: CachedLocation, data: Blob) -> Compared | None:

@@ -144,6 +144,7 @@ class _Metrics:
         self._left = counter("client_left", "Responses whose client left before the end.")
         self._wrong = counter("checksum_failures", "Responses that found data with a wrong hash.")
         self._resumes = counter("resumes", "Times that data was opened again.", "store")
+        self._cache = counter("cache_downloads", "Downloads by their use of the cache.", "use")
         self._seconds = Histogram(
             "imageapi_request_duration_seconds",
             "Time from the request to the end of the response, by whether it sends data.",
@@ -171,6 +172,8 @@ class _Metrics:
             self._wrong.inc()
         if event.resumed:
             self._resumes.labels(event.store or "none").inc(event.resumed)
+        if event.cache is not None:
+            self._cache.labels(event.cache).inc()
 
 
 # In multiprocess mode, a second set of metrics in one process would overwrite the first

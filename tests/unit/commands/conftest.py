@@ -11,6 +11,7 @@ from imageapi.caller import Caller
 from imageapi.commands import main
 from imageapi.errors import BackendError
 from imageapi.image import Image
+from tests.cached import CachedDeployment
 from tests.deployment import Deployment
 
 Run = Callable[..., tuple[int, str, str]]
@@ -42,6 +43,14 @@ def run(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Run:
         return status, *capsys.readouterr()
 
     return command
+
+
+@pytest.fixture
+def cached_deployment(deployment: Deployment) -> CachedDeployment:
+    """The deployment of the command, with a cache."""
+    cached = CachedDeployment(deployment.folder / "cached")
+    deployment.config_file = cached.config_file
+    return cached
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import importlib.metadata
+import os
 from typing import Any
 
 import pytest
 
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
+from imageapi.cache import folder
 from imageapi.commands import check
 from imageapi.errors import BackendUnavailable
+from tests.cached import CACHE
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
@@ -175,3 +179,36 @@ def test_section_of_serve_is_checked_by_other_commands(deployment: Deployment, r
     status, _, err = run("list")
     assert status == 1
     assert "[imageapi_serve] workers: Value for option workers" in err
+
+
+def test_cache(deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = deployment.folder / "cache"
+    deployment.configure(more=CACHE.format(directory=directory))
+    status, shown, _ = run("check")
+    assert status == 1
+    assert shown.splitlines()[-1] == f"cache: {directory}: No such file or directory"
+    directory.mkdir()
+    status, shown, _ = run("check")
+    assert status == 0
+    ok = f"cache: ok, directory {directory}, 0 of 10737418240 bytes used"
+    assert shown.splitlines()[-1] == ok
+    monkeypatch.setattr(folder, "file_system_of", lambda _: "nfs4")
+    status, shown, _ = run("check")
+    assert status == 1
+    assert shown.splitlines()[-1].startswith(f"cache: {directory} is on nfs4, which other hosts")
+
+
+def test_cache_that_is_read_only(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    deployment.configure(more=CACHE.format(directory=deployment.folder))
+    # root may write to any folder, so its mode is no test.
+    monkeypatch.setattr(folder, "remove_leftovers", refuse)
+    status, shown, _ = run("check")
+    assert (status, shown.splitlines()[-1]) == (
+        1,
+        f"cache: {deployment.folder}: Read-only file system",
+    )

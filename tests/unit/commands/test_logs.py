@@ -116,7 +116,15 @@ def test_json(tmp_path: Path) -> None:
         "seconds": 0.012,
         "outcome": "broken off",
         "request_id": "req-1",
+        "cache": None,
     }
+
+
+@pytest.mark.parametrize(("log_format", "shown"), [("json", True), ("text", False)])
+def test_use_of_the_cache_is_in_json_only(tmp_path: Path, log_format: str, shown: bool) -> None:
+    configure(tmp_path, log_format)
+    AccessLog().request_ended(event(cache="hit"))
+    assert ('"cache": "hit"' in (tmp_path / "access.log").read_text()) is shown
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

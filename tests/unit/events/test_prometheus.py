@@ -73,6 +73,7 @@ def test_clients_cannot_add_label_values(prometheus_driver: PrometheusEvents) ->
         ({"is_wrong": True}, "imageapi_checksum_failures_total", 1),
         ({"resumed": 3, "store": "fast"}, "imageapi_resumes_total store=fast", 3),
         ({"resumed": 1}, "imageapi_resumes_total store=none", 1),
+        ({"cache": "follow"}, "imageapi_cache_downloads_total use=follow", 1),
         (
             {"seconds": 5, "sends_data": True},
             "imageapi_request_duration_seconds_sum data=yes",
