@@ -109,7 +109,10 @@ class _Prefetching:
         """
         folder = self._settings.folder
         folder.check()
-        filling = folder.fill(location.name)
+        try:
+            filling = folder.fill(location.name)
+        except OSError as error:
+            raise ImageAPIError(f"{folder.directory}: {error.strerror}") from None
         if filling is None:
             raise ImageAPIError(
                 f"its {location.image.size} bytes do not fit: raise max_size in [imageapi_cache] or"

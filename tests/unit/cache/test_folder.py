@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imageapi.cache import folder as folder_module
+from imageapi.cache.files import open_file
 from imageapi.cache.folder import CacheFolder
 from imageapi.errors import BackendUnavailable
 from tests.unit.cache.filling import begun, keep, name_for
@@ -138,6 +139,21 @@ def test_a_forged_signature_is_no_signature(cache_folder: CacheFolder) -> None:
         keep(cache_folder, NAME, b"01234")
 
 
+def test_remove(cache_folder: CacheFolder) -> None:
+    keep(cache_folder, NAME, b"01234")
+    filling = begun(cache_folder, name_for(2, 9))
+    entries = cache_folder.entries()
+    removed = [cache_folder.remove(entry) for entry in entries if entry.is_complete]
+    kept = [cache_folder.remove(entry) for entry in entries if not entry.is_complete]
+    assert (removed, kept) == ([True], [False])
+    (entry,) = cache_folder.entries()
+    filling.discard()
+    assert not cache_folder.remove(entry)
+    Path(cache_folder.path(entry.file_name)).touch()  # of a process that was killed
+    assert cache_folder.remove(entry)
+    assert cache_folder.entries() == []
+
+
 def test_prune(cache_folder: CacheFolder) -> None:
     keep(cache_folder, NAME, b"01234")
     keep(cache_folder, name_for(2, 900), bytes(900))
@@ -146,6 +162,16 @@ def test_prune(cache_folder: CacheFolder) -> None:
     smaller = CacheFolder(cache_folder.directory, 902, 0)
     assert [entry.name for entry in smaller.prune()] == [NAME]
     assert [entry.size for entry in smaller.entries()] == [900]
+
+
+def test_verification_that_is_not_written_down(cache_folder: CacheFolder) -> None:
+    keep(cache_folder, NAME, b"01234")
+    file = open_file(cache_folder.path(NAME), NAME, 5)
+    assert file is not None
+    with closing(file):
+        assert cache_folder.is_verified(file)
+        os.utime(cache_folder.path(NAME), (1, 1))
+        assert not cache_folder.is_verified(file)
 
 
 def test_check(cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from imageapi.cache.names import name_of, size_in
+from imageapi.cache.names import hash_in, name_of, size_in
 
 SHA = "ab" * 64
 
@@ -36,3 +36,10 @@ def test_what_is_no_hash_names_nothing(algorithm: str, digest: str) -> None:
 )
 def test_other_files_have_no_size(name: str) -> None:
     assert size_in(name) is None
+
+
+@pytest.mark.parametrize(("algorithm", "named"), [("sha256", "sha256"), ("MD5", "md5")])
+def test_a_name_contains_its_hash(algorithm: str, named: str) -> None:
+    name = name_of(algorithm, "ab" * 16, 5, "store", "http://h/i")
+    assert name is not None
+    assert hash_in(name) == (named, "ab" * 16)

@@ -10,7 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from imageapi.backends.writing import WriteError
-from imageapi.commands.sources import ChunkFile, interruptible, located, opened, with_progress
+from imageapi.commands.sources import (
+    ChunkFile,
+    interruptible,
+    located,
+    opened,
+    progress_bar,
+    with_progress,
+)
 from imageapi.errors import BackendUnavailable
 from imageapi.image import Image, Location
 from tests.memory import Memory
@@ -110,3 +117,9 @@ def test_signal_that_nohup_ignores_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_progress_bar_is_for_terminals(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("i", 5) as bar:
+        bar.update(5)
+    assert capsys.readouterr() == ("", "")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from imageapi.caller import ANONYMOUS
 from imageapi.download import data_cache
-from imageapi.download.data_cache import CachedLocation, DataCache
+from imageapi.download.data_cache import CachedLocation, DataCache, cache_name_of
 from imageapi.download.store_choice import DataLocation
 from imageapi.image import Image
 from tests.cached import CachedDeployment, api_of
@@ -93,3 +94,40 @@ def test_discard_removes_kept_data(tmp_path: Path) -> None:
         cache_in(api).discard(location)
         assert deployment.names() == []
         cache_in(api).discard(location)
+
+
+def test_waiting_for_data_that_nobody_fills(tmp_path: Path) -> None:
+    deployment = CachedDeployment(tmp_path / "d")
+    deployment.add_hashed("i", DATA)
+    with api_of(deployment) as api:
+        location = location_in(api, api.backends.registry.backend.get("i", ANONYMOUS))
+        assert isinstance(location, CachedLocation)
+        assert not cache_in(api).wait_until_kept(location)
+        assert get(api, "/v1/images/i").body == DATA
+        assert cache_in(api).wait_until_kept(location)
+        for path in deployment.cache.glob("sha512*"):
+            path.unlink()
+        (deployment.cache / f"{location.name}.part").touch()  # of a process that was killed
+        assert not cache_in(api).wait_until_kept(location)
+
+
+def test_waiting_in_a_folder_that_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment = CachedDeployment(tmp_path / "d")
+    deployment.add_hashed("i", DATA)
+    with api_of(deployment) as api:
+        location = location_in(api, api.backends.registry.backend.get("i", ANONYMOUS))
+        assert isinstance(location, CachedLocation)
+        (deployment.cache / location.name).symlink_to("elsewhere")
+        assert not cache_in(api).wait_until_kept(location)
+    assert "cannot be used" in caplog.text
+
+
+def test_the_name_in_the_cache(tmp_path: Path) -> None:
+    image = Image(id="i", status="active", size=5, checksum="ab" * 16)
+    with api_of(CachedDeployment(tmp_path / "d")) as api:
+        location = location_in(api, image)
+        assert isinstance(location, CachedLocation)
+        assert cache_name_of(location.origin, image) == location.name
+        assert cache_name_of(location.origin, replace(image, size=None)) is None
