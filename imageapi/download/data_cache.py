@@ -124,11 +124,13 @@ class DataCache:
             else:
                 file = self._folder.open_filling(location.name)
                 if file is None:
-                    return self._begin(location, start, stop, caller)
-                blob = self._follow(file, start, stop)
+                    blob = self._begin(location, start, stop, caller)
+                else:
+                    blob = self._follow(file, start, stop)
         except OSError as error:
             self._complain(error)
-        if blob is not None and location.store.backend.decides_access:
+        # To begin a fill, the data was opened in the caller's name.
+        if blob is not None and blob.how != "fill" and location.store.backend.decides_access:
             _ask(location, caller, blob)
         return blob
 

@@ -498,6 +498,31 @@ def lose(filling: Filling) -> None:
     filling._descriptor = -1
 
 
+@pytest.mark.wire("cache-asked")
+def test_a_store_that_decides_is_asked_although_another_process_was_faster(
+    cached: CachedDeployment, cached_api: imageapi.ImageAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileStore, "decides_access", True)
+    fill = CacheFolder.fill
+    others: list[Filling] = []
+
+    def fill_later(folder: CacheFolder, name: str) -> Filling | None:
+        if not others:
+            filling = fill(folder, name)
+            assert filling is not None
+            others.append(filling)
+            filling.write(DATA)
+            filling.keep()
+        return fill(folder, name)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise DataForbidden("not for you")
+
+    monkeypatch.setattr(CacheFolder, "fill", fill_later)
+    monkeypatch.setattr(FileStore, "open", refuse)
+    assert get(cached_api, "/v1/images/i").status_code == 403
+
+
 def test_a_filler_that_is_gone_in_the_middle(
     cached: CachedDeployment, cached_api: imageapi.ImageAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
