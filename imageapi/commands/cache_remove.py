@@ -49,7 +49,6 @@ def _remove(image_id: str, backends: Backends, folder: CacheFolder) -> str:
     return "removed" if removed else "is not in the cache"
 
 
-def _names_of(image: Image, backends: Backends) -> set[str]:
+def _names_of(image: Image, backends: Backends) -> set[str | None]:
     locations = data_locations_of(image, backends.stores)
-    found = (cache_name_of(one, image) for one in locations if isinstance(one, DataLocation))
-    return {name for name in found if name is not None}
+    return {cache_name_of(one, image) for one in locations if isinstance(one, DataLocation)}
