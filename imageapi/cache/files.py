@@ -65,6 +65,18 @@ def open_file(path: str, name: str, size: int) -> CacheFile | None:
     return CacheFile(descriptor, name, size)
 
 
+def give_to_owner(descriptor: int, directory: str) -> None:
+    """Give a new file to the owner of a folder, if root runs this.
+
+    Otherwise a command of root would leave files that the service cannot open.
+
+    :raises OSError: that failed.
+    """
+    if os.geteuid() == 0:
+        owner = os.stat(directory)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def is_at(path: str, status: os.stat_result) -> bool:
     """Whether a path names the file of a stat."""
     try:

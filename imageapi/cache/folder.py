@@ -28,7 +28,7 @@ from imageapi.cache.contents import (
     unlink,
 )
 from imageapi.cache.file_systems import SHARED, file_system_of
-from imageapi.cache.files import CacheFile, is_at, open_file
+from imageapi.cache.files import CacheFile, give_to_owner, is_at, open_file
 from imageapi.cache.names import size_in
 from imageapi.errors import BackendUnavailable
 
@@ -144,6 +144,7 @@ class CacheFolder:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path + UNLOCKED, flags, _MODE)
         try:
+            give_to_owner(descriptor, self.directory)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(path + UNLOCKED, path + PART)
         except BaseException:
@@ -158,6 +159,7 @@ class CacheFolder:
         """
         path = self.path(name)
         with open(path + UNFINISHED, "w", encoding="ascii") as file:
+            give_to_owner(file.fileno(), self.directory)
             json.dump(signature, file)
             file.flush()
             os.fsync(file.fileno())
@@ -233,6 +235,7 @@ class CacheFolder:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.path("lock"), flags, _MODE)
         try:
+            give_to_owner(descriptor, self.directory)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:

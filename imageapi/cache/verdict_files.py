@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Sequence
 
+from imageapi.cache.files import give_to_owner
+
 # Each takes an inode.  Without its verdict, data is only hashed once more.
 _MOST_FILES = 20_000
 
@@ -41,10 +43,7 @@ class VerdictFiles:
         """
         path = self._path(compared)
         with contextlib.suppress(OSError):
-            os.makedirs(self._directory, mode=0o750, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            os.close(os.open(path + (_RIGHT if is_right else _WRONG), flags, 0o640))
-            os.utime(path + (_RIGHT if is_right else _WRONG))
+            self._create(path + (_RIGHT if is_right else _WRONG))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path + (_WRONG if is_right else _RIGHT))
             self._remove_some()
@@ -62,6 +61,23 @@ class VerdictFiles:
             os.stat(path + _RIGHT)
             return True
         return None
+
+    def _create(self, path: str) -> None:
+        """Create a file, or set its mtime to now."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._directory, mode=0o750)
+            folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                give_to_owner(folder, os.path.dirname(self._directory))
+            finally:
+                os.close(folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o640)
+        try:
+            give_to_owner(descriptor, self._directory)
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _path(self, compared: Sequence[str]) -> str:
         text = "\0".join(compared).encode("utf-8", "surrogatepass")

@@ -16,7 +16,7 @@ def add_parser(commands: arguments.Commands) -> None:
         "cache",
         help="list, fill or empty the image cache",
         description="Works on the folder of the cache, also while services use it. Run it as the"
-        " user of the service, which must be able to read and write the files.",
+        " user of the service, or as root.",
     )
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     cache_list.add_parser(subcommands)

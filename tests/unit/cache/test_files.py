@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from imageapi.cache.files import is_at, open_file
+from imageapi.cache.folder import CacheFolder
+from imageapi.cache.verdict_files import VerdictFiles
+from tests.unit.cache.filling import keep, name_for
 
 
 def test_reads_at_an_offset(tmp_path: Path) -> None:
@@ -43,3 +46,25 @@ def test_opens_no_link(tmp_path: Path) -> None:
         open_file(str(tmp_path / "link"), "name", 0)
     assert open_file(str(tmp_path / "absent"), "name", 0) is None
     assert not is_at(str(tmp_path / "absent"), os.stat(tmp_path))
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_what_root_creates_belongs_to_the_owner_of_the_folder(
+    cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch, user: int
+) -> None:
+    """The tests may not run as root, so the calls are recorded."""
+    given: dict[str, tuple[int, int]] = {}
+
+    def record(descriptor: int, owner: int, group: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        given[name.partition(".")[0] + os.path.splitext(name)[1]] = (owner, group)
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "fchown", record)
+    keep(cache_folder, name_for(1, 5), b"01234")
+    VerdictFiles(cache_folder.directory).add(("data",), is_right=True)
+    status = os.stat(cache_folder.directory)
+    assert set(given.values()) <= {(status.st_uid, status.st_gid)}
+    kinds = {name for name in given if not name.endswith(".right")}
+    assert kinds == (set() if user else {"lock", "verdicts", "sha256.part+", "sha256.ok+"})
+    assert len(given) == (0 if user else 5)
