@@ -32,9 +32,9 @@ QUICK_SECONDS = 0.005
 QUICK_CHUNKS = 8
 LARGE_CHUNK = 768 * 1024
 
-# A client that takes this many bytes a second is steady.  The steady downloads of a pool share
-# so many bytes: the fewer they are, the larger are their chunks.  With 64 KiB, most of the
-# time would go into passing chunks from thread to thread.
+# A client that takes more than QUICK_CHUNKS chunks in a row at STEADY_RATE bytes a second is
+# steady.  The steady downloads of a pool share STEADY_BYTES: the fewer they are, the larger are
+# their chunks.  With 64 KiB, most time would go into passing chunks from thread to thread.
 STEADY_RATE = 1024 * 1024
 STEADY_BYTES = 64 * 1024 * 1024
 
@@ -246,7 +246,7 @@ async def _send_chunks(
     pool: Pool, answer: Answer, part: Part, send: Send, writer: Writer | None
 ) -> Part:
     """Send the data up to the last chunk; return that."""
-    began, quick = time.monotonic(), 0
+    began, quick, steady = time.monotonic(), 0, 0
     while not part.is_last:
         sending, size = time.monotonic(), len(part.chunk)
         await _send_part(part, send)
@@ -254,13 +254,13 @@ async def _send_chunks(
         del part
         now = time.monotonic()
         quick = quick + 1 if now - began < QUICK_SECONDS else 0
-        is_steady = size >= (now - sending) * STEADY_RATE
+        steady = steady + 1 if size >= (now - sending) * STEADY_RATE else 0
         await answer.until_data()
         began = time.monotonic()
         if quick > QUICK_CHUNKS and writer is not None and await writer.turns.begin():
             part, began = await _take_turn(pool, answer, writer, send)
         else:
-            share = STEADY_BYTES // pool.downloads if is_steady else 0
+            share = STEADY_BYTES // pool.downloads if steady > QUICK_CHUNKS else 0
             part = await pool.run(partial(answer.read, min(share, LARGE_CHUNK)))
     return part
 

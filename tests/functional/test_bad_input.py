@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imageapi.backends.file.store import FileStore
@@ -246,6 +246,7 @@ WORDS = st.sampled_from(
     | st.dictionaries(st.text(max_size=4), JSON, max_size=3).map(json.dumps)
     | st.text(max_size=20)
 )
+@example('{"unused": "@"}')
 def test_policy_files(tmp_path: Path, text: str) -> None:
     properties.rules(tmp_path, text)
 
