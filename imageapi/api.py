@@ -25,7 +25,8 @@ from imageapi.caller import Caller
 from imageapi.config import options, plugins
 from imageapi.download.image_view import ImageView, ImageViews
 from imageapi.download.observed_end import observe_end
-from imageapi.download.opener import DownloadRequest, Opener
+from imageapi.download.opener import Opener
+from imageapi.download.requested_data import DownloadRequest
 from imageapi.download.verified_stream import Body
 from imageapi.errors import BackendError, WrongHash
 from imageapi.events.base import EventsBackend

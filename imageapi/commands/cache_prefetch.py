@@ -17,7 +17,8 @@ from imageapi.config import plugins
 from imageapi.config.options import GROUP
 from imageapi.config.plugins import Backends
 from imageapi.download.data_cache import CachedLocation
-from imageapi.download.opener import DownloadRequest, Opened, Opener
+from imageapi.download.opener import Opened, Opener
+from imageapi.download.requested_data import DownloadRequest
 from imageapi.download.store_choice import data_locations_of
 from imageapi.errors import ImageAPIError, only_backend_errors
 from imageapi.image import Image

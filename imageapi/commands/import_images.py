@@ -28,7 +28,8 @@ from imageapi.commands.sources import ChunkFile, interruptible, located, with_pr
 from imageapi.commands.terminal import complain, log_bug, tell
 from imageapi.config.plugins import Backends, Loaded
 from imageapi.download.checksum import checksum_of
-from imageapi.download.opener import DownloadRequest, Opener
+from imageapi.download.opener import Opener
+from imageapi.download.requested_data import DownloadRequest
 from imageapi.download.store_choice import data_locations_of
 from imageapi.download.verified_stream import Body
 from imageapi.errors import BackendError, ImageAPIError, ImageNotFound, only_backend_errors

@@ -18,11 +18,11 @@ from imageapi.config.options import GROUP
 from imageapi.config.plugins import Backends
 from imageapi.document.unknown_keys import notes_of
 from imageapi.download.checksum import checksum_of
+from imageapi.download.closing import close_blob
 from imageapi.download.opener import Opener
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.download.unsafe_formats import danger_in
 from imageapi.download.unsafe_images import DataParts
-from imageapi.download.verified_stream import close_blob
 from imageapi.errors import (
     BackendError,
     ImageAPIError,

@@ -19,8 +19,9 @@ from imageapi.cache.settings import CacheSettings
 from imageapi.caller import Caller
 from imageapi.config.plugins import Loaded
 from imageapi.download.checksum import Checksum, Compared, Verdicts, checksum_of
+from imageapi.download.closing import close_blob
 from imageapi.download.store_choice import DataLocation
-from imageapi.download.verified_stream import Body, close_blob
+from imageapi.download.verified_stream import Body
 from imageapi.errors import BackendError, RangeNotSupported
 from imageapi.image import Image, Location
 

@@ -14,72 +14,30 @@ from imageapi.backends.base import Blob
 from imageapi.cache.blobs import CachedBlob
 from imageapi.cache.settings import CacheSettings
 from imageapi.cache.verdict_files import VerdictFiles
-from imageapi.caller import Caller
 from imageapi.download.checksum import WRONG_SECONDS, Checksum, Compared, Verdicts, checksum_of
+from imageapi.download.closing import close_blob
 from imageapi.download.data_cache import CachedLocation, DataCache, OpenLocation
+from imageapi.download.requested_data import (
+    DownloadRequest,
+    Found,
+    check_size,
+    may_be_held,
+    open_requested,
+)
 from imageapi.download.store_choice import DataLocation, UnusableLocation
 from imageapi.download.unsafe_images import UnsafeImages
-from imageapi.download.verified_stream import Body, close_blob
+from imageapi.download.verified_stream import Body
 from imageapi.errors import (
     BackendError,
-    DataMismatch,
     DataNotFound,
     LocationRefused,
-    RangeNotSupported,
     WrongHash,
     bug_in,
 )
 from imageapi.image import Image
-from imageapi.protocol.ranges import ByteRange, RangeNotSatisfiable, Span
+from imageapi.protocol.ranges import RangeNotSatisfiable, Span
 
 LOG = logging.getLogger(__name__)
-
-
-class DownloadRequest(NamedTuple):
-    """The part of an image that a client requests.
-
-    :ivar range: None for the whole.
-    :ivar may_continue: whether the client may already hold bytes, to which it appends
-        the requested ones.
-    """
-
-    image: Image
-    range: ByteRange | None
-    may_continue: bool
-    caller: Caller
-
-    def span_in(self, location: OpenLocation, size: int | None) -> Span | None:
-        """Return the requested part; None for the whole.
-
-        It is also None if the size is unknown or 0, or if the store reads no ranges.
-
-        :param size: the size of the whole in bytes; None if unknown.
-        :raises RangeNotSatisfiable: the range contains no byte of the data.
-        """
-        if self.range is None or not size or not location.store.backend.ranges:
-            return None
-        return self.range.in_data_of(size)
-
-
-class _WrongSize(DataMismatch):
-    """The size of the data differs from the size in the record."""
-
-
-class _Found(NamedTuple):
-    """Data that is open, of which nothing was read yet.
-
-    :ivar location: where the blob was opened.
-    :ivar span: the part that the blob contains; None for the whole.
-    :ivar size: the size of the whole in bytes; None if unknown.
-    :ivar past_end: the size, if only the store knows it and the range contains no byte
-        of the data; otherwise None.
-    """
-
-    location: OpenLocation
-    blob: Blob
-    span: Span | None
-    size: int | None
-    past_end: int | None = None
 
 
 class Opened(NamedTuple):
@@ -139,12 +97,12 @@ class Opener:
             try:
                 if isinstance(location, UnusableLocation):
                     raise LocationRefused(location.reason)
-                found = _open_requested(self._around(location, request.image), request)
+                found = open_requested(self._around(location, request.image), request)
                 return (yield from self._prime(found, request))
             except BackendError as error:
                 log_failure(request.image.id, location, error)
                 first_error = first_error or error
-                if found and request.may_continue and _may_be_held(error, found, request):
+                if found and request.may_continue and may_be_held(error, found, request):
                     break
         try:
             raise first_error or DataNotFound("the image has no location")
@@ -175,13 +133,13 @@ class Opener:
         return None if self._verify_checksum == "never" else checksum_of(image)
 
     def _prime(
-        self, found: _Found, request: DownloadRequest
+        self, found: Found, request: DownloadRequest
     ) -> Generator[Body | None, None, Opened]:
         """Read until the first chunk to send has been read."""
         location, blob, span, size, past_end = found
         body = None
         try:
-            _check_size(blob, size)
+            check_size(blob, size)
             checksum = self._checksum_to_verify(found, request.image)
             if past_end is not None and checksum is None:
                 raise RangeNotSatisfiable(past_end)
@@ -190,7 +148,7 @@ class Opener:
                 # All of the data must be hashed, so the whole is opened instead of the part.
                 close_blob(blob, request.image.id, location)
                 blob = location.open(0, None, blob.version, request.caller)
-                _check_size(blob, size)
+                check_size(blob, size)
             # Past the end there is nothing to send, but the data must be verified up to its end.
             part = (0, size) if past_end is None else (past_end, past_end)
             body = self._body(location, blob, span or part, checksum, request)
@@ -204,7 +162,7 @@ class Opener:
             raise
         return Opened(body, span, size, location, _use_of_cache(location, blob))
 
-    def _refuse_unsafe(self, found: _Found, request: DownloadRequest, body: Body | None) -> None:
+    def _refuse_unsafe(self, found: Found, request: DownloadRequest, body: Body | None) -> None:
         """Examine the data: a part that begins later, before it is read; other data, after.
 
         So what was read of other data need not be read again.
@@ -276,7 +234,7 @@ class Opener:
             late_checksum=late_checksum,
         )
 
-    def _checksum_to_verify(self, found: _Found, image: Image) -> Checksum | None:
+    def _checksum_to_verify(self, found: Found, image: Image) -> Checksum | None:
         """Return the checksum to verify before the last bytes are sent.
 
         :returns: None if verification is off or was done before, if the record has no
@@ -336,64 +294,6 @@ def _use_of_cache(location: OpenLocation, blob: Blob) -> str | None:
     if isinstance(blob, CachedBlob):
         return blob.how
     return "miss" if isinstance(location, CachedLocation) else None
-
-
-def _check_size(blob: Blob, size: int | None) -> None:
-    """Check the size of the data, if the store knows it.
-
-    :raises DataMismatch: the data has another size.
-    """
-    if blob.total_size not in (None, size):
-        raise _WrongSize(f"the data is {blob.total_size} bytes, not {size} as its record says")
-
-
-def _may_be_held(error: BackendError, found: _Found, request: DownloadRequest) -> bool:
-    """Whether clients may hold bytes of this unusable data from earlier responses.
-
-    They hold none if opening shows the wrong size at once, for the whole and for a part.
-    """
-    if not isinstance(error, _WrongSize):
-        return True
-    try:
-        # A part of one byte, because HTTP cannot request an empty one.
-        for stop in (None, 1):
-            blob = found.location.open(0, stop, None, request.caller)
-            close_blob(blob, request.image.id, found.location)
-            if blob.total_size is None:
-                return True
-    except BackendError as failure:
-        return not isinstance(failure, RangeNotSupported)
-    return False
-
-
-def _open_requested(location: OpenLocation, request: DownloadRequest) -> _Found:
-    """Open the requested part, or the whole."""
-    image, caller = request.image, request.caller
-    blob, span = _open_span(location, request.span_in(location, image.size), None, caller)
-    if image.size is not None:
-        return _Found(location, blob, span, image.size)
-    # Only now is the size known, and so the bytes that the range means.
-    size = blob.total_size
-    try:
-        span = request.span_in(location, size)
-    except RangeNotSatisfiable:
-        return _Found(location, blob, None, size, past_end=size)
-    if span is None:
-        return _Found(location, blob, None, size)
-    close_blob(blob, image.id, location)
-    return _Found(location, *_open_span(location, span, blob.version, caller), size)
-
-
-def _open_span(
-    location: OpenLocation, span: Span | None, version: str | None, caller: Caller
-) -> tuple[Blob, Span | None]:
-    """Open a part if the store's server can read one, otherwise the whole."""
-    if span is not None:
-        try:
-            return location.open(*span, version, caller), span
-        except RangeNotSupported:
-            LOG.debug("%s cannot read this range, so the whole is opened", location)
-    return location.open(0, None, version, caller), None
 
 
 def log_failure(image_id: str, where: object, error: BackendError) -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from imageapi.backends.base import Blob
 from imageapi.bounded_cache import BoundedCache
 from imageapi.caller import Caller
+from imageapi.download.closing import close_blob
 from imageapi.download.data_cache import OpenLocation
 from imageapi.download.unsafe_formats import FIRST_BYTES, danger_in, may_be_unsafe
-from imageapi.download.verified_stream import close_blob
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,

@@ -13,7 +13,9 @@ from typing import Self
 
 from imageapi.backends.base import Blob
 from imageapi.cache.blobs import CachedBlob
-from imageapi.download.checksum import Checksum, Hasher
+from imageapi.download.checksum import Checksum
+from imageapi.download.closing import close_blob
+from imageapi.download.sent_bytes import hash_sent_bytes, version_of_sent_bytes
 from imageapi.errors import (
     BackendError,
     BackendUnavailable,
@@ -26,7 +28,6 @@ from imageapi.errors import (
     RangeNotSupported,
     WrongHash,
     bug_in,
-    only_backend_errors,
     unexpected,
 )
 
@@ -331,67 +332,11 @@ class Body:
         if self._late_checksum is not None and self._checksum is None:
             self._checksum = self._late_checksum
             self._hasher = self._checksum.hasher()
-            self._hash_first_bytes(cached, self._hasher)
+            hash_sent_bytes(self._hasher, cached, self._position, self._reopen, self._location)
         elif self._checksum is None and self._position > self._start:
-            version = self._version_of_sent_bytes(cached)
+            sent = (self._start, self._position)
+            version = version_of_sent_bytes(sent, cached, self._reopen, self._location)
         close_blob(cached, self._image_id, self._location)
         self._blob = self._reopen(self._position, version)
         self._attempts_left = self._resume_attempts if self._blob.version is not None else 0
         self.resumed += 1
-
-    def _version_of_sent_bytes(self, cached: CachedBlob) -> str:
-        """Return the version of the origin that has the bytes that were sent.
-
-        Nothing verifies this response, so it must not mix two versions.
-
-        :raises DataChanged: the origin has other bytes, or does not name its version.
-        """
-        blob = self._reopen(self._start, None)
-        try:
-            with only_backend_errors(self._location):
-                position = self._start
-                for chunk in blob:
-                    count = min(len(chunk), self._position - position)
-                    if cached.bytes_at(position, count) != chunk[:count]:
-                        break
-                    position += count
-                    if position == self._position and blob.version is not None:
-                        return blob.version
-            raise DataChanged("the bytes that were sent may be of another version")
-        finally:
-            close_blob(blob, self._image_id, self._location)
-
-    def _hash_first_bytes(self, cached: CachedBlob, hasher: Hasher) -> None:
-        """Hash the bytes before the position: those of the file that was being filled.
-
-        Complete data was verified, and then its file was damaged: the bytes before the
-        position are those of the origin, if the whole has the right checksum.
-        """
-        if not cached.is_kept:
-            for chunk in cached.first_bytes(self._position):
-                hasher.update(chunk)
-            return
-        left = self._position
-        if not left:
-            return
-        blob = self._reopen(0, None)
-        try:
-            with only_backend_errors(self._location):
-                for chunk in blob:
-                    hasher.update(chunk[:left])
-                    left -= min(left, len(chunk))
-                    if not left:
-                        break
-        finally:
-            close_blob(blob, self._image_id, self._location)
-
-
-def close_blob(blob: Blob, image_id: str, location: object) -> None:
-    """Close a Blob; if that fails, log it and raise nothing.
-
-    :param image_id, location: for the log.
-    """
-    try:
-        blob.close()
-    except Exception as error:
-        LOG.warning("image %r: %s: closing failed", image_id, location, exc_info=error)

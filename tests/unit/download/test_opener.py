@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from imageapi.caller import ANONYMOUS
-from imageapi.download.opener import DownloadRequest, Opened, Opener
+from imageapi.download.opener import Opened, Opener
+from imageapi.download.requested_data import DownloadRequest
 from imageapi.download.store_choice import data_locations_of
 from imageapi.errors import (
     BackendUnavailable,
