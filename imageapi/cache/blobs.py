@@ -161,11 +161,11 @@ class FollowingBlob(CachedBlob):
         available = self._look()
         if available is None:
             self._folder.remove_unfinished(self._file)
-            raise BackendUnavailable("the cache: nobody fills the file any more")
+            raise BackendUnavailable("the cache: the process that filled the file has stopped")
         return available
 
     def _look(self) -> int | None:
-        """Return how many bytes can be sent; None if nobody fills the file any more.
+        """Return how many bytes can be sent; None if the process that filled the file has stopped.
 
         This never blocks, so that an event loop can ask.
         """
@@ -180,7 +180,7 @@ class FollowingBlob(CachedBlob):
         is_abandoned = is_in_doubt and self._file.lock(fcntl.LOCK_SH)
         if self._folder.is_complete(self._file):
             self._is_complete = True
-            self._file.lock(fcntl.LOCK_SH)  # so that nobody removes it
+            self._file.lock(fcntl.LOCK_SH)  # other processes do not remove a locked file
             return self.total_size
         return None if is_abandoned else self._position
 

@@ -7,8 +7,8 @@ NAME.part data that is being filled; the filler has the lock on it alone
 NAME.ok   the stat signature of verified data; its mtime is the last use
 ========  ===================================================================
 
-The kernel releases the locks of a process that is killed.  So nobody will complete a file
-NAME.part that is not locked.
+The kernel releases the locks of a process that is killed.  So a file NAME.part
+that is not locked will not be completed.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ def unlink(directory: str, entry: Entry) -> None:
 
 
 def remove_leftovers(directory: str) -> None:
-    """Remove the files that nobody will complete.
+    """Remove the files that will not be completed.
 
     :raises OSError: that failed.
     """

@@ -54,7 +54,7 @@ class CacheFile:
 
 
 def open_file(path: str, name: str, size: int) -> CacheFile | None:
-    """Open a file, but no link; None if there is none.
+    """Open a file.  Return None if it does not exist.  Do not follow links.
 
     :raises OSError: it cannot be opened.
     """

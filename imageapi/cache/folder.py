@@ -67,7 +67,7 @@ class CacheFolder:
     # To read.
 
     def open_kept(self, name: str) -> CacheFile | None:
-        """Open verified data, and lock it against removal; None if there is none.
+        """Open verified data, and lock it against removal.  Return None if it is absent.
 
         Data that was changed, or whose verification is not written down, is removed.
 

@@ -8,11 +8,11 @@ import json
 import sys
 from typing import Any
 
-from tempest.lib import exceptions as errors  # type: ignore[import-not-found, unused-ignore]
-from tempest.lib.services.image.v1.image_members_client import (  # type: ignore[import-not-found, unused-ignore]
+from tempest.lib import exceptions as errors  # type: ignore[import-not-found, unused-ignore]  # in another venv
+from tempest.lib.services.image.v1.image_members_client import (  # type: ignore[import-not-found, unused-ignore]  # as above
     ImageMembersClient,
 )
-from tempest.lib.services.image.v1.images_client import (  # type: ignore[import-not-found, unused-ignore]
+from tempest.lib.services.image.v1.images_client import (  # type: ignore[import-not-found, unused-ignore]  # as above
     ImagesClient,
 )
 

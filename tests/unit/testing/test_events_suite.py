@@ -15,7 +15,7 @@ from tests.unit.testing.cases import told_by
 
 def define_events(events: type[EventsBackend] = Recorder, **others: Any) -> dict[str, Any]:
     """All that a subclass must define, and others."""
-    return {"make_events": lambda _: events(), **others}  # type: ignore[call-arg]
+    return {"make_events": lambda _: events(), **others}  # type: ignore[call-arg]  # any events backend
 
 
 def test_what_is_not_defined_is_named() -> None:

@@ -301,11 +301,11 @@ def test_a_listing_that_ends_early_removes_nothing(
                 answer = response(404)
         return answer, url
 
-    registry.account.request = ends_early  # type: ignore[method-assign]
+    registry.account.request = ends_early  # type: ignore[method-assign]  # a stand-in
     with pytest.raises(BackendUnavailable, match="disappeared while it was listed"):
         names_of_list(registry)
     assert listed_swift.reads() == []
-    registry.account.request = listed_swift.request  # type: ignore[method-assign]
+    registry.account.request = listed_swift.request  # type: ignore[method-assign]  # a stand-in
     assert names_of_list(registry) == ["1", "2", "3", "4"]
 
 
@@ -323,7 +323,7 @@ def test_lists_at_the_same_time_share_a_listing(
             go_on.wait(30)
         return whole(method, path, *arguments, **named)
 
-    registry.account.request = slow  # type: ignore[method-assign]
+    registry.account.request = slow  # type: ignore[method-assign]  # a stand-in
     found: list[list[str | None]] = []
     threads = [
         threading.Thread(target=lambda: found.append(names_of_list(registry))) for _ in range(8)
