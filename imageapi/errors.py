@@ -156,6 +156,18 @@ class BadReply(BackendError):
         super().__init__(message)
 
 
+#: After these errors, requesting the rest of the same bytes cannot succeed.
+NOT_RESUMED = (
+    BadReply,
+    DataChanged,
+    DataForbidden,
+    DataMismatch,
+    DataNotFound,
+    LocationRefused,
+    RangeNotSupported,
+)
+
+
 @contextlib.contextmanager
 def only_backend_errors(backend: object) -> Iterator[None]:
     """``with only_backend_errors(backend):`` raises no exception but a `BackendError`.

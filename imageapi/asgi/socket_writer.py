@@ -137,6 +137,34 @@ class Writer:
                 break
         return bytes(left)
 
+    def send_file(self, descriptor: int, position: int, count: int) -> int:
+        """Let the system send bytes of a file, without a copy of them.  Call this in a thread.
+
+        All data that was passed to the event loop before must have been sent.
+
+        :param descriptor: of the file.
+        :param position: the offset of the first byte to send.
+        :param count: how many bytes to send at most.
+        :returns: how many bytes the client has taken; 0 also if the file cannot be read.
+        """
+        taken = self._send_file(descriptor, position, count)
+        if taken is None and self._is_taken():
+            taken = self._send_file(descriptor, position, count)
+        self.has_written = self.has_written or bool(taken)
+        return taken or 0
+
+    def _send_file(self, descriptor: int, position: int, count: int) -> int | None:
+        """Return None if the client takes nothing now."""
+        with self._lock:
+            if self._descriptor < 0:
+                return 0
+            try:
+                return os.sendfile(self._descriptor, descriptor, position, count)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return 0
+
     def _is_taken(self) -> bool:
         """Wait a short time until the client takes more; return whether it does."""
         poll = select.poll()

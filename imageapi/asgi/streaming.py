@@ -19,31 +19,31 @@ from webob import Response
 
 from imageapi.api import Steps
 from imageapi.asgi.scope import Receive, Send
-from imageapi.asgi.socket_writer import Writer
+from imageapi.asgi.socket_writer import Turns, Writer
 from imageapi.asgi.threads import Pool, PoolClosed
 from imageapi.download.verified_stream import Body
 
 LOG = logging.getLogger(__name__)
 
-# A download is fast after more than QUICK_CHUNKS chunks in a row were read and sent in
-# less than QUICK_SECONDS each.  By then, the system's send buffer for a slow client is
-# full.  A fast download gets larger chunks.
-QUICK_SECONDS = 0.005
-QUICK_CHUNKS = 8
-LARGE_CHUNK = 768 * 1024
-
-# A client that takes more than QUICK_CHUNKS chunks in a row at STEADY_RATE bytes a second is
-# steady.  The steady downloads of a pool share STEADY_BYTES: the fewer they are, the larger are
-# their chunks.  With 64 KiB, most time would go into passing chunks from thread to thread.
+# A client that takes more than STEADY_CHUNKS chunks in a row at STEADY_RATE bytes a second is
+# steady.  By then, the system's send buffer for a slow client is full.  The steady downloads of
+# a pool share STEADY_BYTES: the fewer they are, the larger are their chunks, up to LARGE_CHUNK.
+# With 64 KiB, most time would go into passing chunks from thread to thread.
+STEADY_CHUNKS = 8
 STEADY_RATE = 1024 * 1024
 STEADY_BYTES = 64 * 1024 * 1024
+LARGE_CHUNK = 768 * 1024
+
+# A steady download is quick while its store gives each chunk within so many seconds.  It takes
+# turns with others, in which a thread reads and writes.  A slow store would hold a turn.
+QUICK_SECONDS = 0.02
 
 # How many seconds an answer waits for data that another reader reads: the first time, and
 # at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.064
 
 # How many seconds a download may write in a thread while others wait for a turn.
-TURN_SECONDS = 0.01
+TURN_SECONDS = 0.05
 
 
 class Abandoned(Exception):
@@ -55,10 +55,12 @@ class Part(NamedTuple):
 
     :ivar chunk: the bytes; may be empty.
     :ivar is_last: whether this is the end of the data, which is then closed.
+    :ivar written: how many bytes a turn has written; None if the step was not a turn.
     """
 
     chunk: bytes
     is_last: bool
+    written: int | None = None
 
 
 class Answer:
@@ -66,6 +68,7 @@ class Answer:
 
     :ivar is_finished: whether everything was sent, and the data is closed.
     :ivar is_abandoned: whether no further step may begin.
+    :ivar read_seconds: how long the last read took.
     """
 
     status: int
@@ -82,6 +85,7 @@ class Answer:
         self._awaited: Body | None = None
         self._step = threading.Lock()  # held while a step runs
         self.is_finished = self.is_abandoned = False
+        self.read_seconds = 0.0
 
     def begin(self) -> Part | None:
         """Run the next step towards the response; with the last one, read the first chunk.
@@ -134,21 +138,34 @@ class Answer:
         :raises BackendError: the data cannot be completed.
         """
         end = time.monotonic() + TURN_SECONDS
+        written = 0
         with writer.ahead():
             while True:
-                part = self.read(LARGE_CHUNK)
-                if part.is_last:
-                    return part
-                part = Part(writer.write(part.chunk), is_last=False)
-                if part.chunk or (writer.turns.waiting and time.monotonic() >= end):
-                    return part
-                if self._data is not None and self._data.awaits_data:
-                    return part
+                count = self._send_file(writer)
+                written += count
+                if not count:
+                    part = self.read(LARGE_CHUNK)
+                    if part.is_last:
+                        return part._replace(written=written)
+                    rest = writer.write(part.chunk)
+                    written += len(part.chunk) - len(rest)
+                    if rest:
+                        return Part(rest, is_last=False, written=written)
+                is_over = writer.turns.waiting and time.monotonic() >= end
+                if is_over or (self._data is not None and self._data.awaits_data):
+                    return Part(b"", is_last=False, written=written)
+
+    def _send_file(self, writer: Writer) -> int:
+        """Let the system send a chunk that lies in a file; return how many bytes it took."""
+        with self._stepping():
+            return 0 if self._data is None else self._data.send_file(writer.send_file, LARGE_CHUNK)
 
     def _read(self) -> Part:
         if self._data is None:
             return Part(b"", is_last=True)
+        began = time.monotonic()
         chunk = next(self._data, b"")
+        self.read_seconds = time.monotonic() - began
         return Part(chunk, is_last=self._data.is_complete)
 
     def finish(self) -> None:
@@ -246,44 +263,36 @@ async def _send_chunks(
     pool: Pool, answer: Answer, part: Part, send: Send, writer: Writer | None
 ) -> Part:
     """Send the data up to the last chunk; return that."""
-    began, quick, steady = time.monotonic(), 0, 0
+    quick = steady = 0
     while not part.is_last:
-        sending, size = time.monotonic(), len(part.chunk)
-        await _send_part(part, send)
+        sending, size = time.monotonic(), len(part.chunk) + (part.written or 0)
+        if writer is None or part.written is None:
+            await _send_part(part, send)
+        else:
+            await _send_rest(part, send, writer.turns)
         # Free the memory of the chunk that was sent.
         del part
-        now = time.monotonic()
-        quick = quick + 1 if now - began < QUICK_SECONDS else 0
-        steady = steady + 1 if size >= (now - sending) * STEADY_RATE else 0
+        steady = steady + 1 if size >= (time.monotonic() - sending) * STEADY_RATE else 0
+        quick = quick + 1 if steady and answer.read_seconds < QUICK_SECONDS else 0
         await answer.until_data()
-        began = time.monotonic()
-        if quick > QUICK_CHUNKS and writer is not None and await writer.turns.begin():
-            part, began = await _take_turn(pool, answer, writer, send)
+        if quick > STEADY_CHUNKS and writer is not None and await writer.turns.begin():
+            try:
+                part = await pool.run(partial(answer.pass_on, writer))
+            finally:
+                writer.turns.end()
         else:
-            share = STEADY_BYTES // pool.downloads if steady > QUICK_CHUNKS else 0
+            share = STEADY_BYTES // pool.downloads if steady > STEADY_CHUNKS else 0
             part = await pool.run(partial(answer.read, min(share, LARGE_CHUNK)))
     return part
 
 
-async def _take_turn(pool: Pool, answer: Answer, writer: Writer, send: Send) -> tuple[Part, float]:
-    """Let a thread write, then send the rest that the client did not take from it.
-
-    :returns: what must still be sent, and when the thread ended.
-    """
-    turns = writer.turns
-    try:
-        part = await pool.run(partial(answer.pass_on, writer))
-    finally:
-        turns.end()
-    ended = time.monotonic()
-    if part.is_last or not part.chunk:
-        return part, ended
+async def _send_rest(part: Part, send: Send, turns: Turns) -> None:
+    """Send what the client did not take during a turn."""
     turns.stalled += 1
     try:
         await _send_part(part, send)
     finally:
         turns.stalled -= 1
-    return Part(b"", is_last=False), ended
 
 
 async def _send_part(part: Part, send: Send) -> None:

@@ -30,7 +30,6 @@ class Pool:
         self._lock = threading.Lock()
         self._waiting = self._busy = 0
         self.downloads = 0
-        self.downloads = 0
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run work in a thread.  Call this in an event loop.

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 
 from imageapi.backends.base import Blob
-from imageapi.cache.files import CacheFile
+from imageapi.cache.files import CacheFile, SendFile
 from imageapi.cache.folder import CacheFolder
 from imageapi.errors import BackendUnavailable
 
@@ -63,6 +63,24 @@ class CachedBlob(Blob):
         self._position += len(chunk)
         return chunk
 
+    def send_file(self, send: SendFile, limit: int) -> int:
+        """Send the next bytes with a function, but not the last one.  This never waits for data.
+
+        The next chunk shows whether the file was changed meanwhile.
+
+        :param limit: send at most so many bytes.
+        :returns: how many bytes were sent; 0 also if they cannot be read.
+        """
+        available = self._look()
+        if available is None:
+            return 0
+        count = min(available, self._stop - 1) - self._position
+        if count <= 0:
+            return 0
+        count = self._file.send(send, self._position, min(count, limit))
+        self._position += count
+        return count
+
     def first_bytes(self, count: int) -> Iterator[bytes]:
         """Yield the first bytes of the data again, in chunks.
 
@@ -95,9 +113,22 @@ class CachedBlob(Blob):
             pause = min(2 * pause, _LONGEST_PAUSE)
         return available
 
-    @abstractmethod
     def _available(self) -> int:
-        """Return how many bytes of the file can be sent."""
+        """Return how many bytes of the file can be sent.
+
+        :raises BackendUnavailable: no further bytes will come.
+        """
+        available = self._look()
+        if available is None:
+            raise BackendUnavailable("the cache: the process that filled the file has stopped")
+        return available
+
+    @abstractmethod
+    def _look(self) -> int | None:
+        """Return how many bytes can be sent; None if the process that filled the file has stopped.
+
+        This never blocks, so that an event loop can ask.
+        """
 
     def _check_unchanged(self) -> None:
         """Raise BackendUnavailable if what was read may be other data."""
@@ -113,7 +144,7 @@ class KeptBlob(CachedBlob):
         super().__init__(file, start, stop, chunk_size)
         self._times = _times(file.status())
 
-    def _available(self) -> int:
+    def _look(self) -> int:
         return self.total_size
 
     def _check_unchanged(self) -> None:
@@ -158,17 +189,13 @@ class FollowingBlob(CachedBlob):
         return position < self._file.status().st_size
 
     def _available(self) -> int:
-        available = self._look()
-        if available is None:
+        try:
+            return super()._available()
+        except BackendUnavailable:
             self._folder.remove_unfinished(self._file)
-            raise BackendUnavailable("the cache: the process that filled the file has stopped")
-        return available
+            raise
 
     def _look(self) -> int | None:
-        """Return how many bytes can be sent; None if the process that filled the file has stopped.
-
-        This never blocks, so that an event loop can ask.
-        """
         if self._is_complete:
             return self.total_size
         filled = min(self._file.status().st_size, max(self.total_size - HELD_BACK, 0))

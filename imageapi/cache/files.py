@@ -3,6 +3,10 @@
 
 import fcntl
 import os
+from collections.abc import Callable
+
+#: Sends bytes of a file: its descriptor, the offset, and how many; returns how many it has sent.
+SendFile = Callable[[int, int, int], int]
 
 
 class CacheFile:
@@ -23,6 +27,10 @@ class CacheFile:
         :raises OSError: they cannot be read.
         """
         return os.pread(self._descriptor, count, position)
+
+    def send(self, send: SendFile, position: int, count: int) -> int:
+        """Let a function send bytes of the file; return how many it has sent."""
+        return send(self._descriptor, position, count)
 
     def status(self) -> os.stat_result:
         return os.fstat(self._descriptor)

@@ -13,36 +13,21 @@ from typing import Self
 
 from imageapi.backends.base import Blob
 from imageapi.cache.blobs import CachedBlob
+from imageapi.cache.files import SendFile
 from imageapi.download.checksum import Checksum
 from imageapi.download.closing import close_blob
 from imageapi.download.sent_bytes import hash_sent_bytes, version_of_sent_bytes
 from imageapi.errors import (
+    NOT_RESUMED,
     BackendError,
     BackendUnavailable,
-    BadReply,
-    DataChanged,
-    DataForbidden,
     DataMismatch,
-    DataNotFound,
-    LocationRefused,
-    RangeNotSupported,
     WrongHash,
     bug_in,
     unexpected,
 )
 
 LOG = logging.getLogger(__name__)
-
-# After these errors, requesting the rest of the same bytes cannot succeed.
-_FINAL = (
-    BadReply,
-    DataChanged,
-    DataForbidden,
-    DataMismatch,
-    DataNotFound,
-    LocationRefused,
-    RangeNotSupported,
-)
 
 
 class Body:
@@ -149,6 +134,23 @@ class Body:
     def prefer_chunks_of(self, size: int) -> None:
         """Ask the store for chunks of this size; see `Blob.preferred_chunk_size`."""
         self._blob.preferred_chunk_size = size
+
+    def send_file(self, send: SendFile, limit: int) -> int:
+        """Let the system send bytes of a file in the cache, but never the last byte.
+
+        What must be hashed, or is not in the cache, cannot be sent in this way.
+
+        :param limit: send at most so many bytes.
+        :returns: how many bytes were sent.  If 0, read the next chunk instead: that raises the
+            error if there is one.
+        """
+        is_plain = self._hasher is None and self._primed is None and self._stop is not None
+        if self._closed or not is_plain or not isinstance(self._blob, CachedBlob):
+            return 0
+        count = self._blob.send_file(send, limit)
+        self._position += count
+        self.sent += count
+        return count
 
     def prime(self) -> bool:
         """Read one more chunk, so that errors up to the first chunk precede the response.
@@ -297,7 +299,7 @@ class Body:
             self._leave_cache(self._blob, error)
             return
         version = self._blob.version
-        while self._attempts_left > 0 and not isinstance(error, _FINAL):
+        while self._attempts_left > 0 and not isinstance(error, NOT_RESUMED):
             self._attempts_left -= 1
             LOG.warning(
                 "image %r: %s: resuming at byte %d: %s",

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,63 @@ def test_another_clients_socket_with_the_same_number_is_written_nothing(
             right.setblocking(False)
             with pytest.raises(BlockingIOError):
                 right.recv(9)
+
+
+@pytest.fixture
+def in_file(tmp_path: Path) -> Iterator[tuple[bytes, int]]:
+    """Some data, and the descriptor of a file that has it."""
+    data = os.urandom(4 * 2**20)
+    (tmp_path / "data").write_bytes(data)
+    with (tmp_path / "data").open("rb") as file:
+        yield data, file.fileno()
+
+
+def test_bytes_of_a_file_are_sent(
+    pair: tuple[socket.socket, socket.socket], in_file: tuple[bytes, int]
+) -> None:
+    ours, theirs = pair
+    data, descriptor = in_file
+    writing = Writer(ours, Turns())
+    sent, received = 0, b""
+    while sent < 2**20:
+        count = writing.send_file(descriptor, 5 + sent, 2**20 - sent)
+        assert count > 0
+        sent += count
+        while len(received) < sent:
+            received += theirs.recv(sent - len(received))
+    assert received == data[5 : 5 + 2**20]
+    assert writing.has_written
+
+
+def test_no_byte_of_a_file_is_sent_that_a_client_does_not_take(
+    pair: tuple[socket.socket, socket.socket], in_file: tuple[bytes, int]
+) -> None:
+    ours, theirs = pair
+    data, descriptor = in_file
+    writing = Writer(ours, Turns())
+    sent = 0
+    while count := writing.send_file(descriptor, sent, len(data) - sent):
+        sent += count
+    assert 0 < sent < len(data)
+    received = b""
+    while len(received) < sent:
+        received += theirs.recv(100_000)
+    assert received == data[:sent]
+
+
+@pytest.mark.parametrize("what", ["client", "file", "writer"])
+def test_no_byte_of_a_file_is_sent_if_something_is_closed(
+    pair: tuple[socket.socket, socket.socket], in_file: tuple[bytes, int], what: str
+) -> None:
+    ours, theirs = pair
+    writing = Writer(ours, Turns())
+    descriptor = -1 if what == "file" else in_file[1]
+    if what == "client":
+        theirs.close()
+    if what == "writer":
+        writing.close()
+    assert writing.send_file(descriptor, 0, 9) == 0
+    assert not writing.has_written
 
 
 def test_closing_waits_for_no_client(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -4,9 +4,11 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,9 +20,13 @@ from imageapi.asgi.scope import Message
 from imageapi.asgi.socket_writer import TURNS, Turns, Writer
 from imageapi.asgi.streaming import send_answer
 from imageapi.asgi.threads import Pool
+from imageapi.backends.base import Blob
+from imageapi.cache.blobs import KeptBlob
+from imageapi.cache.folder import CacheFolder
 from imageapi.download.checksum import Checksum
 from imageapi.errors import BackendError
 from tests.asgi import ASGIClient
+from tests.unit.cache.filling import keep, name_for
 from tests.unit.download.test_verified_stream import Chunks, body_of
 
 
@@ -31,7 +37,7 @@ def pool() -> Iterator[Pool]:
     pool.close()
 
 
-def answering(blob: Chunks, length: int | None, **more: Any) -> Steps:
+def answering(blob: Blob, length: int | None, **more: Any) -> Steps:
     """What makes the response with a Blob's data."""
     body = body_of(blob, length, **more)
     try:
@@ -112,7 +118,7 @@ def test_steady_downloads_share_the_memory_for_chunks(
     pool.downloads = others
     blob = Watched(*[b"x"] * 14)
     send_all(pool, answering(blob, 14))
-    usual = 1 + streaming.QUICK_CHUNKS
+    usual = 1 + streaming.STEADY_CHUNKS
     # The last read is for the end.
     assert blob.preferred[:14] == [0] * usual + [size] * (14 - usual)
     assert pool.downloads == others
@@ -141,6 +147,12 @@ class Takes:
     def ahead(self) -> Iterator[None]:
         yield
 
+    def send_file(self, descriptor: int, position: int, count: int) -> int:
+        """Take three bytes at a time."""
+        data = os.pread(descriptor, min(count, 3), position)
+        self.taken += data
+        return len(data)
+
     def write(self, data: bytes) -> bytes:
         self.threads.add(threading.get_ident())
         self.left -= 1
@@ -164,7 +176,8 @@ def test_fast_download_is_written_by_the_thread_that_reads_it(
     pool: Pool, takes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 1)
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 1)
     chunks = [bytes([65 + n]) * 2 for n in range(12)]
     writer = Takes(takes)
     sent = write_all(pool, answering(Chunks(*chunks), 24), writer)
@@ -179,22 +192,44 @@ def test_fast_download_is_written_by_the_thread_that_reads_it(
     assert sent[-1]["more_body"] is False
 
 
+def test_data_in_the_cache_is_sent_from_its_file(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 1)
+    data = os.urandom(32)
+    folder = CacheFolder(str(tmp_path), max_size=100, min_free=0)
+    keep(folder, name_for(1, 32), data)
+    file = folder.open_kept(name_for(1, 32))
+    assert file is not None
+    writer = Takes(0)
+    sent = write_all(pool, answering(KeptBlob(file, 0, None, 4), 32), writer)
+    bodies = [message["body"] for message in sent[1:]]
+    # The server sends the first chunks, and the end.
+    assert bodies == [data[:4], data[4:8], data[-1:]]
+    assert writer.taken == data[8:-1]
+
+
 def test_data_of_unknown_length_is_not_written_in_threads(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server frames it."""
     monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 0)
     writer = Takes(99)
     sent = write_all(pool, answering(Chunks(*[b"x"] * 9), None), writer)
     assert len(sent) == 10
     assert writer.taken == b""
 
 
+@pytest.mark.parametrize(("name", "value"), [("QUICK_SECONDS", -1), ("STEADY_RATE", 1e12)])
 def test_slow_download_is_not_written_in_threads(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, name: str, value: float
 ) -> None:
-    monkeypatch.setattr(streaming, "QUICK_SECONDS", -1)
+    """Whether the store or the client is slow."""
+    monkeypatch.setattr(streaming, name, value)
     writer = Takes(99)
     sent = write_all(pool, answering(Chunks(*[b"x"] * 20), 20), writer)
     assert len(sent) == 21
@@ -206,7 +241,8 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
 ) -> None:
     """As where others read from a backend that hangs."""
     monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 0)
 
     async def exchange() -> None:
         writer = Takes(99)
@@ -225,8 +261,10 @@ def test_download_goes_on_without_a_turn_that_does_not_come(
 def test_client_that_stalls_after_a_turn_is_slow_again(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "QUICK_SECONDS", 0.05)
-    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 2)
+    # A chunk of two bytes may take a tenth of a second.
+    monkeypatch.setattr(streaming, "STEADY_RATE", 20)
+    monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 2)
     writer = Takes(0)
     stalled = []
 
@@ -234,7 +272,7 @@ def test_client_that_stalls_after_a_turn_is_slow_again(
         async def send(self, message: Message) -> None:
             if writer.turns.stalled:
                 stalled.append(writer.turns.stalled)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.3)
             await super().send(message)
 
     async def exchange() -> None:
@@ -244,7 +282,7 @@ def test_client_that_stalls_after_a_turn_is_slow_again(
         assert len(client.sent) == 12
 
     asyncio.run(asyncio.wait_for(exchange(), 60))
-    # After at least three quick chunks each time.
+    # After at least three steady chunks each time.
     assert 1 <= len(stalled) <= 2
     assert set(stalled) == {1}
     assert writer.turns.stalled == 0
@@ -255,7 +293,8 @@ def test_turn_ends_when_others_wait(
     pool: Pool, others_wait: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 0)
     monkeypatch.setattr(streaming, "TURN_SECONDS", 0)
     writer = Takes(99)
     writer.turns.waiting = int(others_wait)
@@ -275,7 +314,8 @@ def test_data_is_closed_when_a_client_leaves_while_it_is_written(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(streaming, "QUICK_CHUNKS", 0)
+    monkeypatch.setattr(streaming, "STEADY_RATE", 0)
+    monkeypatch.setattr(streaming, "STEADY_CHUNKS", 0)
     blob = Chunks(*[b"x"] * 9)
 
     async def exchange() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imageapi.cache import blobs
-from imageapi.cache.blobs import FollowingBlob, KeptBlob
+from imageapi.cache.blobs import CachedBlob, FollowingBlob, KeptBlob
 from imageapi.cache.folder import CacheFolder, Filling
 from imageapi.errors import BackendUnavailable
 from tests.cached import chunks_of
@@ -50,6 +50,70 @@ def test_chunks_have_the_preferred_size(large_folder: CacheFolder) -> None:
     blob.preferred_chunk_size = 100_000
     assert len(next(blob)) == 100_000
     blob.close()
+    blob.close()
+
+
+def from_file(blob: CachedBlob, limit: int) -> bytes:
+    """All bytes that can be sent from the file, without a wait."""
+    sent = b""
+
+    def send(descriptor: int, position: int, count: int) -> int:
+        nonlocal sent
+        assert 0 < count <= limit
+        sent += os.pread(descriptor, count, position)
+        return count
+
+    while blob.send_file(send, limit):
+        pass
+    return sent
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (5, 6), (5, 7), (200_000, None)])
+def test_all_but_the_last_byte_is_sent_from_the_file(
+    large_folder: CacheFolder, start: int, stop: int | None
+) -> None:
+    keep(large_folder, NAME, DATA)
+    for blob in (blob_of_kept(large_folder, start, stop), following(large_folder, start, stop)):
+        wanted = DATA[start:stop]
+        assert from_file(blob, 70_000) == wanted[:-1]
+        assert chunks_of(blob) == wanted[-1:]
+
+
+def test_what_is_filled_is_sent_from_the_file(large_folder: CacheFolder) -> None:
+    filling = begun(large_folder, NAME)
+    blob = following(large_folder)
+    assert from_file(blob, 70_000) == b""
+    filling.write(DATA[:1000])
+    assert from_file(blob, 70_000) == DATA[:1000]
+    filling.write(DATA[1000:])
+    assert from_file(blob, 70_000) == DATA[1000 : -blobs.HELD_BACK]
+    filling.keep()
+    assert from_file(blob, 70_000) == DATA[-blobs.HELD_BACK : -1]
+    assert chunks_of(blob) == DATA[-1:]
+
+
+def test_a_file_that_was_changed_after_it_was_sent_is_noticed(
+    large_folder: CacheFolder, tmp_path: Path
+) -> None:
+    keep(large_folder, NAME, DATA)
+    blob = blob_of_kept(large_folder)
+    from_file(blob, 70_000)
+    os.utime(tmp_path / NAME, ns=(1, 1))
+    with pytest.raises(BackendUnavailable, match="the file was changed"):
+        next(blob)
+    blob.close()
+
+
+def test_nothing_is_sent_from_a_file_that_is_not_filled_any_more(
+    large_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "_DOUBT_SECONDS", -1)
+    filling = begun(large_folder, NAME)
+    blob = following(large_folder)
+    filling.discard()
+    assert from_file(blob, 70_000) == b""
+    with pytest.raises(BackendUnavailable, match="has stopped"):
+        next(blob)
     blob.close()
 
 

@@ -2,11 +2,15 @@
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imageapi.backends.base import Blob
+from imageapi.cache.blobs import KeptBlob
+from imageapi.cache.folder import CacheFolder
 from imageapi.download.checksum import Checksum
 from imageapi.download.verified_stream import Body
 from imageapi.errors import (
@@ -21,6 +25,7 @@ from imageapi.errors import (
     RangeNotSupported,
     WrongHash,
 )
+from tests.unit.cache.filling import keep, name_for
 
 
 class Chunks(Blob):
@@ -288,3 +293,35 @@ def test_closing_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert record.getMessage() == "image 'i': the store: closing failed"
     assert record.exc_info is not None
     assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("what", ["fits", "has a checksum", "begins", "has no end", "is closed"])
+def test_bytes_are_sent_from_the_cache_that_need_not_be_read(tmp_path: Path, what: str) -> None:
+    folder = CacheFolder(str(tmp_path), max_size=100, min_free=0)
+    keep(folder, name_for(1, 9), b"012345678")
+    file = folder.open_kept(name_for(1, 9))
+    assert file is not None
+    stop, checksum = (None if what == "has no end" else 9), None
+    if what == "has a checksum":
+        checksum = md5(b"012345678")
+    body = body_of(KeptBlob(file, 0, stop, 4), stop, checksum=checksum)
+    asked = []
+
+    def send(descriptor: int, position: int, count: int) -> int:
+        asked.append((position, count))
+        return count - 1
+
+    if what == "begins":
+        body.prime()
+    if what == "is closed":
+        body.close()
+    assert body.send_file(send, 5) == (4 if what == "fits" else 0)
+    assert asked == ([(0, 5)] if what == "fits" else [])
+    if what == "fits":
+        assert (list(body), body.sent) == ([b"4567", b"8"], 9)
+    body.close()
+
+
+def test_bytes_outside_the_cache_are_not_sent_from_a_file() -> None:
+    with closing(body_of(Chunks(b"abc"), 3)) as body:
+        assert body.send_file(lambda descriptor, position, count: count, 2) == 0
