@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.functional.database_server import DatabaseServer, running_database
+from tests.functional.mariadb import MariaDB
 from tests.functional.openstack import Keystone, keystone, people
+from tests.functional.postgresql import PostgreSQL
 from tests.functional.swift import Swift, running_swift
 
 
@@ -19,6 +22,20 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
 def projects(identity: Keystone) -> dict[str, str]:
     """The projects of users of that Keystone: ann, ben, reader, chief and imageapi."""
     return people(identity)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A real PostgreSQL. A test that ends or freezes it leaves it running."""
+    with running_database(PostgreSQL(tmp_path_factory.mktemp("postgresql"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A real MariaDB. A test that ends or freezes it leaves it running."""
+    with running_database(MariaDB(tmp_path_factory.mktemp("mariadb"))) as server:
+        yield server
 
 
 @pytest.fixture
