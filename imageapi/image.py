@@ -75,6 +75,11 @@ class Location:
         return "<Location>"
 
 
+#: The only location of an image that has no data.  Without it, the first store would look
+#: for data by the image's id.
+NO_LOCATION = Location("")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """The record of an image, as a registry returns it.
@@ -89,7 +94,7 @@ class Image:
     :ivar owner: the id of a project.
     :ivar properties: JSON values by name.
     :ivar locations: the locations of the data, best first.  If empty, the first
-        store finds the data by the image's id.
+        store finds the data by the image's id; `NO_LOCATION` says that there is none.
     :ivar members: the ids of the projects that share the image.
     :ivar os_hash_algo, os_hash_value: the name of a hash in hashlib, and its digest
         in hexadecimal digits.  If set, this hash is verified instead of the MD5.

@@ -12,7 +12,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, ClassVar, NamedTuple, Self
 
 from imageapi.errors import ImageAPIError
 from imageapi.image import Image, Location
@@ -85,7 +85,13 @@ class HashingReader:
 
 
 class RecordWriter(ABC):
-    """Writes the records of a registry, each completely or not at all."""
+    """Writes the records of a registry, each completely or not at all.
+
+    :cvar needs_locations: whether each record must name the location of its data, because
+        others that read it do not know where the first store has the data of an id.
+    """
+
+    needs_locations: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, image_id: str) -> bytes:

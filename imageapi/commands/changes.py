@@ -143,9 +143,9 @@ def take(writers: Writers, image: Image, digests: Digests) -> None:
 
 def _recorded(location: Location | None, writers: Writers, image_id: str) -> Location | None:
     """Return the location to record; it names the store unless that is the first one."""
-    if writers.is_first:
-        return location
     store = writers.store
+    if writers.is_first and not writers.records.needs_locations:
+        return location
     return replace(location or store.backend.locate(image_id), store=store.name)
 
 

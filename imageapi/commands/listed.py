@@ -133,6 +133,6 @@ def _listed(
     except BackendError as error:
         log_bug(error)
         raise ImageAPIError(f"{registry}: {error}") from None
-    if is_empty and registry.backend.decides_visibility:
+    if is_empty and registry.backend.decides_visibility and caller.token is not None:
         # A server that refuses the token hides every image.
         complain(f"warning: {registry} lists no image; it may refuse the token in OS_TOKEN")

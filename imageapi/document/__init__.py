@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON documents of images: `parse` reads a record, the others write."""
 
-from imageapi.document.parsing import found, parse
+from imageapi.document.parsing import found, image_of, parse
 from imageapi.document.writing import (
     details,
     details_of_all,
@@ -17,6 +17,7 @@ __all__ = [
     "details",
     "details_of_all",
     "found",
+    "image_of",
     "in_brief",
     "in_detail",
     "members",

@@ -71,7 +71,7 @@ def parse(data: bytes, image_id: str) -> Image:
     if own_id is not None and own_id != image_id:
         raise MalformedImage(f"it is the record of another image, {own_id!r:.100}")
     try:
-        return _image(fields, image_id)
+        return image_of(fields, image_id)
     except MalformedImage as error:
         raise MalformedImage(str(error), _visibility(fields)) from None
 
@@ -96,7 +96,8 @@ def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:
         return MalformedImage(f"{where}: {error}", error.visibility)
 
 
-def _image(fields: Mapping[str, Any], image_id: str) -> Image:
+def image_of(fields: Mapping[str, Any], image_id: str) -> Image:
+    """Return the image of a decoded document."""
     algorithm, digest = _os_hash(fields)
     return Image(
         id=image_id,

@@ -266,13 +266,21 @@ def test_token_is_the_environments(
     assert tokens == ["t"]
 
 
-@pytest.mark.parametrize("decides", [False, True])
+@pytest.mark.parametrize(
+    ("decides", "token", "warns"), [(False, "t", False), (True, "", False), (True, "t", True)]
+)
 def test_empty_list_of_an_upstream(
-    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch, decides: bool
+    deployment: Deployment,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    decides: bool,
+    token: str,
+    warns: bool,
 ) -> None:
     monkeypatch.setattr(MemoryRegistry, "decides_visibility", decides)
+    monkeypatch.setenv("OS_TOKEN", token)
     deployment.configure(core="registry = memory")
     told = (
         "imageapi: warning: registry 'memory' lists no image; it may refuse the token in OS_TOKEN\n"
     )
-    assert run("list") == (0, "", told if decides else "")
+    assert run("list") == (0, "", told if warns else "")
