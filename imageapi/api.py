@@ -170,10 +170,10 @@ class ImageAPI:
         # Only now, because the time that this takes would distinguish a hidden image
         # from an absent one.
         with self._auth.blaming_the_registry(f"image {image_id!r}"):
-            view = self._views.of(image)
+            view = self._views.of(image, self._auth.reader(caller))
         if not self._auth.allows(GET_IMAGE, caller, view.target):
             raise error_responses.forbidden(image_id)
-        observation.image = image
+        observation.image = image = view.image
 
         if wants_details:
             return _json(request, document.details(image, self._uri(request, image)))
@@ -253,7 +253,7 @@ class ImageAPI:
 
     def _members(self, image_id: str, caller: Caller) -> dict[str, Any]:
         image = self._auth.find(image_id, caller, (GET_IMAGE, GET_MEMBERS))
-        target = Target(image)
+        target = Target(self._auth.shown(image, caller))
         if not all(self._auth.allows(it, caller, target) for it in (GET_IMAGE, GET_MEMBERS)):
             raise error_responses.forbidden(image_id)
         return document.members(members_for(image, caller))

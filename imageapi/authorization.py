@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who sends a request, which images this caller may know of, and what the policy allows."""
+"""Who sends a request, which images and properties it may see, and what the policy allows."""
 
 import contextlib
 import logging
@@ -18,6 +18,7 @@ from imageapi.errors import (
     unexpected,
 )
 from imageapi.image import Image
+from imageapi.policy.property_protections import PropertyReader
 from imageapi.protocol import error_responses
 from imageapi.visibility import Visibility
 
@@ -33,6 +34,7 @@ class Authorization:
     def __init__(self, backends: Backends, admin_roles: Sequence[str]) -> None:
         self._registry = backends.registry
         self._policy = backends.policy
+        self._protections = backends.protections
         self._admin_roles = tuple(admin_roles)
 
     def caller(self, request: Request) -> Caller:
@@ -124,6 +126,18 @@ class Authorization:
             return True
         project = caller.project_id
         return bool(project) and (project == image.owner or project in image.members)
+
+    def reader(self, caller: Caller) -> PropertyReader:
+        """Return which properties a caller may read (docs/wire.md, Protected properties)."""
+        return self._protections.reader(caller, self.allows)
+
+    def shown(self, image: Image, caller: Caller) -> Image:
+        """Return an image with the properties that a caller may read.
+
+        :raises BackendError: the registry made an image whose properties have no names.
+        """
+        with self.blaming_the_registry(f"image {image.id!r}"):
+            return self.reader(caller).shown(image)
 
     def allows(self, action: str, caller: Caller, target: Mapping[str, object] = _NO_IMAGE) -> bool:
         """Whether the policy allows an action; no if the policy fails.

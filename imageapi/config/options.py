@@ -98,6 +98,21 @@ CORE = (
         min=1,
         help="How many images a list has at most, whatever the request says.",
     ),
+    cfg.StrOpt(
+        "property_protection_file",
+        help="The property protection file, in Glance's format: which callers may read which"
+        " properties of images. A relative path is searched for as that of a policy file. If"
+        " unset, callers may read all properties, except those of Glance (os_glance_*).",
+    ),
+    cfg.StrOpt(
+        "property_protection_rule_format",
+        default="roles",
+        choices=[
+            ("roles", "The file names the roles that may read a property."),
+            ("policies", "The file names a rule of the policy for each property."),
+        ],
+        help="What the property protection file names.",
+    ),
     cfg.ListOpt(
         "admin_roles",
         default=["admin"],

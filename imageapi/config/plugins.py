@@ -6,7 +6,7 @@ import itertools
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
@@ -15,11 +15,12 @@ from oslo_config import cfg
 from imageapi.backends.base import Backend, RegistryBackend, StoreBackend
 from imageapi.backends.http_client.urls import prefix
 from imageapi.cache.settings import CacheSettings
-from imageapi.config import cache, entry_points, options, serve_options
+from imageapi.config import cache, entry_points, options, property_protections, serve_options
 from imageapi.config.validation import DOLLAR, UNRESOLVED, Sections
 from imageapi.errors import ConfigurationError
 from imageapi.events.base import EventsBackend
 from imageapi.policy.base import PolicyBackend
+from imageapi.policy.property_protections import PropertyProtections
 
 LOG = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Backends:
     policy: Loaded[PolicyBackend]
     events: tuple[Loaded[EventsBackend], ...] = ()
     cache: CacheSettings | None = None
+    protections: PropertyProtections = field(default_factory=PropertyProtections)
 
     def __iter__(self) -> Iterator[Loaded[Any]]:
         return iter((self.registry, *self.stores, self.policy, *self.events))
@@ -92,6 +94,8 @@ def load(conf: cfg.ConfigOpts) -> Backends:
         stores = loader.load_all(_STORE, core.stores)
         policies = loader.load_all(_POLICY, [core.policy])
         events = loader.load_all(_EVENTS, core.events) if core.events else []
+        deciding = [one.backend for one in policies]
+        protections = property_protections.protections_of(conf, deciding, sections)
         drivers = [(one.name, one.driver) for one in stores]
         settings = cache.settings_of(conf, drivers, sections) if has_usable_cache else None
         _check_public_endpoint(core.public_endpoint, sections)
@@ -100,7 +104,7 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     if sections.problems:
         _close([*registries, *stores, *policies, *events])
         raise ConfigurationError(sections.problems)
-    return Backends(registries[0], tuple(stores), policies[0], tuple(events), settings)
+    return Backends(registries[0], tuple(stores), policies[0], tuple(events), settings, protections)
 
 
 def _check_serve(conf: cfg.ConfigOpts, sections: Sections) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an image's record alone determines: its headers and the locations of its data.
+"""What an image's record determines: its headers and the locations of its data.
 
-Both are computed once for each record, and remembered.
+Both are computed once for each record and for what callers may read, and remembered.
 """
 
 import logging
@@ -16,6 +16,7 @@ from imageapi.document.unknown_keys import notes_of
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.image import Image, weight_of
 from imageapi.policy.base import Target
+from imageapi.policy.property_protections import PropertyReader
 from imageapi.protocol.image_headers import HeaderLine, meta_headers
 
 LOG = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ _LINE_BYTES = 130
 
 
 class ImageView(NamedTuple):
-    """An image: its headers, its target for the policy, and its locations in stores."""
+    """An image as a caller is shown it: headers, target for the policy, locations in stores."""
 
     image: Image
     headers: tuple[HeaderLine, ...]
@@ -46,9 +47,13 @@ class ImageView(NamedTuple):
 
 
 class _Remembered(NamedTuple):
-    """What was computed from an image; used while the registry returns the same object."""
+    """What was computed from an image; used while the registry returns the same object.
+
+    :ivar shown: the image without the hidden properties; None if there are none.
+    """
 
     image: weakref.ref[Image]
+    shown: Image | None
     headers: tuple[HeaderLine, ...]
     locations: Sequence[DataLocation | UnusableLocation]
 
@@ -62,7 +67,9 @@ class _Remembered(NamedTuple):
         locations = [
             (location.recorded, getattr(location, "reason", "")) for location in self.locations
         ]
-        return weight_of(locations) + sum(_LINE_BYTES + len(value) for _, value in self.headers)
+        shown = 0 if self.shown is None else weight_of(self.shown)
+        lines = sum(_LINE_BYTES + len(value) for _, value in self.headers)
+        return weight_of(locations) + shown + lines
 
 
 class ImageViews:
@@ -71,22 +78,27 @@ class ImageViews:
     def __init__(self, stores: tuple[Loaded[StoreBackend], ...], max_property_headers: int) -> None:
         self._stores = stores
         self._max_property_headers = max_property_headers
-        self._known: BoundedCache[str, _Remembered] = BoundedCache(_REMEMBERED_BYTES)
+        self._known: BoundedCache[tuple[str, object], _Remembered] = BoundedCache(_REMEMBERED_BYTES)
         # Keyed by hashes, so that an entry is small and remembered much longer than a view.
         self._noted: BoundedCache[int, bool] = BoundedCache(_MOST_NOTED)
 
-    def of(self, image: Image) -> ImageView:
+    def of(self, image: Image, reader: PropertyReader) -> ImageView:
         """Return the view of an image; log once what is wrong with its record.
 
         That is: what cannot be sent unchanged, and keys of the record that are not used.
-        """
-        known = self._known.get(image.id)
-        if known is None or known.image() is not image:
-            known = self._new(image)
-        return ImageView(image, known.headers, Target(image), known.locations)
 
-    def _new(self, image: Image) -> _Remembered:
-        headers = meta_headers(image, self._max_property_headers)
+        :param reader: what the caller may read.
+        """
+        key = (image.id, reader.readable)
+        known = self._known.get(key)
+        if known is None or known.image() is not image:
+            known = self._new(image, reader.shown(image))
+            self._known.put(key, known, known.weight)
+        shown = known.shown or image
+        return ImageView(shown, known.headers, Target(shown), known.locations)
+
+    def _new(self, image: Image, shown: Image) -> _Remembered:
+        headers = meta_headers(shown, self._max_property_headers)
         notes = (*headers.notes, *notes_of(image))
         if notes:
             version = hash((image.id, headers.lines, image.unknown_keys))
@@ -94,8 +106,9 @@ class ImageViews:
             self._noted.put(version, True)
             for note in () if is_noted else notes:
                 LOG.warning("image %r: %s", image.id, note)
-        made = _Remembered(
-            weakref.ref(image), headers.lines, data_locations_of(image, self._stores)
+        return _Remembered(
+            weakref.ref(image),
+            None if shown is image else shown,
+            headers.lines,
+            data_locations_of(image, self._stores),
         )
-        self._known.put(image.id, made, made.weight)
-        return made

@@ -33,7 +33,8 @@ class RequestEnded:
         tokens in it.
     :ivar range: the value of the header Range as the client sent it; None without the header.
     :ivar image_id: the requested id; None if the path names no image.
-    :ivar image: the image; None if it is absent, or the caller may not know of it.
+    :ivar image: the image as the caller is shown it, without the properties that this caller
+        may not read; None if it is absent, or the caller may not know of it.
     :ivar status: the HTTP status; None if the client left before there was one.
     :ivar sends_data: whether the response has the image's data, or a part of it.
     :ivar sent: how many bytes of the body the server got.

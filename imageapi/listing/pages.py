@@ -18,6 +18,7 @@ from imageapi.errors import BackendError, bug_in
 from imageapi.image import Image, is_image_id
 from imageapi.listing.parameters import Limits, parse_list_parameters
 from imageapi.policy.base import GET_IMAGE, Target
+from imageapi.policy.property_protections import PropertyReader
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +44,10 @@ class Pages:
         query = parameters.query
         if parameters.marker is not None:
             query = replace(query, after=self._marked(parameters.marker, caller))
-        with closing(self._visible(query, caller)) as images:
+        reader = self._auth.reader(caller)
+        if not all(reader.may_read(name) for name in query.properties):
+            return []  # as for a property that no image has
+        with closing(self._visible(query, caller, reader)) as images:
             return list(itertools.islice(images, query.limit))
 
     def shared_with(self, project_id: str, caller: Caller) -> list[Image]:
@@ -56,20 +60,24 @@ class Pages:
             descending=False,
             limit=self._limits.largest,
         )
-        return list(self._visible(query, caller))
+        return list(self._visible(query, caller, self._auth.reader(caller)))
 
     def _marked(self, marker: str, caller: Caller) -> Image:
         """Return the image of a marker, which must be one that the caller may HEAD."""
         try:
             if is_image_id(marker):
                 image = self._auth.find(marker, caller, (), newest=True)
-                if self._auth.allows(GET_IMAGE, caller, Target(image)):
+                shown = self._auth.shown(image, caller)
+                if self._auth.allows(GET_IMAGE, caller, Target(shown)):
                     return image
         except exc.HTTPNotFound:
             pass
         raise exc.HTTPBadRequest(f"marker must be the id of an image, not {marker!r:.100}.")
 
-    def _visible(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
+    def _visible(
+        self, query: ListQuery, caller: Caller, reader: PropertyReader
+    ) -> Generator[Image, None, None]:
+        """Yield the images that the caller may see, as this caller is shown them."""
         registry = self._registry
         with self._auth.blaming_the_registry("a list"):
             try:
@@ -78,13 +86,15 @@ class Pages:
                         if not isinstance(image, Image):
                             kind = type(image).__name__
                             raise BackendError(f"list() must yield an imageapi.Image, not {kind}")
-                        if self._may_list(image, caller):
-                            yield image
+                        shown = self._shown(image, caller, reader)
+                        if shown is not None:
+                            yield shown
             except BackendError as error:
                 LOG.error("a list: %s: %s", registry, error, exc_info=bug_in(error))
                 raise
 
-    def _may_list(self, image: Image, caller: Caller) -> bool:
-        return self._auth.may_know(image, caller) and self._auth.allows(
-            GET_IMAGE, caller, Target(image)
-        )
+    def _shown(self, image: Image, caller: Caller, reader: PropertyReader) -> Image | None:
+        if not self._auth.may_know(image, caller):
+            return None
+        shown = reader.shown(image)
+        return shown if self._auth.allows(GET_IMAGE, caller, Target(shown)) else None

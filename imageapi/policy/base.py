@@ -3,7 +3,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from imageapi.backends.base import Backend
@@ -43,6 +43,17 @@ class PolicyBackend(Backend):
         :param target: the `Target` of the image; empty if the image does not exist,
             if the caller may not know of it, and for `GET_IMAGES`.
         """
+
+    def use_rules(self, names: Sequence[str]) -> Sequence[str]:
+        """Learn which rules a property protection file names; called once, after creation.
+
+        Later, `allows` is called with such a name as the action, and with an empty target.
+
+        :param names: empty if there are none.
+        :returns: the names that this policy cannot decide; the configuration is then
+            refused.  By default, it can decide none.
+        """
+        return names
 
 
 class Target(Mapping[str, object]):

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -118,13 +118,18 @@ class RulesPolicy(PolicyBackend):
         if name is not None and self._path is None:
             raise ConfigurationError([f"policy_file: file {name!r} not found"])
         self._lock = threading.Lock()
+        self._used: frozenset[str] = frozenset()
         self._seen = self._coming = self._identity()
         self._looked_at = time.monotonic()
         try:
             self._enforcer = _load(self._path)
         except ValueError as error:
             raise ConfigurationError([f"policy_file: {self._path}: {error}"]) from None
+
+    def use_rules(self, names: Sequence[str]) -> Sequence[str]:
+        self._used = frozenset(names)
         self._warn_of_unused()
+        return [name for name in names if name not in self._enforcer.rules]
 
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
         if time.monotonic() - self._looked_at > RELOAD_SECONDS:
@@ -136,8 +141,8 @@ class RulesPolicy(PolicyBackend):
         if self._path is None:
             return "the default rules (policy_file is not set)"
         try:
-            _refuse_unused(_read(self._path))
-            _load(self._path)
+            _refuse_unused(_read(self._path), self._used)
+            self._loaded()
         except ValueError as error:
             raise BackendError(f"{self._path}: {error}") from None
         return f"policy_file {self._path}"
@@ -164,15 +169,27 @@ class RulesPolicy(PolicyBackend):
                 return
             self._seen = identity
             try:
-                self._enforcer = _load(self._path)
+                self._enforcer = self._loaded()
             except ValueError as error:
                 LOG.error("%s: %s; the previous rules stay in force", self._path, error)
             else:
                 LOG.info("%s: reloaded", self._path)
                 self._warn_of_unused()
 
+    def _loaded(self) -> policy.Enforcer:
+        """Load the file again.
+
+        :raises ValueError: it is invalid, or has no longer a rule that is used.
+        """
+        enforcer = _load(self._path)
+        missing = sorted(self._used - enforcer.rules.keys())
+        if missing:
+            names = ", ".join(map(repr, missing))
+            raise ValueError(f"has no rule {names}, which property_protection_file names")
+        return enforcer
+
     def _warn_of_unused(self) -> None:
-        unused = _unused(self._enforcer.rules)
+        unused = _unused(self._enforcer.rules, self._used)
         if unused:
             LOG.warning("%s: these rules are never used: %s", self._path, ", ".join(unused))
 
@@ -208,13 +225,13 @@ def _load(path: str | None) -> policy.Enforcer:
     return enforcer
 
 
-def _refuse_unused(rules: Mapping[str, str]) -> None:
+def _refuse_unused(rules: Mapping[str, str], used: Collection[str]) -> None:
     """Refuse a rule that is neither used nor one of Glance's: it is misspelt, or forgotten.
 
     :raises ValueError: there is one.
     """
     names = [rule.name for rule in _RULES]
-    for name in _unused(rules):
+    for name in _unused(rules, used):
         if name in _RULES_OF_GLANCE or "metadef" in name:
             continue
         close = difflib.get_close_matches(name.lower(), names, 1, 0.75)
@@ -224,9 +241,12 @@ def _refuse_unused(rules: Mapping[str, str]) -> None:
         )
 
 
-def _unused(rules: Mapping[str, Any]) -> list[str]:
-    """Return the names of the rules that neither imageapi nor other rules use."""
-    asked = {rule.name for rule in _RULES}
+def _unused(rules: Mapping[str, Any], used: Collection[str]) -> list[str]:
+    """Return the names of the rules that neither imageapi nor other rules use.
+
+    :param used: what a property protection file names.
+    """
+    asked = {rule.name for rule in _RULES} | set(used)
     for check in rules.values():
         asked.update(re.findall(r"rule:([^\s()]+)", str(check)))
     return sorted(set(rules) - asked)

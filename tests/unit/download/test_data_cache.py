@@ -13,6 +13,7 @@ from imageapi.download.store_choice import DataLocation
 from imageapi.image import Image
 from tests.cached import CachedDeployment, api_of
 from tests.deployment import get
+from tests.property_protections import ALL
 
 DATA = bytes(300_000)
 
@@ -24,7 +25,7 @@ def cache_in(api: Any) -> DataCache:
 
 
 def location_in(api: Any, image: Image) -> DataLocation | CachedLocation:
-    (location,) = api._views.of(image).locations
+    (location,) = api._views.of(image, ALL).locations
     return cache_in(api).around(location, image)
 
 

@@ -28,7 +28,9 @@ def policy(folder: Path, text: str | None) -> RulesPolicy:
         (folder / "rules.yaml").write_text(text)
     conf([], default_config_files=[str(config)], default_config_dirs=[])
     conf.register_opts(RulesPolicy.options(), group="imageapi_policy_rules")
-    return RulesPolicy(conf, "imageapi_policy_rules")
+    made = RulesPolicy(conf, "imageapi_policy_rules")
+    made.use_rules(())
+    return made
 
 
 def allows(folder: Path, rule: str, target: dict[str, Any] | None = None) -> bool:
@@ -311,3 +313,34 @@ def test_target_has_every_field(tmp_path: Path) -> None:
     assert "locations" not in target
     with pytest.raises(TypeError):
         target["owner"] = "x"
+
+
+class TestRulesOfPropertyProtections:
+    """`use_rules`: a property protection file names rules."""
+
+    def test_they_are_used(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        made = policy(tmp_path, '"a": "role:reader"\n"b": "!"\n"get_image": "rule:b"')
+        caplog.clear()
+        assert made.use_rules(["a", "b", "get_image"]) == []
+        assert made.check().startswith("policy_file ")
+        assert caplog.messages == []
+        assert made.allows("a", CALLER, {}) is True
+        assert made.allows("b", CALLER, {}) is False
+
+    def test_those_that_are_not_there(self, tmp_path: Path) -> None:
+        assert policy(tmp_path, '"default": "@"').use_rules(["x", "default", "y"]) == ["x", "y"]
+
+    def test_a_changed_file_without_one_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(rules, "RELOAD_SECONDS", -1.0)
+        made = policy(tmp_path, '"a": "role:reader"')
+        made.use_rules(["a"])
+        path = tmp_path / "rules.yaml"
+        path.write_text('"get_image": "@"\n')
+        with pytest.raises(BackendError, match="has no rule 'a', which property_protection_file"):
+            made.check()
+        for _ in range(3):
+            assert made.allows("a", CALLER, {}) is True
+        told = "has no rule 'a', which property_protection_file names; the previous rules stay"
+        assert sum(told in message for message in caplog.messages) == 1
