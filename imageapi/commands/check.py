@@ -42,6 +42,9 @@ def _run(options: argparse.Namespace) -> int:
                 status = 1
             else:
                 tell(f"{about}: ok{text and f', {text}'}")
+        sections = backends.protections.sections
+        if sections is not None:
+            tell(f"property protections: ok, {len(sections)} sections")
         if backends.cache is not None and not _is_usable(backends.cache):
             status = 1
         if status == 0:

@@ -18,6 +18,9 @@ from imageapi.errors import ConfigurationError
 _POLICIES = (("oslo_policy", "policy_file"), ("oslo_policy", "policy_dirs"))
 _OLD_POLICY = ("DEFAULT", "policy_file")
 
+# Its properties would silently be shown.
+_PROTECTIONS = "property_protection_file"
+
 _LOG = "set [imageapi_serve] log_file"
 _JOURNAL = "imageapi serve logs to standard error, and systemd passes it to the journal"
 _BIND = "set [imageapi_serve] bind"
@@ -43,6 +46,7 @@ _ADVICE: Mapping[str, Mapping[str, str]] = {
         "log_config_append": _LOG,
         "log_dir": _LOG,
         "log_file": _LOG,
+        "property_protection_rule_format": "set [imageapi] property_protection_rule_format",
         "public_endpoint": "set [imageapi] public_endpoint",
         "registry_host": _REGISTRY,
         "registry_port": _REGISTRY,
@@ -77,20 +81,21 @@ _KEYSTONE = "keystone_authtoken"
 
 
 def refuse_policy(conf: cfg.ConfigOpts) -> None:
-    """Refuse a policy of Glance, which would silently not apply.
+    """Refuse a policy or property protections of Glance, which would silently not apply.
 
-    It is only logged, by `unused`, if a section of imageapi has a policy file too.
+    They are only logged, by `unused`, if a section of imageapi has such a file too.
 
-    :raises ConfigurationError: there is one.
+    :raises ConfigurationError: there are some.
     """
+    files = list(_sections_of(conf))
+    ours = [item for _, sections in files for item in sections.items()]
     problems: list[str] = []
-    for path, sections in _sections_of(conf):
-        if any(
-            section.startswith("imageapi_policy_") and "policy_file" in names
-            for section, names in sections.items()
-        ):
-            return
-        problems.extend(_policies_in(path, sections))
+    if not any(
+        section.startswith("imageapi_policy_") and "policy_file" in names for section, names in ours
+    ):
+        problems.extend(line for one in files for line in _policies_in(*one))
+    if not any(section == "imageapi" and _PROTECTIONS in names for section, names in ours):
+        problems.extend(line for one in files for line in _protections_in(*one))
     if problems:
         raise ConfigurationError(problems)
 
@@ -99,6 +104,7 @@ def unused(conf: cfg.ConfigOpts) -> Iterator[str]:
     """Yield a sentence for each option of Glance that has no effect."""
     for path, sections in _sections_of(conf):
         yield from _policies_in(path, sections)
+        yield from _protections_in(path, sections)
         for section, advice in _ADVICE.items():
             for name in sections.get(section, ()):
                 if name in advice:
@@ -112,6 +118,11 @@ def _policies_in(path: str, sections: Mapping[str, list[str]]) -> Iterator[str]:
         if name in sections.get(section, ()):
             advice = "set [imageapi_policy_rules] policy_file"
             yield f"[{section}] {name} in {path} is not used: {advice}"
+
+
+def _protections_in(path: str, sections: Mapping[str, list[str]]) -> Iterator[str]:
+    if _PROTECTIONS in sections.get("DEFAULT", ()):
+        yield f"[DEFAULT] {_PROTECTIONS} in {path} is not used: set [imageapi] {_PROTECTIONS}"
 
 
 def _sections_of(conf: cfg.ConfigOpts) -> Iterator[tuple[str, Mapping[str, list[str]]]]:

@@ -13,6 +13,7 @@ from imageapi.commands import check
 from imageapi.errors import BackendUnavailable
 from tests.cached import CACHE
 from tests.deployment import Deployment
+from tests.property_protections import protection_file
 from tests.unit.commands.conftest import Run
 
 
@@ -30,6 +31,13 @@ def test_fine(deployment: Deployment, run: Run) -> None:
         f"store 'file' (driver 'file' {of_ours}, directory {deployment.images}",
         f"policy 'rules' (driver 'rules' {of_ours}, the default rules (policy_file is not set)",
     ]
+
+
+def test_property_protections(deployment: Deployment, run: Run) -> None:
+    path = protection_file(deployment.folder, {"a": "member", "b": "@"})
+    deployment.configure(core=f"property_protection_file = {path}")
+    status, out, _ = run("check")
+    assert (status, out.splitlines()[-1]) == (0, "property protections: ok, 2 sections")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,14 @@ def conf_of(folder: Path, text: str) -> list[str]:
         ("[DEFAULT]\nbind-port = 1", "[DEFAULT] bind_port in FILE is not used: set [imageapi_"),
         ("[DEFAULT]\nlog_file = x", "[DEFAULT] log_file in FILE is not used: set [imageapi_s"),
         ("[DEFAULT]\ndebug = true", "[DEFAULT] debug in FILE is not used: start imageapi --debug"),
+        (
+            "[DEFAULT]\nproperty_protection_file = x",
+            "[DEFAULT] property_protection_file in FILE is not used: set [imageapi] property_prot",
+        ),
+        (
+            "[DEFAULT]\nproperty_protection_rule_format = roles",
+            "[DEFAULT] property_protection_rule_format in FILE is not used: set [imageapi] proper",
+        ),
         ("[DEFAULT]\nchunk_size = 1", "[DEFAULT] chunk_size in FILE is not used: set [imageapi] c"),
         ("[DEFAULT]\nregistry_host = r", "[DEFAULT] registry_host in FILE is not used: set [imag"),
         ("[glance_store]\nstores = file", "[glance_store] stores in FILE is not used: set [imagea"),
@@ -74,6 +82,20 @@ def test_a_policy_beside_that_of_imageapi_is_only_told(tmp_path: Path) -> None:
     conf = imageapi.load_config([path])
     refuse_policy(conf)
     assert len(list(unused(conf))) == 1
+
+
+def test_protections_that_would_not_apply_are_refused(tmp_path: Path) -> None:
+    """A policy of imageapi changes nothing about it."""
+    path = tmp_path / "imageapi.conf"
+    path.write_text(
+        "[DEFAULT]\nproperty_protection_file = a\n[imageapi_policy_rules]\npolicy_file = b\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        config_of(Namespace(config_file=[str(path)]))
+    told = "is not used: set [imageapi] property_protection_file"
+    assert caught.value.problems == (f"[DEFAULT] property_protection_file in {path} {told}",)
+    path.write_text(f"{path.read_text()}[imageapi]\nproperty_protection_file = a\n")
+    refuse_policy(imageapi.load_config([path]))
 
 
 def test_an_application_has_options_of_its_own(
