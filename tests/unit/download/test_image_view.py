@@ -65,6 +65,15 @@ def test_what_cannot_be_sent_is_logged_once(
     assert len(caplog.records) == 2
 
 
+def test_what_is_shown_counts_as_memory(views: ImageViews) -> None:
+    """The properties that are too long for headers, too: nothing else counts them."""
+    properties = {"os_glance_x": "", "long": "x" * 9_000}
+    images = [active_image(f"i{number}", properties=properties) for number in range(9)]
+    before = [views.of(one, ALL).image for one in images]
+    pairs = zip(images[::-1], before[::-1], strict=True)
+    assert sum(views.of(one, ALL).image is shown for one, shown in pairs) == 1
+
+
 @pytest.mark.parametrize("fields", LARGE)
 def test_descriptions_are_remembered_in_bounded_memory(
     views: ImageViews, fields: dict[str, Any]
