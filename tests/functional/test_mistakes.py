@@ -30,6 +30,7 @@ SWIFT = "[imageapi_store_swift]\ncontainer = c\n"
 LOGIN = f"{SWIFT}auth_url = http://h/v3\nusername = u\npassword = {SECRET}\n"
 NONE = f"{SWIFT}auth_type = none\nendpoint_override = http://h/v1/a\n"
 TYPES = "set it to v3applicationcredential, v3password, v1password or none"
+ALLOWED = "create = !\nread = readers\nupdate = !\ndelete = !\n"
 
 
 @pytest.fixture
@@ -164,6 +165,36 @@ def test_policy_files(
     if rules is not None:
         path.write_text(rules)
     deployment.configure(more=f"[imageapi_policy_rules]\npolicy_file = {path}")
+    assert told.format(path) in mistake("check")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule_format", "told"),
+    [
+        (None, "roles", "property_protection_file: file '{}' not found"),
+        ("", "roles", "{}: has no section, so every property would be hidden; add a section for"),
+        ("[^a$]\nread = @", "roles", "{}: section [^a$]: 'create' is missing; add it, with ! if n"),
+        (f"[a(]\n{ALLOWED}", "roles", "{}: section [a(]: its name is not a regular expression: m"),
+        (
+            f"[a]\n{ALLOWED}",
+            "role",
+            "is not valid: Valid values are [roles, policies], but found 'role'",
+        ),
+        (f"[a]\n{ALLOWED}", "policies", "{}: the policy has no rule 'readers'; add it, or correc"),
+    ],
+)
+def test_property_protection_files(
+    deployment: Deployment,
+    mistake: Callable[..., str],
+    text: str | None,
+    rule_format: str,
+    told: str,
+) -> None:
+    path = deployment.folder / "property-protections.conf"
+    if text is not None:
+        path.write_text(text)
+    core = f"property_protection_file = {path}\nproperty_protection_rule_format = {rule_format}"
+    deployment.configure(core=core)
     assert told.format(path) in mistake("check")
 
 
