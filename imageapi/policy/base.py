@@ -39,9 +39,11 @@ class PolicyBackend(Backend):
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
         """Whether the caller may do this.  Anything except True refuses, even an exception.
 
-        :param action: `GET_IMAGE`, `DOWNLOAD_IMAGE`, `GET_IMAGES` or `GET_MEMBERS`.
-        :param target: the `Target` of the image; empty if the image does not exist,
-            if the caller may not know of it, and for `GET_IMAGES`.
+        :param action: `GET_IMAGE`, `DOWNLOAD_IMAGE`, `GET_IMAGES` or `GET_MEMBERS`, or a name
+            that `use_rules` got.
+        :param target: the `Target` of the image, with the properties that the caller may
+            read; empty if the image does not exist, if the caller may not know of it, for
+            `GET_IMAGES`, and for names that `use_rules` got.
         """
 
     def use_rules(self, names: Sequence[str]) -> Sequence[str]:

@@ -225,3 +225,19 @@ def test_roles_that_make_an_admin(memory: Memory) -> None:
     for roles, is_admin in (("admin", False), ("member, OPERATOR", True)):
         request.headers["X-Roles"] = roles
         assert auth.caller(request).is_admin is is_admin
+
+
+def test_image_as_a_caller_is_shown_it(auth: Authorization) -> None:
+    image = Image(id="i", status="active", properties={"os_glance_x": 1, "a": 2})
+    assert dict(auth.shown(image, ADMIN).properties) == {"a": 2}
+    assert auth.reader(ADMIN).shown(image) == auth.shown(image, ADMIN)
+
+
+def test_properties_without_names_are_a_bug_of_the_registry(
+    auth: Authorization, caplog: pytest.LogCaptureFixture
+) -> None:
+    properties: Any = {5: "x"}
+    with pytest.raises(BackendError, match="registry 'memory' raised TypeError"):
+        auth.shown(Image(id="i", status="active", properties=properties), MEMBER)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("image 'i': ")

@@ -212,3 +212,12 @@ def test_shared_images(fake: Listed, caller: Caller) -> None:
     assert found == (["a", "b"] if caller.is_admin else ["a"])
     assert fake.queries == [ListQuery(shared_with="p2", project_id="p2", descending=False, limit=5)]
     assert fake.closed == 1
+
+
+def test_a_filter_on_a_hidden_property_asks_no_registry(fake: Listed) -> None:
+    """Also for an admin: Glance's own notes are hidden from every caller."""
+    fake.yields(public("a"))
+    for caller in (ANONYMOUS, ADMIN):
+        assert fake.page("property-os_glance_x=1&property-a=1", caller) == []
+    assert fake.queries == []
+    assert fake.page("property-x_os_glance_x=1") == ["a"]
