@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The list of all shipped options, for oslo.config's tools."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from oslo_config import cfg
 
 from imageapi.config import cache, serve_options
 from imageapi.config.options import CORE, GROUP
 
+Sections: TypeAlias = Sequence[tuple[str, Sequence[cfg.Opt]]]
 
-def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
+
+def list_opts() -> Sections:
     """Return all shipped options by section.
 
     They are for oslo-config-generator, and for applications that set options in code
@@ -30,20 +33,26 @@ def list_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
         ("imageapi_registry_http", HTTPRegistry.options()),
         ("imageapi_store_file", FileStore.options()),
         ("imageapi_store_http", HTTPStore.options()),
-        *_swift_opts(),
+        *_of_extra(_swift_opts),
+        *_of_extra(_sql_opts),
         ("imageapi_policy_rules", RulesPolicy.options()),
-        *_notifications_opts(),
+        *_of_extra(_notifications_opts),
     ]
 
 
-def _swift_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
-    """Return the options of the extra ``swift``; none if it is not installed."""
+def _of_extra(load: Callable[[], Sections]) -> Sections:
+    """Return the options of an extra; none if one of its packages is not installed."""
     try:
-        from imageapi.backends.swift import options, registry, store
+        return load()
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("imageapi"):
             raise
         return []
+
+
+def _swift_opts() -> Sections:
+    from imageapi.backends.swift import options, registry, store
+
     return [
         ("imageapi_registry_swift", registry.OWN_OPTIONS),
         ("imageapi_store_swift", store.OWN_OPTIONS),
@@ -52,15 +61,14 @@ def _swift_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
     ]
 
 
-def _notifications_opts() -> Sequence[tuple[str, Sequence[cfg.Opt]]]:
-    """Return the options of the extra ``notifications``; none if it is not installed.
+def _sql_opts() -> Sections:
+    from imageapi.backends.sql.options import OPTIONS
 
-    The options of the broker are oslo.messaging's, which lists them under its own name.
-    """
-    try:
-        from imageapi.events.notifications import NotificationsEvents
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("imageapi"):
-            raise
-        return []
+    return [("imageapi_registry_sql", OPTIONS)]
+
+
+def _notifications_opts() -> Sections:
+    """Return our options; those of the broker are oslo.messaging's, which lists them itself."""
+    from imageapi.events.notifications import NotificationsEvents
+
     return [("imageapi_events_notifications", NotificationsEvents.options())]
