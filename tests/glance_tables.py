@@ -84,10 +84,9 @@ class GlanceTables:
     """The tables in a database, which one test uses."""
 
     def __init__(self, url: str | URL) -> None:
-        """Make the tables, or empty them."""
+        """Make the tables that are missing."""
         self.engine = sa.create_engine(url)
         METADATA.create_all(self.engine)
-        self.clear()
 
     def clear(self) -> None:
         """Delete all rows."""

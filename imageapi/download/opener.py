@@ -30,7 +30,6 @@ from imageapi.download.verified_stream import Body
 from imageapi.errors import (
     BackendError,
     DataNotFound,
-    LocationRefused,
     WrongHash,
     bug_in,
 )
@@ -96,7 +95,7 @@ class Opener:
             found = None
             try:
                 if isinstance(location, UnusableLocation):
-                    raise LocationRefused(location.reason)
+                    raise location.error(location.reason)
                 found = open_requested(self._around(location, request.image), request)
                 return (yield from self._prime(found, request))
             except BackendError as error:

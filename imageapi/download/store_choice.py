@@ -8,8 +8,15 @@ from typing import NamedTuple
 from imageapi.backends.base import Blob, StoreBackend
 from imageapi.caller import Caller
 from imageapi.config.plugins import Loaded
-from imageapi.errors import BackendError, DataChanged, only_backend_errors, unexpected
-from imageapi.image import Image, Location
+from imageapi.errors import (
+    BackendError,
+    DataChanged,
+    DataNotFound,
+    LocationRefused,
+    only_backend_errors,
+    unexpected,
+)
+from imageapi.image import NO_LOCATION, Image, Location
 
 
 class DataLocation(NamedTuple):
@@ -54,10 +61,12 @@ class UnusableLocation(NamedTuple):
     """A location that no store opens, and the reason.
 
     :ivar recorded: None if the record has no location.
+    :ivar error: what a download of it raises.
     """
 
     recorded: Location | None
     reason: str
+    error: type[BackendError] = LocationRefused
 
     def __str__(self) -> str:
         return "no store"
@@ -79,6 +88,8 @@ def data_locations_of(
 def _data_location(
     location: Location, stores: Iterable[Loaded[StoreBackend]]
 ) -> DataLocation | UnusableLocation:
+    if location == NO_LOCATION:
+        return UnusableLocation(None, "the record names no location of data", DataNotFound)
     for store in stores:
         if location.store in (None, store.name) and location.scheme in store.backend.schemes:
             return DataLocation(store, location)

@@ -49,6 +49,8 @@ class ImageRows:
         image_id = self.fields["id"]
         if self.visibility not in ("public", "shared", "private", "community"):
             raise MalformedImage(f"visibility must not be {self.visibility!r:.100}")
+        if not all(isinstance(name, str) for name, _ in self.properties):
+            raise MalformedImage("the name of a property must be a text")
         record = {
             **self.fields,
             **{name: _flag(self.fields[name]) for name in _FLAGS},

@@ -7,7 +7,8 @@ import pytest
 from imageapi.caller import ANONYMOUS
 from imageapi.download.store_choice import DataLocation, UnusableLocation, data_locations_of
 from imageapi.errors import BackendError, DataChanged, DataNotFound, ForeignError
-from imageapi.image import Image, Location
+from imageapi.image import NO_LOCATION, Image, Location
+from tests.deployment import get
 from tests.memory import Memory
 
 
@@ -121,3 +122,10 @@ def test_other_exception_of_a_store_is_replaced(
     with pytest.raises(ForeignError, match=r"^store 'memory' raised KeyError$") as raised:
         data_location.open(0, None, None, ANONYMOUS)
     assert raised.value.__cause__ is bug
+
+
+def test_image_that_has_no_location_has_no_data(memory: Memory) -> None:
+    image = memory.put(b"data", locations=(NO_LOCATION,))
+    (unusable,) = data_locations_of(image, memory.api.backends.stores)
+    assert unusable == UnusableLocation(None, "the record names no location of data", DataNotFound)
+    assert get(memory.api, "/v1/images/i").status_int == 404
