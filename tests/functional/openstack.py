@@ -275,8 +275,7 @@ def _glance(
     more: str = "",
     backends: str = "files:file",
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    environment = ENVIRONMENTS / "glance"
-    paste = environment / "etc" / "glance" / "glance-api-paste.ini"
+    paste = ENVIRONMENTS / "glance" / "etc" / "glance" / "glance-api-paste.ini"
     text = GLANCE.format(
         folder=folder,
         paste=paste,
@@ -286,14 +285,38 @@ def _glance(
         options=more,
         backends=backends,
     )
-    (folder / "glance-api.conf").write_text(text)
-    shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)
-    manage = [str(environment / "bin" / "glance-manage")]
-    manage += ["--config-file", str(folder / "glance-api.conf"), "db_sync"]
-    subprocess.run(manage, check=True, capture_output=True, timeout=120, cwd=folder)
-    command = [str(environment / "bin" / "uwsgi"), *options]
+    with running_glance(folder, port, text, options) as process:
+        yield process
+
+
+@contextmanager
+def running_glance(
+    folder: Path, port: int, configuration: str, options: list[str]
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Make the tables of a Glance, and run it.
+
+    :param folder: for all that it writes.
+    :param configuration: of ``glance-api.conf``.
+    :param options: more options of uWSGI.
+    """
+    (folder / "glance-api.conf").write_text(configuration)
+    manage_glance(folder / "glance-api.conf", "db_sync")
+    command = [str(ENVIRONMENTS / "glance" / "bin" / "uwsgi"), *options]
     command += ["--module=glance.wsgi.api:application", "--processes=1", "--threads=16"]
     command += ["--need-app", "--die-on-term", "--enable-threads", "--disable-logging"]
     environ = {"OS_GLANCE_CONFIG_DIR": str(folder)}
     with running(command, port, folder / "output.log", environ, folder) as process:
         yield process
+
+
+def manage_glance(configuration: Path, *words: str) -> None:
+    """Run ``glance-manage``.
+
+    :param configuration: its file, in a folder for all that it writes.
+    :param words: its command, such as ``db_sync``.
+    """
+    environment = ENVIRONMENTS / "glance"
+    folder = configuration.parent
+    shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)
+    manage = [str(environment / "bin" / "glance-manage"), "--config-file", str(configuration)]
+    subprocess.run([*manage, *words], check=True, capture_output=True, timeout=120, cwd=folder)

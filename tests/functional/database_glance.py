@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Glance over a given database, which believes the identity headers of its clients."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.functional.http_client import Answer, connection
+from tests.functional.openstack import ENVIRONMENTS, manage_glance, running_glance
+from tests.functional.servers import free_port
+
+CONFIG = """\
+[DEFAULT]
+log_file = {folder}/glance.log
+enabled_backends = fast:file, slow:file
+allow_anonymous_access = true
+[glance_store]
+default_backend = fast
+[fast]
+filesystem_store_datadir = {folder}/fast
+[slow]
+filesystem_store_datadir = {folder}/slow
+[os_glance_staging_store]
+filesystem_store_datadir = {folder}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {folder}/tasks
+[database]
+connection = {connection}
+[oslo_concurrency]
+lock_path = {folder}/locks
+[paste_deploy]
+flavor = keystone
+config_file = {folder}/paste.ini
+"""
+
+
+class Person(NamedTuple):
+    """A caller. One without roles is anonymous."""
+
+    project: str
+    roles: tuple[str, ...]
+
+    def headers(self) -> dict[str, str]:
+        """What Keystone's middleware would add to a request, with underscores in the names."""
+        if not self.roles:
+            return {}
+        return {
+            "X_Identity_Status": "Confirmed",
+            "X_User_Id": f"user-of-{self.project}",
+            "X_Project_Id": self.project,
+            "X_Tenant_Id": self.project,
+            "X_Roles": ",".join(self.roles),
+        }
+
+
+# Keystone adds the roles that a role implies.
+PEOPLE = {
+    "admin": Person("operations", ("admin", "manager", "member", "reader")),
+    "owner": Person("images", ("member", "reader")),
+    "reader": Person("images", ("reader",)),
+    "member": Person("customers", ("member", "reader")),
+    "stranger": Person("others", ("member", "reader")),
+    "anonymous": Person("", ()),
+}
+
+
+class DatabaseGlance(NamedTuple):
+    """A running Glance."""
+
+    port: int
+    folder: Path
+
+    def ask(self, person: str, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """Send a request as a person; returns the whole answer.
+
+        :param path: below ``/v2``.
+        :param body: JSON or bytes.
+        :param headers: more of them, with underscores in the names.
+        """
+        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        given = {"Content-Type": kind} | PEOPLE[person].headers() | headers
+        sent = {name.replace("_", "-"): value for name, value in given.items()}
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        with connection(self.port) as client:
+            client.request(method, f"/v2/{path}", data, sent)
+            response = client.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+
+
+@contextmanager
+def glance_over(folder: Path, database_url: str) -> Iterator[DatabaseGlance]:
+    """Run a Glance in an empty folder, over an empty database.
+
+    :param database_url: for SQLAlchemy.
+    """
+    port = free_port()
+    paste = (ENVIRONMENTS / "glance" / "etc" / "glance" / "glance-api-paste.ini").read_text()
+    # Without this filter nothing removes a client's identity headers.
+    (folder / "paste.ini").write_text(paste.replace(" authtoken ", " "))
+    options = [f"--http11-socket=127.0.0.1:{port}"]
+    config = CONFIG.format(folder=folder, connection=_for_glance(database_url))
+    with running_glance(folder, port, config, options):
+        yield DatabaseGlance(port, folder)
+
+
+def make_mitaka_tables(folder: Path, database_url: str) -> None:
+    """Make the tables that Glance had in the release Mitaka, in an empty database."""
+    config = folder / "mitaka.conf"
+    config.write_text(CONFIG.format(folder=folder, connection=_for_glance(database_url)))
+    manage_glance(config, "db", "upgrade", "mitaka02")
+
+
+def _for_glance(database_url: str) -> str:
+    """The same URL with the driver that Glance is tested with."""
+    return database_url.replace("postgresql+psycopg:", "postgresql+psycopg2:")
