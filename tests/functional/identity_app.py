@@ -6,13 +6,17 @@ identity headers that any client can send.
 """
 
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import imageapi
 from imageapi import Caller
+from tests.functional.servers import running
+from tests.paths import ROOT
 
 _ADMIN = Caller(user_id="root", roles=("admin",), is_admin=True)
 
@@ -60,3 +64,24 @@ _IDENTIFY: dict[str, Callable[[WSGIEnvironment], Caller]] = {
     "admin": lambda environ: _ADMIN,
     "headers": _from_headers,
 }
+
+
+@contextmanager
+def running_identity_app(folder: Path, settings: Mapping[int, Mapping[str, Any]]) -> Iterator[None]:
+    """Run the application in gunicorn, until the block ends.
+
+    :param folder: for its settings and its log.
+    :param settings: for each port, as for `build`.
+    """
+    settings_file = folder / "deployments.json"
+    settings_file.write_text(json.dumps(settings))
+    command = [
+        *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=4"),
+        # So the server closes no connection while a client waits for more.
+        *("--keep-alive=60", "--no-control-socket", f"--pythonpath={ROOT}"),
+        *(f"--bind=127.0.0.1:{port}" for port in settings),
+        f"tests.functional.identity_app:build({str(settings_file)!r})",
+    ]
+    # It binds them in order, so all listen when the last one does.
+    with running(command, list(settings)[-1], folder / "server.log"):
+        yield

@@ -10,7 +10,6 @@ import html
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -19,8 +18,9 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.deployment import Deployment
+from tests.functional.identity_app import running_identity_app
 from tests.functional.raw_client import Pause, RawAnswer, exchange
-from tests.functional.servers import free_port, running
+from tests.functional.servers import free_port
 from tests.paths import ROOT
 
 TABLE = json.loads((ROOT / "tests/data/glance_captures.json").read_text(encoding="utf-8"))
@@ -187,23 +187,13 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     for name in TABLE["deployments"]:
         ports[name] = _another_port(ports)
     settings = {
-        str(port): {
+        port: {
             "caller": TABLE["deployments"][name]["caller"],
             "config_files": _config_files(files, name),
         }
         for name, port in ports.items()
     }
-    settings_file = files.folder / "deployments.json"
-    settings_file.write_text(json.dumps(settings))
-    command = [
-        *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=4"),
-        # So the server closes no connection while a client waits for more.
-        *("--keep-alive=60", "--no-control-socket", f"--pythonpath={ROOT}"),
-        *(f"--bind=127.0.0.1:{port}" for port in ports.values()),
-        f"tests.functional.identity_app:build({str(settings_file)!r})",
-    ]
-    # It binds them in order, so all listen when the last one does.
-    with running(command, list(ports.values())[-1], files.folder / "server.log"):
+    with running_identity_app(files.folder, settings):
         yield Captured(files, ports)
 
 
