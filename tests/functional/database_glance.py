@@ -105,11 +105,19 @@ def glance_over(folder: Path, database_url: str) -> Iterator[DatabaseGlance]:
         yield DatabaseGlance(port, folder)
 
 
-def make_mitaka_tables(folder: Path, database_url: str) -> None:
-    """Make the tables that Glance had in the release Mitaka, in an empty database."""
-    config = folder / "mitaka.conf"
+# The last version of the tables in the release Mitaka.
+MITAKA = "mitaka02"
+
+
+def make_tables(folder: Path, database_url: str, version: str = "") -> None:
+    """Make Glance's tables in an empty database.
+
+    :param folder: for the files of ``glance-manage``.
+    :param version: of the tables; those of Glance 33 if it is empty.
+    """
+    config = folder / "glance-manage-tables.conf"
     config.write_text(CONFIG.format(folder=folder, connection=_for_glance(database_url)))
-    manage_glance(config, "db", "upgrade", "mitaka02")
+    manage_glance(config, "db", *(["upgrade", version] if version else ["sync"]))
 
 
 def _for_glance(database_url: str) -> str:

@@ -40,6 +40,7 @@ class MariaDB(DatabaseServer):
         options += ["--character-set-server=utf8mb4"]
         # The data need not survive a crash of the machine, only one of the server.
         options += ["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync"]
+        options += ["--debug-no-sync"]
         options += [f"--lc-messages-dir={FOLDER}/share/mysql"]
         server = str(FOLDER / "sbin" / "mariadbd")
         return [server, "--no-defaults", *self._options(), *options]
