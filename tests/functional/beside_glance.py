@@ -5,7 +5,7 @@ import json
 from typing import Any, NamedTuple
 
 from tests.functional.database_glance import PEOPLE, DatabaseGlance
-from tests.functional.http_client import Answer
+from tests.functional.http_client import Answer, ask
 from tests.functional.waiting import wait_until
 
 PATCH = "application/openstack-images-v2.1-json-patch"
@@ -156,6 +156,22 @@ def ask_v2(glance: DatabaseGlance, ids: dict[str, str]) -> dict[str, list[Access
 
 def _data_in(answer: Answer) -> bytes | None:
     return answer.body if answer.status == 200 else None
+
+
+def ask_v1(port: int, ids: dict[str, str]) -> dict[str, list[Access]]:
+    """The same of imageapi's v1 at a port. An admin asks for the list of all images."""
+    found: dict[str, list[Access]] = {name: [] for name in ids}
+    for person, caller in PEOPLE.items():
+        parameters = "?limit=1000" + ("&is_public=none" if person == "admin" else "")
+        answer = ask(port, f"/v1/images{parameters}", **caller.headers())
+        images = json.loads(answer.body)["images"] if answer.status == 200 else []
+        listed = {image["id"] for image in images}
+        for name, image_id in ids.items():
+            path = f"/v1/images/{image_id}"
+            shown = ask(port, path, "HEAD", **caller.headers()).status == 200
+            data = ask(port, path, **caller.headers())
+            found[name].append(Access(shown, image_id in listed, _data_in(data)))
+    return found
 
 
 def as_rows(answers: dict[str, list[Access]]) -> dict[str, str]:

@@ -1,16 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Glance, over each database: which caller sees and downloads which image."""
+"""A real Glance over each database, and imageapi over the same one: who gets which image.
 
-from collections.abc import Iterator
+`V2` has what Glance answers, and `DIFFERENCES` what v1 answers where that is not the same.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from typing import NamedTuple
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.functional.beside_glance import as_rows, ask_v2, make_images
-from tests.functional.database_glance import DatabaseGlance, glance_over
+from tests.functional.beside_glance import as_rows, ask_v1, ask_v2, make_images
+from tests.functional.database_glance import (
+    MITAKA,
+    PEOPLE,
+    DatabaseGlance,
+    glance_over,
+    make_tables,
+)
 from tests.functional.database_server import DatabaseServer
+from tests.functional.http_client import ask
+from tests.functional.identity_app import running_identity_app
+from tests.functional.servers import free_port
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,6 +61,76 @@ changed                SLD SLD SL- --- --- ---
 """
 
 
+ADMINS_LIST = "with is_public=none, an admin's list has all images"
+
+# The rows that differ in v1, each with the reason.
+DIFFERENCES = {
+    "community": ("SLD SLD SL- S-D S-D ---", ADMINS_LIST),
+    "shared, then community": ("SLD SLD SL- S-D S-D ---", ADMINS_LIST),
+    "hidden and public": ("SLD S-D S-- S-D S-D ---", ADMINS_LIST),
+    "hidden and accepted": ("SLD S-D S-- S-D --- ---", ADMINS_LIST),
+    "deactivated": (
+        "SL- SL- SL- SL- --- ---",
+        "v1 sends the data of a deactivated image to nobody; v2 sends it to admins",
+    ),
+    "deleted": (
+        "S-- --- --- --- --- ---",
+        "HEAD shows a deleted image to admins, as in Glance 15",
+    ),
+    "private without owner": (
+        "SLD S-D S-- S-D S-D ---",
+        "it is visible to all in the database, as in v1; only the policy of v2 hides it",
+    ),
+}
+
+# What differs besides in the tables of Mitaka: they have is_public in place of the visibility, and
+# no os_hidden.
+IN_MITAKA = {
+    "community": ("SLD SLD SL- --- --- ---", "it is not public, and has no members"),
+    "shared, then private": ("SLD SLD SL- SLD --- ---", "it still has its member"),
+    "shared, then community": ("SLD SLD SL- SLD --- ---", "it still has its member"),
+    "hidden and public": ("SLD SLD SL- SLD SLD ---", "no image is hidden"),
+    "hidden and accepted": ("SLD SLD SL- SLD --- ---", "no image is hidden"),
+}
+
+CONFIG = """\
+[imageapi]
+registry = sql
+stores = fast:file, slow:file
+policy = rules
+[imageapi_registry_sql]
+connection = {url}
+[imageapi_store_fast]
+directory = {folder}/fast
+[imageapi_store_slow]
+directory = {folder}/slow
+[imageapi_policy_rules]
+policy_file = {folder}/rules.json
+"""
+
+# As in Glance's default policy, only the role member may download.
+RULES = {
+    "get_image": "role:admin or role:reader",
+    "get_images": "role:admin or role:reader",
+    "download_image": "role:admin or role:member",
+}
+
+# The columns that the table of images has in both.
+COLUMNS = """
+    id, name, size, virtual_size, status, checksum, min_disk, min_ram, owner, protected,
+    disk_format, container_format, created_at, updated_at, deleted_at, deleted
+"""
+
+COPY_TO_MITAKA = """
+ATTACH '{source}' AS new;
+INSERT INTO images ({columns}, is_public)
+    SELECT {columns}, visibility = 'public' FROM new.images;
+INSERT INTO image_properties SELECT * FROM new.image_properties;
+INSERT INTO image_locations SELECT * FROM new.image_locations;
+INSERT INTO image_members SELECT * FROM new.image_members;
+"""
+
+
 class Beside(NamedTuple):
     """A Glance with images.
 
@@ -57,10 +142,51 @@ class Beside(NamedTuple):
     reader_url: str
     ids: dict[str, str]
 
+    def configuration(self, url: str) -> Path:
+        """Write the configuration of an imageapi with the stores of the Glance.
+
+        :param url: of the database that it reads.
+        """
+        folder = self.glance.folder
+        (folder / "rules.json").write_text(json.dumps(RULES))
+        config = folder / "imageapi.conf"
+        config.write_text(CONFIG.format(url=url, folder=folder))
+        return config
+
 
 def rows_in(table: str) -> dict[str, str]:
     """The rows of a table, by the names of the images."""
     return {line[:22].rstrip(): line[23:] for line in table.splitlines()[1:]}
+
+
+FIELDS = """
+    id name size virtual_size status checksum owner protected min_disk min_ram disk_format
+    container_format
+""".split()
+
+
+def fields_of_v2(image: dict[str, Any]) -> dict[str, str]:
+    """What v1 shows of an image that v2 describes, by the names of the headers."""
+    fields = {name: image[name] for name in FIELDS if image[name] is not None}
+    fields["is_public"] = image["visibility"] == "public"
+    # The schema of v2 knows no others.
+    not_properties = {*FIELDS, "visibility", "os_hidden", "os_hash_algo", "os_hash_value", "stores"}
+    not_properties |= {"created_at", "updated_at", "tags", "self", "file", "schema"}
+    for name in image.keys() - not_properties:
+        if not name.startswith("os_glance_"):
+            fields[f"property-{name}"] = image[name]
+    return {f"x-image-meta-{name}": str(value) for name, value in fields.items()}
+
+
+def fields_in_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The same in an answer of v1."""
+    left_out = ("uri", "created_at", "updated_at", "deleted")
+    return {
+        name.lower(): value.encode("latin-1").decode()
+        for name, value in headers.items()
+        if name.lower().startswith("x-image-meta-")
+        and name.lower().removeprefix("x-image-meta-") not in left_out
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +213,61 @@ def glances(
             yield dict(zip(DATABASES, pool.map(start, DATABASES), strict=True))
 
 
-@pytest.fixture(params=DATABASES)
-def beside(request: pytest.FixtureRequest, glances: dict[str, Beside]) -> Beside:
-    return glances[request.param]
+@contextmanager
+def imageapis(folder: Path, config_files: Iterable[Path]) -> Iterator[list[int]]:
+    """Run an imageapi for each configuration, in one process; yields their ports."""
+    settings: dict[int, dict[str, Any]] = {}
+    for config in config_files:
+        settings[free_port()] = {"caller": "headers", "config_files": [str(config)]}
+    with running_identity_app(folder, settings):
+        yield list(settings)
 
 
-def test_v2(beside: Beside) -> None:
+@pytest.fixture(scope="module")
+def ports(
+    glances: dict[str, Beside], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, int]]:
+    """The port of an imageapi over each database, by its name."""
+    files = [beside.configuration(beside.reader_url) for beside in glances.values()]
+    with imageapis(tmp_path_factory.mktemp("imageapi"), files) as found:
+        yield dict(zip(glances, found, strict=True))
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_v2(glances: dict[str, Beside], database: str) -> None:
     """So the images are what their names say."""
+    beside = glances[database]
     assert as_rows(ask_v2(beside.glance, beside.ids)) == rows_in(V2)
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_v1(glances: dict[str, Beside], ports: dict[str, int], database: str) -> None:
+    differences = {name: row for name, (row, _) in DIFFERENCES.items()}
+    v2 = rows_in(V2)
+    assert as_rows(ask_v1(ports[database], glances[database].ids)) == v2 | differences
+    # A row that is the same needs no reason.
+    assert not [name for name, row in differences.items() if v2[name] == row]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_v1_fields(glances: dict[str, Beside], ports: dict[str, int], database: str) -> None:
+    admin = PEOPLE["admin"].headers()
+    beside = glances[database]
+    for name, image_id in beside.ids.items():
+        if name != "deleted":
+            shown = beside.glance.ask("admin", "GET", f"images/{image_id}")
+            headers = ask(ports[database], f"/v1/images/{image_id}", "HEAD", **admin).headers
+            assert fields_in_headers(headers) == fields_of_v2(json.loads(shown.body)), name
+
+
+def test_tables_of_mitaka(glances: dict[str, Beside], tmp_path: Path) -> None:
+    """The same images in older tables, which have less of them."""
+    beside = glances["sqlite"]
+    url = f"sqlite:///{tmp_path}/mitaka.db"
+    make_tables(tmp_path, url, MITAKA)
+    with closing(sqlite3.connect(tmp_path / "mitaka.db")) as database:
+        source = beside.glance.folder / "glance.db"
+        database.executescript(COPY_TO_MITAKA.format(source=source, columns=COLUMNS))
+    differences = {name: row for name, (row, _) in (DIFFERENCES | IN_MITAKA).items()}
+    with imageapis(tmp_path, [beside.configuration(url)]) as (port,):
+        assert as_rows(ask_v1(port, beside.ids)) == rows_in(V2) | differences
