@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    database,
     doors,
     downloads,
     file_lists,
@@ -41,6 +42,7 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "downloads": downloads.measure,
     "file-lists": file_lists.measure,
     "swift-lists": swift_lists.measure,
+    "database": database.measure,
     "storm": storm.measure,
     "warm-small": warm_small.measure,
 }

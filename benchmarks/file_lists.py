@@ -2,34 +2,27 @@
 """How long pages of lists take with 100,000 records in a folder, beside Glance with SQLite."""
 
 import contextlib
-import http.client
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks import servers
 from benchmarks.effort import Effort
 from benchmarks.figures import Aim, Figure, Judged
+from benchmarks.pages import Lists, milliseconds, side_by_side
 from benchmarks.processes import PeakMemory
 from benchmarks.workplace import Workplace
 from tests.deployment import Deployment
 from tests.functional.openstack import open_glance
 from tests.functional.servers import free_port
 
-_PAGE = 25
-_PAGES = 40
 _MIB = 1024 * 1024
-_GLANCE = "Glance's /v2/images"
 
 # Not of the first page, which reads all records.
 _SOON = Aim("<", 300.0)
 _SMALL = Aim("<", 100.0)
-_AS_FAST = Aim("<=", 1.0)
 
 _COLUMNS = (
     "id, name, size, status, visibility, created_at, updated_at, deleted, checksum, min_disk,"
@@ -53,31 +46,31 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
         servers.imageapi(servers.GUNICORN, deployment.config_file) as served,
     ):
         _insert(folder / "glance" / "glance.db", images)
-        ours = _Lists(served.port, "/v1/images/detail")
-        glance = _Lists(port, "/v2/images")
+        ours = Lists(served.port, "/v1/images/detail")
+        glance = Lists(port, "/v2/images")
         yield from _figures(ours, glance, PeakMemory(served.pid), deployment, effort)
 
 
 def _figures(
-    ours: "_Lists", glance: "_Lists", memory: PeakMemory, deployment: Deployment, effort: Effort
+    ours: Lists, glance: Lists, memory: PeakMemory, deployment: Deployment, effort: Effort
 ) -> Iterator[Figure]:
     case = f"{effort.records} records in a folder"
     glance.page("")
-    yield _milliseconds(f"{case}, first page of the process", [ours.page("")])
+    yield milliseconds(f"{case}, first page of the process", [ours.page("")])
     for name, parameters in (
         ("page", ""),
         ("page by name", "sort_key=name&sort_dir=asc"),
         ("page of those with a name", "name=image+17"),
     ):
         walks = [(ours.walk(parameters), glance.walk(parameters)) for _ in range(effort.rounds)]
-        yield from _side_by_side(f"{case}, {name}", walks)
+        yield from side_by_side(f"{case}, {name}", walks, _SOON)
     lasts = [(ours.last_page(), glance.last_page()) for _ in range(effort.rounds)]
-    yield from _side_by_side(f"{case}, last page", lasts)
+    yield from side_by_side(f"{case}, last page", lasts, _SOON)
     added = []
     for number in range(effort.rounds):
         _write(deployment, {**_image(0), "id": f"added-{number}"})
         added.append(ours.page(""))
-    yield _milliseconds(f"{case}, page after one was added", added, _SOON)
+    yield milliseconds(f"{case}, page after one was added", added, _SOON)
     grown = [memory.growth() / _MIB]
     yield Figure(
         name=f"{case}, growth of the processes by lists",
@@ -86,71 +79,6 @@ def _figures(
         judged=Judged.ITSELF,
         aim=_SMALL,
     )
-
-
-def _side_by_side(name: str, rounds: list[tuple[float, float]]) -> Iterator[Figure]:
-    """The milliseconds of both servers, compared, and those of imageapi by themselves."""
-    mine = [one for one, _ in rounds]
-    yield Figure(
-        name=name,
-        unit="ms",
-        ours=mine,
-        theirs=[other for _, other in rounds],
-        against=_GLANCE,
-        aim=_AS_FAST,
-    )
-    yield _milliseconds(name, mine, _SOON)
-
-
-def _milliseconds(name: str, numbers: list[float], aim: Aim | None = None) -> Figure:
-    return Figure(name=name, unit="ms", ours=numbers, judged=Judged.ITSELF, aim=aim)
-
-
-class _Lists:
-    """The lists of a server."""
-
-    def __init__(self, port: int, path: str) -> None:
-        self._port = port
-        self._path = path
-        # Of the latest page: its images, and the last one if another page may follow.
-        self._ids: list[str] = []
-        self._last = ""
-
-    def page(self, parameters: str, limit: int = _PAGE) -> float:
-        """How many milliseconds a page took."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)) as client:
-            started = time.perf_counter()
-            client.request("GET", f"{self._path}?limit={limit}&{parameters}")
-            response = client.getresponse()
-            data = response.read()
-            seconds = time.perf_counter() - started
-        if response.status != 200:
-            raise RuntimeError(f"a list is answered with status {response.status}: {data[:200]!r}")
-        self._ids = [image["id"] for image in json.loads(data)["images"]]
-        self._last = self._ids[-1] if len(self._ids) == limit else ""
-        return 1000 * seconds
-
-    def walk(self, parameters: str) -> float:
-        """How many milliseconds a page took: the median of the first ones of a list."""
-        taken = [self.page(parameters)]
-        seen = set(self._ids)
-        while self._last and len(taken) < _PAGES:
-            taken.append(self.page(f"{parameters}&marker={self._last}"))
-            if not seen.isdisjoint(self._ids):
-                raise RuntimeError(f"{self._path}?{parameters} has an image on two pages")
-            seen.update(self._ids)
-        return median(taken)
-
-    def last_page(self) -> float:
-        """How many milliseconds the last page took, a full one."""
-        # In the opposite order, the image after this page is the one before the last page.
-        self.page("sort_key=created_at&sort_dir=asc", _PAGE + 1)
-        taken = self.page(f"marker={self._last}")
-        marker = self._last
-        self.page(f"marker={marker}")
-        if not marker or self._last:
-            raise RuntimeError("the page before the end of a list is not the last one")
-        return taken
 
 
 def _image(number: int) -> dict[str, Any]:

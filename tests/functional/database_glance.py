@@ -100,7 +100,7 @@ def glance_over(folder: Path, database_url: str) -> Iterator[DatabaseGlance]:
     # Without this filter nothing removes a client's identity headers.
     (folder / "paste.ini").write_text(paste.replace(" authtoken ", " "))
     options = [f"--http11-socket=127.0.0.1:{port}"]
-    config = CONFIG.format(folder=folder, connection=_for_glance(database_url))
+    config = CONFIG.format(folder=folder, connection=for_glance(database_url))
     with running_glance(folder, port, config, options):
         yield DatabaseGlance(port, folder)
 
@@ -116,10 +116,10 @@ def make_tables(folder: Path, database_url: str, version: str = "") -> None:
     :param version: of the tables; those of Glance 33 if it is empty.
     """
     config = folder / "glance-manage-tables.conf"
-    config.write_text(CONFIG.format(folder=folder, connection=_for_glance(database_url)))
+    config.write_text(CONFIG.format(folder=folder, connection=for_glance(database_url)))
     manage_glance(config, "db", *(["upgrade", version] if version else ["sync"]))
 
 
-def _for_glance(database_url: str) -> str:
+def for_glance(database_url: str) -> str:
     """The same URL with the driver that Glance is tested with."""
     return database_url.replace("postgresql+psycopg:", "postgresql+psycopg2:")

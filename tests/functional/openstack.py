@@ -58,7 +58,7 @@ filesystem_store_datadir = {folder}/staging
 [os_glance_tasks_store]
 filesystem_store_datadir = {folder}/tasks
 [database]
-connection = sqlite:///{folder}/glance.db
+connection = {database}
 [oslo_concurrency]
 lock_path = {folder}/locks
 [oslo_policy]
@@ -240,9 +240,12 @@ def glance(folder: Path, identity: Keystone, more: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def open_glance(folder: Path, port: int, *, upstream: int | None = None) -> Iterator[int]:
+def open_glance(
+    folder: Path, port: int, *, upstream: int | None = None, database: str = ""
+) -> Iterator[int]:
     """Run a Glance in an empty folder. Its policy allows everything, so it needs no Keystone.
 
+    :param database: the URL of an empty database, for SQLAlchemy; by default SQLite.
     :param upstream: the port of a web server. Its images may be locations, and Glance keeps what
         it gets from there in its image cache.
     :returns: its process's id.
@@ -258,7 +261,14 @@ def open_glance(folder: Path, port: int, *, upstream: int | None = None) -> Iter
         more = CACHE.format(folder=folder, port=port)
         policy += FROM_LOOPBACK.format(port=upstream)
     with _glance(
-        folder, port, options, flavor=flavor, policy=policy, more=more, backends=backends
+        folder,
+        port,
+        options,
+        flavor=flavor,
+        policy=policy,
+        more=more,
+        backends=backends,
+        database=database,
     ) as process:
         yield process.pid
 
@@ -274,6 +284,7 @@ def _glance(
     policy: str = "",
     more: str = "",
     backends: str = "files:file",
+    database: str = "",
 ) -> Iterator["subprocess.Popen[bytes]"]:
     paste = ENVIRONMENTS / "glance" / "etc" / "glance" / "glance-api-paste.ini"
     text = GLANCE.format(
@@ -284,6 +295,7 @@ def _glance(
         policy=policy,
         options=more,
         backends=backends,
+        database=database or f"sqlite:///{folder}/glance.db",
     )
     with running_glance(folder, port, text, options) as process:
         yield process
