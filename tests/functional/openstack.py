@@ -17,6 +17,8 @@ from tests.functional.servers import free_port, running
 from tests.paths import ROOT
 
 ENVIRONMENTS = ROOT / ".servers"
+# A module for the Python of Glance's environment.
+PROGRAMS = ROOT / "tests" / "servers" / "glance"
 
 KEYSTONE = """\
 [DEFAULT]
@@ -312,23 +314,11 @@ def running_glance(
     :param options: more options of uWSGI.
     """
     (folder / "glance-api.conf").write_text(configuration)
-    manage_glance(folder / "glance-api.conf", "db_sync")
-    command = [str(ENVIRONMENTS / "glance" / "bin" / "uwsgi"), *options]
-    command += ["--module=glance.wsgi.api:application", "--processes=1", "--threads=16"]
+    shutil.copy(ENVIRONMENTS / "glance" / "etc" / "glance" / "glance-manage.conf", folder)
+    command = [str(ENVIRONMENTS / "glance" / "bin" / "uwsgi"), *options, f"--pythonpath={PROGRAMS}"]
+    command += ["--module=glance_app:application", "--processes=1", "--threads=16"]
     command += ["--need-app", "--die-on-term", "--enable-threads", "--disable-logging"]
     environ = {"OS_GLANCE_CONFIG_DIR": str(folder)}
+    environ |= {"GLANCE_MANAGE_CONFIG": f"{folder}/glance-api.conf"}
     with running(command, port, folder / "output.log", environ, folder) as process:
         yield process
-
-
-def manage_glance(configuration: Path, *words: str) -> None:
-    """Run ``glance-manage``.
-
-    :param configuration: its file, in a folder for all that it writes.
-    :param words: its command, such as ``db_sync``.
-    """
-    environment = ENVIRONMENTS / "glance"
-    folder = configuration.parent
-    shutil.copy(environment / "etc" / "glance" / "glance-manage.conf", folder)
-    manage = [str(environment / "bin" / "glance-manage"), "--config-file", str(configuration)]
-    subprocess.run([*manage, *words], check=True, capture_output=True, timeout=120, cwd=folder)

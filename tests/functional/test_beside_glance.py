@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import sqlalchemy
 
 from tests.functional.beside_glance import as_rows, ask_v1, ask_v2, make_images
 from tests.functional.database_glance import (
@@ -26,6 +27,7 @@ from tests.functional.database_server import DatabaseServer
 from tests.functional.http_client import ask
 from tests.functional.identity_app import running_identity_app
 from tests.functional.servers import free_port
+from tests.glance_tables import METADATA
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -271,3 +273,15 @@ def test_tables_of_mitaka(glances: dict[str, Beside], tmp_path: Path) -> None:
     differences = {name: row for name, (row, _) in (DIFFERENCES | IN_MITAKA).items()}
     with imageapis(tmp_path, [beside.configuration(url)]) as (port,):
         assert as_rows(ask_v1(port, beside.ids)) == rows_in(V2) | differences
+
+
+def test_tables_that_other_tests_make(glances: dict[str, Beside]) -> None:
+    """They have the columns of Glance's own."""
+    engine = sqlalchemy.create_engine(glances["sqlite"].reader_url)
+    try:
+        inspector = sqlalchemy.inspect(engine)
+        for table in METADATA.sorted_tables:
+            real = {one["name"]: one["nullable"] for one in inspector.get_columns(table.name)}
+            assert {one.name: one.nullable for one in table.columns} == real, table.name
+    finally:
+        engine.dispose()
