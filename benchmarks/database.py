@@ -17,6 +17,8 @@ from tests.functional.servers import free_port
 # For each record of the benchmark's large registry.
 _TIMES = 10
 _CONNECTIONS = (1, 16)
+# How many rows a statement inserts.
+_AT_ONCE = 100_000
 
 _TWENTY_TIMES = Aim(">=", 20.0)
 _SOON = Aim("<", 20.0)
@@ -38,17 +40,16 @@ INSERT INTO images (id, name, size, status, visibility, owner, created_at, updat
 SELECT {id}, 'image ' || n % 1000, n, 'active',
     (CASE WHEN n % 3 = 0 THEN 'public' ELSE 'shared' END)::image_visibility,
     'project-' || n % 997, {time}, {time}, false, md5(n::text), 0, 0, false, 'qcow2', 'bare', false
-FROM generate_series(1, {count}) n;
+FROM generate_series({first}, {last}) n;
 INSERT INTO image_properties (image_id, name, value, created_at, updated_at, deleted)
 SELECT {id}, name, 'value ' || n % 50, {time}, {time}, false
-FROM generate_series(1, {count}) n, unnest(ARRAY['os_distro', 'os_version', 'number']) name;
+FROM generate_series({first}, {last}) n, unnest(ARRAY['os_distro', 'os_version', 'number']) name;
 INSERT INTO image_locations (image_id, value, created_at, updated_at, deleted, meta_data, status)
 SELECT {id}, 'file:///images/' || n, {time}, {time}, false, '{{}}', 'active'
-FROM generate_series(1, {count}) n;
+FROM generate_series({first}, {last}) n;
 INSERT INTO image_members (image_id, member, can_share, created_at, updated_at, deleted, status)
 SELECT {id}, 'customer-' || n % 101, false, {time}, {time}, false, 'accepted'
-FROM generate_series(1, {count}) n WHERE n % 3 = 1;
-VACUUM ANALYZE;
+FROM generate_series({first}, {last}) n WHERE n % 3 = 1;
 """
 _ID = "lpad((n::bigint * 7919 % 1000003)::text, 8, '0') || '-0000-4000-8000-000000000000'"
 # In no order of the table.
@@ -71,7 +72,11 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
             open_glance(folder / "glance", port, database=for_glance(url)),
             servers.imageapi(servers.GUNICORN, config_file) as served,
         ):
-            server.execute(_INSERT.format(id=_ID, time=_TIME, count=count), "glance")
+            for first in range(1, count + 1, _AT_ONCE):
+                last = min(first + _AT_ONCE - 1, count)
+                insert = _INSERT.format(id=_ID, time=_TIME, first=first, last=last)
+                server.execute(insert, "glance")
+            server.execute("VACUUM ANALYZE;", "glance")
             ids = server.execute(_SOME_IDS, "glance").split()
             yield from _records(served.port, port, ids, count, effort)
             yield from _lists(served.port, port, count, effort)

@@ -27,7 +27,6 @@ from imageapi.errors import (
     BackendError,
     ImageAPIError,
     ImageNotFound,
-    LocationRefused,
     UnsafeImage,
     WrongHash,
     only_backend_errors,
@@ -141,7 +140,7 @@ class _Verification:
                 continue
             try:
                 if isinstance(location, UnusableLocation):
-                    raise LocationRefused(location.reason)
+                    raise location.error(location.reason)
                 _compare(image, location)
                 if self._finds_unsafe and image.size != 0:
                     _examine(image, location)
@@ -160,6 +159,11 @@ class _Verification:
             tell("data without a record is not looked for, because some records cannot be read")
             return
         registry = self._backends.registry
+        writer = registry.backend.writer()
+        if writer is not None and writer.needs_locations:
+            # Another service may be writing data that its record does not name yet.
+            tell(f"data without a record is not looked for, because others use {registry} too")
+            return
         if known_ids(registry) is None:
             # A malformed record is not in a list, and its data would look unused.
             tell(f"data without a record is not looked for, because {registry} lists no ids")

@@ -11,7 +11,7 @@ from imageapi.backends.sql.locations import Encryption
 from imageapi.backends.sql.schema import Schema
 from imageapi.backends.writing import WriteError
 from imageapi.image import Image, Location
-from imageapi.protocol.value_text import text_of
+from imageapi.protocol.value_text import text_of, without_surrogates
 
 # Of the columns, in characters.  SQLite would store longer texts, which Glance cannot read.
 _LONGEST = {
@@ -76,7 +76,11 @@ def property_texts(image: Image) -> dict[str, str]:
     for name in texts:
         if len(name) > _LONGEST_NAME:
             raise WriteError(f"the property {name:.40} ... has a name of {len(name)} characters")
-    return {name: text for name, text in texts.items() if text is not None}
+    return {
+        without_surrogates(name): without_surrogates(text)
+        for name, text in texts.items()
+        if text is not None
+    }
 
 
 def location_values(location: Location, encryption: Encryption) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from imageapi.backends.file import new_file
+from imageapi.backends.file.record_writer import FileRecordWriter
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
 from imageapi.backends.listing import ListQuery
@@ -107,6 +108,18 @@ def test_orphans(deployment: Deployment, run: Run) -> None:
     assert (status, out.count("removed: ")) == (0, 3)
     assert os.listdir(deployment.images) == ["i"]
     assert os.listdir(deployment.registry) == ["i.json"]
+
+
+def test_no_orphan_is_looked_for_where_another_service_writes_data(
+    deployment: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data of an upload would look unused until its record names it."""
+    monkeypatch.setattr(FileRecordWriter, "needs_locations", True)
+    deployment.add("i", b"data")
+    (deployment.images / "j").write_bytes(b"x")
+    status, out, _ = run("verify", "--all", "--remove-orphans")
+    assert (status, sorted(os.listdir(deployment.images))) == (0, ["i", "j"])
+    assert "not looked for, because others use registry 'file' too" in out
 
 
 def test_orphan_that_may_be_an_image_being_added(deployment: Deployment, run: Run) -> None:

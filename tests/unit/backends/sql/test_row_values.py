@@ -37,10 +37,9 @@ def test_a_value_that_does_not_fit(image_id: str, values: dict[str, Any], proble
 
 
 def test_properties_are_texts() -> None:
-    assert property_texts(stored(properties={"a": 5, "b": None, "c": [True]})) == {
-        "a": "5",
-        "c": "[true]",
-    }
+    properties = {"a": 5, "b": None, "c": [True], "d": "\ud800"}
+    texts = {"a": "5", "c": "[true]", "d": "\N{REPLACEMENT CHARACTER}"}
+    assert property_texts(stored(properties=properties)) == texts
     with pytest.raises(WriteError, match="a name of 256 characters"):
         property_texts(stored(properties={"x" * 256: "y"}))
 
