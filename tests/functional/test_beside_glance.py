@@ -6,15 +6,18 @@
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from hashlib import md5, sha512
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy
 
+from imageapi.commands.main import main
 from tests.functional.beside_glance import as_rows, ask_v1, ask_v2, make_images
 from tests.functional.database_glance import (
     MITAKA,
@@ -285,3 +288,64 @@ def test_tables_that_other_tests_make(glances: dict[str, Beside]) -> None:
             assert {one.name: one.nullable for one in table.columns} == real, table.name
     finally:
         engine.dispose()
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_what_the_commands_write(
+    glances: dict[str, Beside],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    database: str,
+) -> None:
+    """Glance shows it, and lets download it."""
+    glance = glances[database].glance
+    url = glances[database].reader_url
+    if database != "sqlite":
+        url = request.getfixturevalue(database).url("glance")
+    config = glances[database].configuration(url)
+    data = tmp_path / "data"
+    image_id = "5f5e7d3a-0000-4000-8000-000000000001"
+
+    def run(*words: str, status: int = 0) -> None:
+        with pytest.raises(SystemExit) as ended:
+            sys.exit(main(["--config-file", str(config), *words]))
+        assert ended.value.code == status, capsys.readouterr().err
+
+    def shown(person: str = "owner") -> dict[str, Any]:
+        answer = glance.ask(person, "GET", f"images/{image_id}")
+        assert answer.status == 200
+        found: dict[str, Any] = json.loads(answer.body)
+        return found
+
+    data.write_bytes(b"first")
+    details = "--private --owner images --member customers --property os_distro=debian --name Added"
+    formats = "--disk-format raw --container-format bare --store slow"
+    run("add", str(data), "--id", image_id, *details.split(), *formats.split())
+    for name, value in {
+        "name": "Added",
+        "os_distro": "debian",
+        "visibility": "shared",
+        "status": "active",
+        "size": 5,
+        "stores": "slow",
+        "checksum": md5(b"first").hexdigest(),
+        "os_hash_value": sha512(b"first").hexdigest(),
+    }.items():
+        assert shown("member")[name] == value
+    assert glance.ask("member", "GET", f"images/{image_id}/file").body == b"first"
+    run("set", image_id, "--property", "a=b", "--remove-property", "os_distro", "--name", "New")
+    assert {"a": "b", "name": "New"}.items() <= shown().items()
+    assert "os_distro" not in shown()
+    run("deactivate", image_id)
+    assert glance.ask("owner", "GET", f"images/{image_id}/file").status == 403
+    run("activate", image_id)
+    data.write_bytes(b"second")
+    run("replace", image_id, str(data))
+    assert glance.ask("owner", "GET", f"images/{image_id}/file").body == b"second"
+    run("list")
+    assert image_id in capsys.readouterr().out
+    run("remove", image_id)
+    assert glance.ask("owner", "GET", f"images/{image_id}").status == 404
+    assert not list((glance.folder / "slow").glob(f"{image_id}*"))
+    run("add", str(data), "--id", image_id, "--public", status=1)

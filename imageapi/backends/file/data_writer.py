@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.new_file import (
@@ -21,7 +21,7 @@ from imageapi.backends.file.new_file import (
     remove_file,
     temporary_files,
 )
-from imageapi.backends.file.store import FileStore, path_of
+from imageapi.backends.file.store import FileStore, location_of, path_of
 from imageapi.backends.writing import DataWriter, HashingReader, Leftover, NewData, WriteError
 from imageapi.errors import LocationRefused
 from imageapi.image import Image, Location, is_image_id
@@ -41,7 +41,7 @@ class FileDataWriter(DataWriter):
         path, location = self._store.path(image.id), None
         if is_replacement:
             path = f"{path}+{secrets.token_hex(8)}"
-            location = Location("file://" + quote(path))
+            location = location_of(path)
         elif os.path.lexists(path):
             raise _exists(path)
         try:
@@ -74,7 +74,7 @@ class FileDataWriter(DataWriter):
         yield from temporary_files(self._store.directory)
         for path in sorted(paths_in(self._store.directory)):
             if not is_temporary(path) and os.path.realpath(path) not in paths:
-                location = Location("file://" + quote(os.fsencode(path)))
+                location = location_of(os.fsencode(path))
                 yield leftover(path, _image_id_of(path), location)
 
 

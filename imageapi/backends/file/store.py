@@ -80,7 +80,7 @@ class FileStore(StoreBackend):
         return f"{self.directory}/{file_name(image_id)}"
 
     def locate(self, image_id: str) -> Location:
-        return Location("file://" + quote(self.path(image_id)))
+        return location_of(self.path(image_id))
 
     def open(
         self,
@@ -138,6 +138,15 @@ class FileStore(StoreBackend):
         if error.errno in NO_FILE:
             raise LocationRefused(f"{path}: not a regular file") from None
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
+
+
+def location_of(path: str | bytes) -> Location:
+    """Return the location of a file.
+
+    A plus sign stays, because Glance's file store decodes nothing, and names of replaced data
+    have one.
+    """
+    return Location("file://" + quote(path, safe="/+"))
 
 
 @remembered

@@ -157,7 +157,7 @@ def test_leftovers(deployment: Deployment, store: FileStore) -> None:
     at = f"file://{deployment.images}"
     assert found == {
         ".add+12": (None, None),
-        "i+0123456789abcdef": ("i", f"{at}/i%2B0123456789abcdef"),
+        "i+0123456789abcdef": ("i", f"{at}/i+0123456789abcdef"),
         "%C3%BC": ("ü", f"{at}/%25C3%25BC"),
         "x y": (None, f"{at}/x%20y"),
     }
