@@ -28,6 +28,7 @@ def test_quick_run(tmp_path: Path) -> None:
         "downloads",
         "file-lists",
         "swift-lists",
+        "database",
         "storm",
         "warm-small",
     ]

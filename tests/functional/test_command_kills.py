@@ -23,8 +23,9 @@ MIB = 1024 * 1024
 OLD = random.Random(1).randbytes(2 * MIB + 1)
 NEW = random.Random(2).randbytes(3 * MIB + 2)
 
-#: The moments, as parts of the duration of a command that nobody kills.
-MOMENTS = [random.Random(3).uniform(0, 1.1) for _ in range(50)]
+#: The moments, as parts of the duration of a command that nobody kills.  KILLS=50 takes more.
+RANDOM = random.Random(3)
+MOMENTS = [RANDOM.uniform(0, 1.1) for _ in range(int(os.environ.get("KILLS", "20")))]
 
 Command = tuple[str, ...]
 COMMANDS: dict[str, Command] = {
