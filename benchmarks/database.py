@@ -29,6 +29,7 @@ _CONFIGURATION = """\
 registry = sql
 [imageapi_registry_sql]
 connection = {url}
+max_pool_size = 16
 [imageapi_store_file]
 directory = {folder}
 """
