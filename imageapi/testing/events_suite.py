@@ -18,7 +18,8 @@ from typing import Any
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.events.base import EventsBackend, Load, Outcome, RequestEnded
 from imageapi.image import Image, Location
-from imageapi.testing.suite import BackendSuite, descriptors
+from imageapi.testing.observed import descriptors
+from imageapi.testing.suite import BackendSuite
 
 _ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin", "Member"), is_admin=True)
 _STATUSES = (None, 200, 206, 304, 400, 403, 404, 405, 412, 416, 500, 502, 503)

@@ -3,7 +3,6 @@
 
 import itertools
 import logging
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
@@ -22,8 +21,6 @@ ADMIN = Caller(user_id="admin", project_id="admin", roles=("admin",), is_admin=T
 _DAY = datetime(2010, 2, 3, 9, 34, 1, tzinfo=UTC)
 # No walk has so many images.
 _ENDLESS = 200
-# Seconds in which a thread that was told to end must have ended.
-_PATIENCE = 10
 
 
 def day(number: int) -> datetime:
@@ -57,10 +54,6 @@ class ListHooks(RegistryHooks, mixin=True):
     """
 
     many = 200
-
-    def put_malformed(self, image_id: str) -> None:
-        """Add a record with this id that `get` refuses as malformed."""
-        self.skipTest("not tested: define put_malformed(image_id)")
 
     # Helpers of the cases.
 
@@ -169,15 +162,6 @@ class ListHooks(RegistryHooks, mixin=True):
         logging.getLogger().addHandler(handler)
         self.addCleanup(logging.getLogger().removeHandler, handler)
         return handler.lines
-
-    def soon(self, condition: Callable[[], bool]) -> bool:
-        """Whether something becomes true within some seconds."""
-        end = time.monotonic() + _PATIENCE
-        while not condition():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
-        return True
 
 
 class _Lines(logging.Handler):

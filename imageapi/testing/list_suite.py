@@ -68,13 +68,14 @@ class ListSuite(FilterCases, mixin=True):
         self.lists(ListQuery(), "make_registry() must create a registry without images")
 
     def test_list_yields_records(self) -> None:
-        image = replace(self.full_image("list-full"), is_public=True)
-        (image, *_) = self.hold(image, public("list-usual"))
+        full = [replace(self.variant(f"list-full-{n}", n), is_public=True) for n in range(2)]
+        held = self.hold(*full, public("list-usual"))
         decides = self.registry.decides_visibility
         but = _NOT_LISTED | (_OF_VISIBILITY if decides else frozenset())
         got = {one.id: one for one in self.taken(ListQuery())}
-        self.must(image.id in got, f"list() must yield {image.id}")
-        self.same(image, got[image.id], f"list(), for {image.id},", but)
+        for image in held:
+            self.must(image.id in got, f"list() must yield {image.id}")
+            self.same(image, got[image.id], f"list(), for {image.id},", but)
 
     # Order.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an author defines for the suites of registries, and helpers for their cases."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 from imageapi.backends.base import RegistryBackend
@@ -30,7 +30,11 @@ class RegistryHooks(BackendSuite, mixin=True):
 
     def remove(self, image_id: str) -> None:
         """Remove a record."""
-        self.skipTest("not tested: define remove(image_id)")
+        self.not_proved("define remove(image_id)")
+
+    def put_malformed(self, image_id: str) -> None:
+        """Add a record with this id that `get` refuses as malformed."""
+        self.not_proved("define put_malformed(image_id)")
 
     def can_have(self, image_id: str) -> bool:
         """Whether `put` can add a record with this id; an upstream may refuse odd ids."""
@@ -65,6 +69,18 @@ class RegistryHooks(BackendSuite, mixin=True):
         )
 
     # Helpers of the cases.
+
+    def variant(self, image_id: str, number: int) -> Image:
+        """Return `full_image` with other values; each number gives different ones."""
+        image = self.full_image(image_id)
+        more = f"-{number}"
+        return replace(
+            image,
+            name=image.name and image.name + more,
+            properties={key: f"{value}{more}" for key, value in image.properties.items()},
+            locations=tuple(Location(one.url + more, one.store) for one in image.locations),
+            members=frozenset(member + more for member in image.members),
+        )
 
     def setUp(self) -> None:
         super().setUp()

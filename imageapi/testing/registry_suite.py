@@ -2,7 +2,7 @@
 """Test cases for every registry, for the tests of a plugin (see `imageapi.testing.suite`).
 
 A subclass of `RegistrySuite` defines `make_registry`, `put` and
-`make_unreachable`, and if possible `remove`.
+`make_unreachable`, and if possible `remove` and `put_malformed`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from imageapi.caller import ANONYMOUS, Caller
-from imageapi.errors import BackendError, ImageNotFound
+from imageapi.errors import BackendError, BadReply, ImageNotFound, MalformedImage
 from imageapi.image import STATUSES, Image
 from imageapi.testing.registry_hooks import RegistryHooks
 
@@ -76,7 +76,7 @@ class RegistrySuite(RegistryHooks, mixin=True):
 
     def test_odd_ids_that_are_known(self) -> None:
         images = [
-            replace(self.full_image(image_id), name=f"number {number}")
+            self.variant(image_id, number)
             for number, image_id in enumerate(filter(self.can_have, _ODD_IDS))
         ]
         for image in images:
@@ -85,11 +85,20 @@ class RegistrySuite(RegistryHooks, mixin=True):
             self.answers(image)
 
     def test_replaced_record(self) -> None:
-        image = self.full_image("suite")
-        for name in ("first", "other", "again"):
-            renamed = replace(image, name=name)
-            self.put(renamed)
-            self.answers(renamed, "after the record was replaced")
+        first, other = self.variant("suite", 1), self.variant("suite", 2)
+        least = replace(first, properties={}, locations=(), members=frozenset())
+        for image in (first, other, least, other):
+            self.put(image)
+            self.answers(image, "after the record was replaced")
+
+    def test_malformed_record(self) -> None:
+        image = self.variant("suite", 1)
+        self.put(image)
+        self.put_malformed("suite-malformed")
+        get = partial(self.registry.get, "suite-malformed", self.caller)
+        error = self.refused("get() of a malformed record", get, MalformedImage, BadReply)
+        self.keeps_secrets({"the error of a malformed record": error})
+        self.answers(image, "beside a malformed record")
 
     def test_new_record(self) -> None:
         self.knows_not("suite")
@@ -127,7 +136,7 @@ class RegistrySuite(RegistryHooks, mixin=True):
         self.leaks_nothing("get() of an unknown id", lambda: self.knows_not("unknown"))
 
     def test_ten_threads(self) -> None:
-        images = [replace(self.full_image(f"suite-{n}"), name=f"number {n}") for n in range(3)]
+        images = [self.variant(f"suite-{n}", n) for n in range(3)]
         for image in images:
             self.put(image)
 
@@ -137,6 +146,27 @@ class RegistrySuite(RegistryHooks, mixin=True):
                 self.knows_not(f"unknown-{number}")
 
         self.in_threads(get)
+
+    def test_two_threads_get_at_once(self) -> None:
+        one, other = self.variant("suite-1", 1), self.variant("suite-2", 2)
+        self.put(one)
+        self.put(other)
+        mend = (
+            "two calls of get() must share nothing that changes, such as one cursor"
+            " (open one for each call or thread, or use a lock)"
+        )
+        both = partial(self.answers, one), partial(self.answers, other)
+        self.interleaved(lambda: both, mend)
+
+    def test_close_of_the_registry_leaves_nothing_open(self) -> None:
+        image = self.full_image("suite")
+        self.put(image)
+
+        def use() -> None:
+            self.answers(image)
+            self.knows_not("unknown")
+
+        self.closes_all(use)
 
     def test_after_a_fork(self) -> None:
         image = self.full_image("suite")

@@ -3,6 +3,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Collection, Iterable
 from typing import Any, cast
 
 from imageapi.backends.base import Blob, StoreBackend
@@ -20,10 +21,12 @@ class StoreHooks(BackendSuite, mixin=True):
     """The methods that the author defines come first, and helpers for the cases below them.
 
     :cvar chunk_size: the chunk size of the store that `make_store` creates.
+    :cvar has_versions: False for a store whose Blobs never have a version.
     :ivar store: the store that `make_store` created for this case.
     """
 
     chunk_size = CHUNK_SIZE
+    has_versions = True
 
     def make_store(self) -> StoreBackend:
         """Create the store; called once in each case, before anything else."""
@@ -48,11 +51,29 @@ class StoreHooks(BackendSuite, mixin=True):
 
     def replace(self, location: Location, data: bytes) -> None:
         """Replace the data at a location, as a user of the store would."""
-        self.skipTest("not tested: define replace(location, data)")
+        self.not_proved("define replace(location, data)")
 
     def remove(self, location: Location) -> None:
         """Remove the data at a location."""
-        self.skipTest("not tested: define remove(location)")
+        self.not_proved("define remove(location)")
+
+    def put_at(self, location: Location, data: bytes) -> None:
+        """Add data at a location that the store's `locate` has returned."""
+        self.not_proved("define put_at(location, data): it puts data where locate() says")
+
+    def forbidden(self) -> Iterable[Location] | None:
+        """Make data that the store must not open, and return its locations.
+
+        Return None if there can be no such data, such as for a store in memory.
+
+        For example a file beside the store's folder, and a link in the folder that leads
+        to it; or a container that the store must not read.
+        """
+        self.not_proved("define forbidden(): it returns locations that open() must refuse")
+
+    def damage(self, location: Location) -> None:
+        """Damage the data at a location, as a fault of its disk or of an interrupted copy."""
+        self.not_proved("define damage(location): it makes the data unreadable or wrong")
 
     # Helpers of the cases.
 
@@ -114,6 +135,18 @@ class StoreHooks(BackendSuite, mixin=True):
             return blob
         blob.close()
         return None
+
+    def needs_versions(self, versions: Collection[str | None]) -> None:
+        """Skip the case if one of these versions is None; fail if that contradicts the suite."""
+        if self.has_versions and None in versions:
+            self.not_proved(
+                "version is None: let make_store() set the age from which data has a version to"
+                " 0, or set has_versions = False if it never has one"
+            )
+        if not self.has_versions:
+            mend = "a Blob has a version, but the suite has has_versions = False: remove that"
+            self.must(set(versions) == {None}, mend)
+            self.skipTest("not tested: has_versions is False")
 
     def refuses(
         self, why: str, location: Location, *kinds: type[BackendError], **part: Any

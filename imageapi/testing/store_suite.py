@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Test cases for every store, for the tests of a plugin (see `imageapi.testing.suite`).
 
-A subclass of `StoreSuite` defines `make_store`, `put` and `make_unreachable`,
-and if possible `replace` and `remove`; see `StoreHooks` for each of them.
+A subclass of `StoreSuite` defines `make_store`, `put` and `make_unreachable`, and if
+possible `replace`, `remove`, `put_at`, `forbidden` and `damage`; see `StoreHooks`.
 """
 
 import itertools
 from functools import partial
 from urllib.parse import unquote
 
-from imageapi.errors import BackendError, DataChanged, DataNotFound, LocationRefused
+from imageapi.errors import BackendError, DataChanged, DataNotFound
 from imageapi.image import Location
-from imageapi.testing.store_hooks import StoreHooks, pattern
+from imageapi.testing.store_fault_cases import ABSENT, StoreFaultCases
+from imageapi.testing.store_hooks import pattern
 
 _SECRET = "suite-secret"  # noqa: S105 - made up  # nosec B105
-_ABSENT = (DataNotFound, LocationRefused)
 # Places of credentials in a location; nothing listens at these addresses.
 _WITH_SECRET = (
     f"//user:{_SECRET}@127.0.0.1:9/x",
@@ -33,7 +33,7 @@ _ODD_IDS = (
 )
 
 
-class StoreSuite(StoreHooks, mixin=True):
+class StoreSuite(StoreFaultCases, mixin=True):
     """The cases of a store."""
 
     # Reading.
@@ -129,8 +129,7 @@ class StoreSuite(StoreHooks, mixin=True):
         data, location = self.put_some()
         blob = self.open(location)
         blob.close()
-        if blob.version is None:
-            return
+        self.needs_versions([blob.version])
         self.must(isinstance(blob.version, str), "version must be a str, or None")
         for start in (0, 1) if self.store.ranges else (0,):
             again = self.open(location, start, None, blob.version)
@@ -183,7 +182,7 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_missing_data(self) -> None:
         self.refuses("of a location without data", self.missing(), DataNotFound)
         longer = Location(self.put(b"data").url + "x")
-        self.refuses("of a URL to which an x was added", longer, *_ABSENT)
+        self.refuses("of a URL to which an x was added", longer, *ABSENT)
 
     def test_schemes(self) -> None:
         location = self.put(b"data")
@@ -198,17 +197,17 @@ class StoreSuite(StoreHooks, mixin=True):
     def test_foreign_scheme(self) -> None:
         rest = self.put(b"data").url.partition(":")[2]
         for url in ("", rest, f"foreign:{rest}"):
-            self.refuses("with a foreign scheme", Location(url), *_ABSENT)
+            self.refuses("with a foreign scheme", Location(url), *ABSENT)
 
     def test_nonsense_locations(self) -> None:
         for scheme, nonsense in itertools.product(sorted(self.store.schemes), _NONSENSE):
             url = f"{scheme}:{nonsense}"
-            self.refuses(f"of {url!a:.60}", Location(url), *_ABSENT)
+            self.refuses(f"of {url!a:.60}", Location(url), *ABSENT)
         url = self.put(b"data").url
         for nonsense in ("%00", "\0", "%FF", "\ud800"):
             for wrong in (url + nonsense, url[:-1] + nonsense + url[-1]):
                 message = f"of put()'s URL with {nonsense!a} in it"
-                self.refuses(message, Location(wrong), *_ABSENT)
+                self.refuses(message, Location(wrong), *ABSENT)
 
     def test_locate(self) -> None:
         located: dict[str, str] = {}
@@ -223,7 +222,7 @@ class StoreSuite(StoreHooks, mixin=True):
                 other = located.setdefault(unquote(location.url), image_id)
                 message = f"{image_id!r:.20} and {other!r:.20} must not have the same location"
                 self.must(image_id == other, f"{message}: percent-encode ids")
-                self.refuses(f"where {what} says", location, *_ABSENT)
+                self.refuses(f"where {what} says", location, *ABSENT)
 
     def test_upstream_out_of_reach(self) -> None:
         made = self.unreachable_and_location()

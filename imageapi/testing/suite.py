@@ -16,16 +16,10 @@ here, with a text that says what they must do.
 """
 
 import contextlib
-import functools
-import os
-import select
-import signal
-import sys
 import threading
-import traceback
+import time
 import unittest
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from oslo_config import cfg
@@ -34,6 +28,15 @@ from imageapi.backends.base import Backend
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, BackendUnavailable, ConfigurationError
 from imageapi.protocol.value_text import CONTROL
+from imageapi.testing.concurrency import (
+    Child,
+    interrupted,
+    moments_of,
+    packages_of,
+    problem_in_threads,
+    problem_of,
+)
+from imageapi.testing.observed import descriptors, open_files, upstream_asked
 
 if TYPE_CHECKING:
     import testtools
@@ -49,18 +52,10 @@ T = TypeVar("T")
 CHUNK_SIZE = 4096
 
 _GROUP = "imageapi_suite"
-_THREADS = 10
-# Seconds, after which a thread or child is said to hang, for instance at a lock.
-_PATIENCE = 30
-# Audit events of Python that mean contact with an upstream.
-_EVENTS_OF_UPSTREAMS = frozenset(
-    "os.exec os.fork os.posix_spawn os.system socket.connect socket.getaddrinfo sqlite3.connect"
-    " subprocess.Popen".split()
-)
-# Its ``events`` collects those of the thread, while it is not None.
-_watched = threading.local()
-# Audit hooks cannot be removed, so each is added only once.
-_add_audit_hook = functools.cache(sys.addaudithook)
+# Seconds in which a thread that was told to end must have ended.
+_PATIENCE = 10
+# Seconds, after which a thread is said to hang.
+_LONGEST = 30
 # The number of descriptors that a pool may keep open, however often it is used.
 _FEW_DESCRIPTORS = 10
 
@@ -110,11 +105,14 @@ class BackendSuite(_TestCase):
 
     :cvar secrets: strings that the backend knows and must not show.
     :cvar caller: the caller of every request; its token must not be shown either.
+    :cvar moments: at how many of the calls that the backend makes a thread is interrupted by
+        another one.  Fewer are faster if each use of the backend is slow, and prove less.
     :ivar backend: the backend under test in this case.
     """
 
     backend: Backend
     secrets: Sequence[str] = ()
+    moments = 150
     caller = Caller(
         user_id="suite-user",
         project_id="suite-project",
@@ -151,7 +149,7 @@ class BackendSuite(_TestCase):
 
     def test_constructor_does_no_io(self) -> None:
         open_before, threads_before = descriptors(), threading.active_count()
-        with _upstream_asked() as asked:
+        with upstream_asked() as asked:
             try:
                 backend = self.works("the constructor", self.unreachable)
             except ConfigurationError as error:
@@ -253,49 +251,85 @@ class BackendSuite(_TestCase):
         message = f"{what} 50 times left {left} descriptors open: close each"
         self.must(left < _FEW_DESCRIPTORS, message)
 
+    def closes_all(self, use: Callable[[], object]) -> None:
+        """Use the backend in three threads, and close it; fail if it leaves anything open."""
+        before, threads = open_files(), frozenset(threading.enumerate())
+        use()
+        for _ in range(2):
+            self.in_thread(use)
+        self.works("close()", self.backend.close)
+
+        def left() -> list[str]:
+            files = [leads_to for _, leads_to in open_files() - before]
+            return sorted(files) + [t.name for t in threading.enumerate() if t not in threads]
+
+        # A thread that has ended its work still lives for a moment.
+        self.soon(lambda: not left())
+        mend = "close what each thread opened, and end the threads"
+        self.must(not left(), f"close() of the backend left {', '.join(left())}: {mend}")
+
+    def soon(self, condition: Callable[[], bool]) -> bool:
+        """Whether something becomes true within some seconds."""
+        end = time.monotonic() + _PATIENCE
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def in_thread(self, act: Callable[[], object]) -> None:
+        """Call this in another thread, and wait for its end; raise the failure that it raises."""
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                act()
+            except BaseException as failure:
+                failures.append(failure)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(_LONGEST)
+        self.must(not thread.is_alive(), "it hangs in another thread: is a lock never released?")
+        if failures:
+            raise failures[0]
+
     def in_threads(self, act: Callable[[int], object]) -> None:
-        """Call this in ten threads at once, with their numbers; fail if one fails or hangs."""
-        barrier = threading.Barrier(_THREADS)
-        problems: list[str] = []
+        """Call this in ten threads at once, with their numbers; fail if one fails or hangs.
 
-        def run(number: int) -> None:
-            barrier.wait(_PATIENCE)
-            problems.append(_problem_of(lambda: act(number)))
-
-        # Frequent thread switches reveal code that is not safe in threads.
-        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
-        sys.setswitchinterval(1e-6)
-        threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(_THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(_PATIENCE)
-        self.assertEqual(_THREADS, len(problems), "a thread hangs: is a lock never released?")
-        message = next(filter(None, problems), "")
+        The threads run in a forked child.  If it dies, the other cases still run.
+        """
+        message = problem_in_threads(act)
         self.assertEqual("", message, "it fails when ten threads use it at once: lock shared state")
+
+    def interleaved(
+        self, prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]], mend: str
+    ) -> None:
+        """Call one function, and another one in another thread within it; fail if one fails.
+
+        It is repeated for each call that the backend makes in the first function.
+
+        :param prepare: returns the two functions.
+        :param mend: begins the message: what the backend must do.
+        """
+        packages = packages_of(self.backend)
+        for moment in moments_of(packages, self.moments, prepare()[0]):
+            problem = interrupted(packages, moment, *prepare())
+            self.must(not problem, f"{mend}. {problem}")
 
     def in_child(self, act: Callable[[], object]) -> None:
         """Call this in a forked child and here at once; fail if either fails or hangs."""
-        reading, writing = os.pipe()
-        with warnings.catch_warnings():
-            # Python warns of forks with threads, but the child uses no thread of the runner.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            _report(writing, act)
-        os.close(writing)
-        try:
-            own_problem = _problem_of(act)
-            ready, _, _ = select.select([reading], [], [], _PATIENCE)
-            told = os.read(reading, select.PIPE_BUF).decode(errors="replace") if ready else ""
-            message = told or ("it died" if ready else "it hangs")
-        finally:
-            os.close(reading)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        child = Child(lambda: problem_of(act))
+        own_problem = problem_of(act)
+        message = child.problem()
         self.assertEqual("", own_problem, "it fails in the parent when a forked child uses it too")
         problem = "created before a fork, it fails or hangs in the child"
-        self.assertEqual("fine", message, f"{problem}: open nothing before first use")
+        self.assertEqual("", message, f"{problem}: open nothing before first use")
+
+    def not_proved(self, what: str) -> NoReturn:
+        """Skip the case; the reason says what the author must define to prove something."""
+        self.skipTest(f"not proved: {what}")
+        raise AssertionError("skipTest() raises")
 
     def _foreign(self, what: str, error: Exception) -> NoReturn:
         message = (
@@ -303,44 +337,3 @@ class BackendSuite(_TestCase):
             " BackendErrors of imageapi.errors"
         )
         raise self.failureException(message) from error
-
-
-def descriptors() -> int:
-    """Return the number of open descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))
-
-
-@contextlib.contextmanager
-def _upstream_asked() -> Iterator[list[str]]:
-    """Collect the audit events of this thread that mean contact with an upstream."""
-    _add_audit_hook(_note_event)
-    events: list[str] = []
-    _watched.events = events
-    try:
-        yield events
-    finally:
-        _watched.events = None
-
-
-def _note_event(event: str, _arguments: object) -> None:
-    if event in _EVENTS_OF_UPSTREAMS and (events := getattr(_watched, "events", None)) is not None:
-        events.append(event)
-
-
-def _problem_of(act: Callable[[], object]) -> str:
-    """Return the traceback of what this raises; empty if it raises nothing."""
-    try:
-        act()
-    except Exception:
-        return traceback.format_exc()
-    return ""
-
-
-def _report(writing: int, act: Callable[[], object]) -> NoReturn:
-    """Report the result through a pipe, and end this process."""
-    try:
-        text = _problem_of(act) or "fine"
-        os.write(writing, text.encode(errors="replace")[-select.PIPE_BUF :])
-    finally:
-        # Not sys.exit(): the runner would finish the tests a second time.
-        os._exit(0)

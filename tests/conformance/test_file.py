@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -20,6 +21,7 @@ from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
+from tests.conformance.test_memory import with_wrong_byte
 
 
 def folder_of(case: testtools.TestCase) -> Path:
@@ -63,6 +65,28 @@ class FileStoreSuite(StoreSuite, mixin=True):
 
     def remove(self, location: Location) -> None:
         os.unlink(_path_of(location))
+
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.replace(location, data)
+
+    def forbidden(self) -> Iterator[Location]:
+        outside = folder_of(self) / "secret"
+        outside.write_bytes(b"not for clients")
+        (self.folder / "link").symlink_to(outside)
+        (self.folder / "folder").symlink_to(outside.parent)
+        up = f"{outside.parent.name}/secret"
+        inside = f"file://{self.folder}"
+        for url in (
+            f"file://{outside}",
+            f"{inside}/../{up}",
+            f"{inside}/..%2F{quote(up, safe='')}",
+        ):
+            yield Location(url)
+        yield from (Location(f"{inside}/link"), Location(f"{inside}/folder/secret"))
+
+    def damage(self, location: Location) -> None:
+        path = Path(_path_of(location))
+        path.write_bytes(with_wrong_byte(path.read_bytes()))
 
 
 class FileRegistrySuite(RegistrySuite, mixin=True):

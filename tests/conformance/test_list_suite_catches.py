@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import testtools
 
-from imageapi.testing import list_hooks
+from imageapi.testing import suite
 from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.suite import BackendSuite, build
 from tests.conformance import wrong_lists as wrong
@@ -22,6 +22,7 @@ LISTS: list[tuple[type[Any], str, str]] = [
     (wrong.YieldsIds, "yields_records", "list() must yield imageapi Images, not str"),
     (wrong.ForgetsMembers, "yields_records", "members is frozenset(), not frozenset("),
     (wrong.YieldsSummaries, "yields_records", "properties is {}, not {"),
+    (wrong.ListsPropertiesOfFirst, "yields_records", "properties is mappingproxy({}), not {"),
     (wrong.SortsByCreation, "by_each_key", "sort by sort_key"),
     (wrong.IgnoresDirection, "by_each_key", "with descending, the highest value is first"),
     (wrong.LeavesTies, "with_equal_values", "sort equal values by created_at, then by id"),
@@ -133,7 +134,7 @@ class TestRefusesRemovedMarker(ListingSuite, testtools.TestCase):
 
 @pytest.mark.parametrize(("backend", "case", "hint"), LISTS)
 def test_catches(backend: type[Any], case: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(list_hooks, "_PATIENCE", 0.3)
+    monkeypatch.setattr(suite, "_PATIENCE", 0.3)
     ((_, told),) = result_of(f"test_list_{case}", backend_class=backend).failures
     assert hint in told
     assert "suite-token" not in told
@@ -195,4 +196,4 @@ def test_images_that_cannot_be_put_are_not_wanted() -> None:
 def test_malformed_records_are_not_tested_without_the_hook() -> None:
     members = {"put_malformed": ListSuite.put_malformed}
     result = result_of("test_list_leaves_out_malformed_records", **members)
-    assert list(result.skip_reasons) == ["not tested: define put_malformed(image_id)"]
+    assert list(result.skip_reasons) == ["not proved: define put_malformed(image_id)"]

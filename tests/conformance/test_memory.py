@@ -3,6 +3,7 @@
 
 import itertools
 from typing import Any
+from urllib.parse import unquote
 
 import testtools
 
@@ -14,6 +15,12 @@ from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
+
+
+def with_wrong_byte(data: bytes) -> bytes:
+    """Data of which the middle byte is wrong."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 class MemoryStoreSuite(StoreSuite, mixin=True):
@@ -38,6 +45,17 @@ class MemoryStoreSuite(StoreSuite, mixin=True):
     def remove(self, location: Location) -> None:
         self.store.remove(location.url.removeprefix("memory:"))
 
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.store.put(unquote(location.url.removeprefix("memory:")), data)
+
+    def forbidden(self) -> None:
+        return None
+
+    def damage(self, location: Location) -> None:
+        name = location.url.removeprefix("memory:")
+        data, version = self.store._data[name]
+        self.store._data[name] = with_wrong_byte(data), version
+
 
 class MemoryRegistrySuite(RegistrySuite, mixin=True):
     """The registry in memory, and registries with faults that derive from it."""
@@ -56,6 +74,9 @@ class MemoryRegistrySuite(RegistrySuite, mixin=True):
 
     def remove(self, image_id: str) -> None:
         self.registry.remove(image_id)
+
+    def put_malformed(self, image_id: str) -> None:
+        self.skipTest("not tested: the registry in memory has only valid Images")
 
 
 class TestMemoryStore(MemoryStoreSuite, testtools.TestCase):

@@ -18,6 +18,7 @@ from imageapi.testing.list_suite import ListSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
+from tests.conformance.test_memory import with_wrong_byte
 from tests.functional.servers import free_port
 from tests.functional.swift import KEY, Swift, running_swift, upload_dlo, upload_slo, v1_options
 
@@ -39,6 +40,7 @@ def unreachable() -> dict[str, Any]:
 class SwiftStoreSuite(StoreSuite, mixin=True):
     swift: Swift
     secrets = (KEY,)
+    moments = 20
 
     def make_store(self) -> SwiftStore:
         self.container = f"case-{next(NUMBERS)}"
@@ -62,6 +64,26 @@ class SwiftStoreSuite(StoreSuite, mixin=True):
     def remove(self, location: Location) -> None:
         self.client.delete_object(self.container, self.name_of(location))
 
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.replace(location, data)
+
+    def forbidden(self) -> Iterator[Location]:
+        other = f"{self.container}-other"
+        self.client.put_container(other)
+        self.client.put_object(other, "secret", b"not for clients")
+        for path in (f"{other}/secret", f"{self.container}/../{other}/secret"):
+            yield Location(f"swift://{path}")
+        yield Location(f"swift://{self.container}/..%2F{other}%2Fsecret")
+
+    def damage(self, location: Location) -> None:
+        """Change the object's file: Swift sends it once, and then says that it is missing."""
+        files = self.swift.devices.glob("objects/**/*.data")
+        newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+        with newest.open("r+b") as file:
+            data = with_wrong_byte(file.read())
+            file.seek(0)
+            file.write(data)
+
     def name_of(self, location: Location) -> str:
         return SwiftLocation.parse(location.url).name
 
@@ -78,8 +100,16 @@ class TestStaticLargeObjects(SwiftStoreSuite, testtools.TestCase):
             # There is no empty one.
             super().replace(location, data)
 
+    def damage(self, location: Location) -> None:
+        name = f"{self.name_of(location)}/slo/00000001"
+        self.client.delete_object(f"{self.container}_segments", name)
+
 
 class TestDynamicLargeObjects(SwiftStoreSuite, testtools.TestCase):
+    def damage(self, location: Location) -> None:
+        name = f"{self.name_of(location)}/dlo/00000001"
+        self.client.delete_object(f"{self.container}_segments", name)
+
     def replace(self, location: Location, data: bytes) -> None:
         upload_dlo(self.client, self.container, self.name_of(location), halves(data))
 
@@ -110,7 +140,9 @@ class SwiftRegistrySuite(RegistrySuite, mixin=True):
     def remove(self, image_id: str) -> None:
         self.client.delete_object(self.container, f"{image_id}.json")
 
-
-class TestSwiftRegistry(ListSuite, SwiftRegistrySuite, testtools.TestCase):
     def put_malformed(self, image_id: str) -> None:
         self.client.put_object(self.container, f"{image_id}.json", b"{")
+
+
+class TestSwiftRegistry(ListSuite, SwiftRegistrySuite, testtools.TestCase):
+    pass

@@ -46,6 +46,8 @@ class Listing(MemoryRegistry):
     def get(self, image_id: str, caller: Caller) -> Image:
         if not self.reachable:
             raise BackendUnavailable("nobody there")
+        if image_id in self.malformed:
+            raise MalformedImage("no JSON")
         return super().get(image_id, caller)
 
     def release(self) -> None:
@@ -118,6 +120,14 @@ class ForgetsMembers(Listing):
 class YieldsSummaries(Listing):
     def page(self, query: ListQuery, images: Images) -> Iterable[Image]:
         return (replace(image, properties={}) for image in super().page(query, images))
+
+
+class ListsPropertiesOfFirst(Listing):
+    """Yields the properties of the first image for all."""
+
+    def page(self, query: ListQuery, images: Images) -> Iterable[Image]:
+        page = tuple(super().page(query, images))
+        return (replace(image, properties=page[0].properties) for image in page)
 
 
 # Order.

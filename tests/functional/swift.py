@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import swiftclient
 
@@ -244,7 +245,7 @@ def upload_dlo(
     for segment, data in zip(names, segments, strict=True):
         client.put_object(f"{container}_segments", segment, data)
     prefix = f"{container}_segments/{name}/dlo/"
-    client.put_object(container, name, b"", headers={"X-Object-Manifest": prefix})
+    client.put_object(container, name, b"", headers={"X-Object-Manifest": quote(prefix)})
     return names
 
 

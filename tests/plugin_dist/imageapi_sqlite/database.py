@@ -94,6 +94,15 @@ def remove_file(path: str, name: str) -> None:
         connection.execute("DELETE FROM files WHERE name = ?", (name,))
 
 
+def damage_file(path: str, name: str) -> None:
+    """Remove the last chunk of a file, as tests need it."""
+    versions = "SELECT version FROM files WHERE name = ?"
+    last = f"SELECT max(start) FROM chunks WHERE version IN ({versions})"
+    with _writing(path) as connection:
+        query = f"DELETE FROM chunks WHERE version IN ({versions}) AND start = ({last})"
+        connection.execute(query, (name, name))
+
+
 def grant(path: str, image_id: str, project_id: str) -> None:
     with _writing(path) as connection:
         connection.execute("REPLACE INTO grants VALUES (?, ?)", (image_id, project_id))

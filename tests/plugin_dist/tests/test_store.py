@@ -1,5 +1,6 @@
 import itertools
 import tempfile
+from urllib.parse import unquote
 
 import testtools
 from imageapi_sqlite import database
@@ -25,6 +26,15 @@ class TestSQLiteStore(StoreSuite, testtools.TestCase):
     def replace(self, location: Location, data: bytes) -> None:
         database.put_file(self.path, name_of(location), data, self.chunk_size)
 
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.replace(location, data)
+
+    def forbidden(self) -> None:
+        return None  # A name in a table leads nowhere else.
+
+    def damage(self, location: Location) -> None:
+        database.damage_file(self.path, name_of(location))
+
     def remove(self, location: Location) -> None:
         database.remove_file(self.path, name_of(location))
 
@@ -34,4 +44,4 @@ class TestSQLiteStore(StoreSuite, testtools.TestCase):
 
 
 def name_of(location: Location) -> str:
-    return location.url.removeprefix("sqlite:")
+    return unquote(location.url.removeprefix("sqlite:"))
