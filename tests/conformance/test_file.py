@@ -17,7 +17,9 @@ from imageapi.backends.file.folder import file_name
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
 from imageapi.image import Image, Location
+from imageapi.testing.data_writer_suite import DataWriterSuite
 from imageapi.testing.list_suite import ListSuite
+from imageapi.testing.record_writer_suite import RecordWriterSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
@@ -115,11 +117,11 @@ class FileRegistrySuite(RegistrySuite, mixin=True):
         replace_file(self.registry.path(image_id), b"{")
 
 
-class TestFileStore(FileStoreSuite, testtools.TestCase):
+class TestFileStore(DataWriterSuite, FileStoreSuite, testtools.TestCase):
     pass
 
 
-class TestFileRegistry(FileRegistrySuite, ListSuite, testtools.TestCase):
+class TestFileRegistry(RecordWriterSuite, FileRegistrySuite, ListSuite, testtools.TestCase):
     pass
 
 

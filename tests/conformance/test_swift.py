@@ -14,7 +14,9 @@ from imageapi.backends.swift.location import SwiftLocation
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
 from imageapi.image import Image, Location
+from imageapi.testing.data_writer_suite import DataWriterSuite
 from imageapi.testing.list_suite import ListSuite
+from imageapi.testing.record_writer_suite import RecordWriterSuite
 from imageapi.testing.registry_suite import RegistrySuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
@@ -40,7 +42,7 @@ def unreachable() -> dict[str, Any]:
 class SwiftStoreSuite(StoreSuite, mixin=True):
     swift: Swift
     secrets = (KEY,)
-    moments = 20
+    moments = 8
 
     def make_store(self) -> SwiftStore:
         self.container = f"case-{next(NUMBERS)}"
@@ -88,7 +90,7 @@ class SwiftStoreSuite(StoreSuite, mixin=True):
         return SwiftLocation.parse(location.url).name
 
 
-class TestPlainObjects(SwiftStoreSuite, testtools.TestCase):
+class TestPlainObjects(DataWriterSuite, SwiftStoreSuite, testtools.TestCase):
     pass
 
 
@@ -122,6 +124,7 @@ def halves(data: bytes) -> list[bytes]:
 class SwiftRegistrySuite(RegistrySuite, mixin=True):
     swift: Swift
     secrets = (KEY,)
+    moments = 4
 
     def make_registry(self) -> SwiftRegistry:
         self.container = f"case-{next(NUMBERS)}"
@@ -144,5 +147,5 @@ class SwiftRegistrySuite(RegistrySuite, mixin=True):
         self.client.put_object(self.container, f"{image_id}.json", b"{")
 
 
-class TestSwiftRegistry(ListSuite, SwiftRegistrySuite, testtools.TestCase):
+class TestSwiftRegistry(RecordWriterSuite, ListSuite, SwiftRegistrySuite, testtools.TestCase):
     pass
