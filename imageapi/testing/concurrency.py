@@ -9,9 +9,9 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 THREADS = 10
 # Seconds, after which a thread or child is said to hang, for instance at a lock.
@@ -22,7 +22,10 @@ _OWN = "imageapi.testing."
 _OWN_BACKENDS = "imageapi.testing.fakes"
 
 
-def problem_of(act: Callable[[], object]) -> str:
+Act: TypeAlias = Callable[[], object]
+
+
+def problem_of(act: Act) -> str:
     """Return the traceback of what this raises; empty if it raises nothing."""
     try:
         act()
@@ -98,20 +101,22 @@ def packages_of(backend: object) -> frozenset[str]:
     return frozenset(base.__module__.partition(".")[0] for base in type(backend).__mro__)
 
 
-def moments_of(packages: frozenset[str], at_most: int, act: Callable[[], object]) -> range:
+def moments_of(packages: frozenset[str], at_most: int, act: Act) -> Sequence[int]:
     """Call this, and return the numbers of the calls at which `interrupted` is to stop it.
 
     :param packages: each call that their code makes has a number.  What the suites and
         libraries call is not counted.
-    :param at_most: if there are more calls, only some of their numbers are returned.
+    :param at_most: if there are more calls, all of the first and some of the others have a
+        number: loops repeat what came before.
     """
     count = _Profile(packages).run(act)
-    return range(1, count + 1, max(-(-count // at_most), 1))
+    if count <= at_most:
+        return range(1, count + 1)
+    first = at_most // 2
+    return [*range(1, first + 1), *range(first + 1, count + 1, -(-count // (at_most - first)))]
 
 
-def interrupted(
-    packages: frozenset[str], moment: int, act: Callable[[], object], other: Callable[[], object]
-) -> str:
+def interrupted(packages: frozenset[str], moment: int, act: Act, other: Act) -> str:
     """Call ``act``, and within it, in another thread, ``other``; return the first problem.
 
     Threads are switched at any time, but only seldom where it does harm.  So this stops a
@@ -132,6 +137,24 @@ def interrupted(
     return next(filter(None, problems), "")
 
 
+def problem_when_interrupted(
+    packages: frozenset[str], at_most: int, prepare: Callable[[], tuple[Act, Act]]
+) -> str:
+    """Interrupt one function by another one at each of its moments, in a child.
+
+    :param packages, at_most: as for `moments_of`.
+    :param prepare: returns the two functions, anew for each moment.
+    :returns: the first problem; empty if there is none.
+    """
+
+    def problem() -> str:
+        moments = moments_of(packages, at_most, prepare()[0])
+        told = (interrupted(packages, moment, *prepare()) for moment in moments)
+        return next(filter(None, told), "")
+
+    return Child(problem).problem(2 * _PATIENCE)
+
+
 class _Profile:
     """Counts the calls of this thread, and calls a function just before one of them."""
 
@@ -146,7 +169,7 @@ class _Profile:
         self._moment = moment
         self._interrupt = interrupt
 
-    def run(self, act: Callable[[], object]) -> int:
+    def run(self, act: Act) -> int:
         """Call this; return how many calls of backends were counted."""
         before = sys.getprofile()
         sys.setprofile(self._note)

@@ -6,7 +6,6 @@ class can have both suites.  The store that `make_store` creates has no data.
 """
 
 import io
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -14,6 +13,7 @@ from imageapi.backends.base import StoreBackend
 from imageapi.backends.writing import DataWriter, HashingReader, NewData, WriteError
 from imageapi.errors import DataNotFound, ImageAPIError
 from imageapi.image import Image, Location
+from imageapi.testing.concurrency import Act
 from imageapi.testing.store_hooks import StoreHooks, pattern
 from imageapi.testing.writing import ALIKE_IDS, WritingHelpers
 
@@ -198,7 +198,7 @@ class DataWriterSuite(WritingHelpers, StoreHooks, mixin=True):
     def test_writer_puts_once_in_two_threads(self) -> None:
         numbers = iter(range(10**6))
 
-        def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        def prepare() -> tuple[Act, Act]:
             image_id = f"suite-{next(numbers)}"
             done: list[tuple[Location, bytes]] = []
 

@@ -284,6 +284,17 @@ class ListSuite(FilterCases, mixin=True):
         ended = self.soon(lambda: not _threads_since(before))
         self.must(ended, "close() left threads of list(): end them")
 
+    def test_list_and_close_leave_nothing_open(self) -> None:
+        self.walkable()
+        self.closes_all(lambda: self.taken(ListQuery(), 3))
+
+    def test_list_in_two_threads(self) -> None:
+        self.hold(public("list-a", name="a"), public("list-b", name="b"))
+        mend = "two lists must share nothing that changes"
+        queries = (ListQuery(sort_key="name"), ListQuery(sort_key="id", descending=False))
+        one, other = (partial(self.lists, query, mend) for query in queries)
+        self.interleaved(lambda: (one, other), mend)
+
     def test_list_in_bounded_memory(self) -> None:
         text = "x" * (_ALL_BYTES // self.many)
         self.hold(

@@ -6,7 +6,7 @@ A subclass of `PolicySuite` defines `make_policy`.
 
 import copy
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -130,6 +130,16 @@ class PolicySuite(BackendSuite, mixin=True):
                 self.assertEqual(alone, self.answers(), "answers differ from one thread's")
 
         self.in_threads(ask)
+
+    def test_two_threads_ask_at_once(self) -> None:
+        def asks(caller: Caller) -> Callable[[], None]:
+            alone = self.answers(caller)
+            told = "answers differ from one thread's"
+            return lambda: self.assertEqual(alone, self.answers(caller), told)
+
+        both = asks(self.caller), asks(_ADMIN)
+        mend = "two calls of allows() must share nothing that changes, such as the caller"
+        self.interleaved(lambda: both, mend)
 
     def test_after_a_fork(self) -> None:
         self.in_child(lambda: self.answers(self.caller))

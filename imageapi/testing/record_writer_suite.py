@@ -9,7 +9,6 @@ One class can have both suites::
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +17,7 @@ from imageapi.backends.base import RegistryBackend
 from imageapi.backends.writing import RecordWriter, WriteError
 from imageapi.errors import ImageNotFound
 from imageapi.image import Image
+from imageapi.testing.concurrency import Act
 from imageapi.testing.registry_hooks import RegistryHooks
 from imageapi.testing.writing import ALIKE_IDS, WritingHelpers
 
@@ -133,7 +133,7 @@ class RecordWriterSuite(WritingHelpers, RegistryHooks, mixin=True):
         numbers = iter(range(10**6))
         writer = self.writer_of(self.registry)
 
-        def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        def prepare() -> tuple[Act, Act]:
             image_id = f"suite-{next(numbers)}"
             both = [self.variant(image_id, number) for number in (1, 2)]
             done: list[Image] = []

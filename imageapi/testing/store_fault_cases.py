@@ -8,6 +8,7 @@ from functools import partial
 from imageapi.backends.base import Blob
 from imageapi.errors import BackendError, DataNotFound, LocationRefused
 from imageapi.image import Location
+from imageapi.testing.concurrency import Act
 from imageapi.testing.store_hooks import StoreHooks, pattern
 
 ABSENT = (DataNotFound, LocationRefused)
@@ -125,7 +126,7 @@ class StoreFaultCases(StoreHooks, mixin=True):
     def test_close_while_another_thread_reads(self) -> None:
         data, location = self.put_some()
 
-        def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        def prepare() -> tuple[Act, Act]:
             blob = self.open(location)
             close = partial(self.works, "close() while __next__() runs in a thread", blob.close)
             return partial(self.read_while_closed, blob, data), close
@@ -163,8 +164,8 @@ class StoreFaultCases(StoreHooks, mixin=True):
 
 
 def _always(
-    both: tuple[Callable[[], object], Callable[[], object]],
-) -> Callable[[], tuple[Callable[[], object], Callable[[], object]]]:
+    both: tuple[Act, Act],
+) -> Callable[[], tuple[Act, Act]]:
     return lambda: both
 
 

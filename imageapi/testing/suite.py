@@ -29,12 +29,12 @@ from imageapi.caller import Caller
 from imageapi.errors import BackendError, BackendUnavailable, ConfigurationError
 from imageapi.protocol.value_text import CONTROL
 from imageapi.testing.concurrency import (
+    Act,
     Child,
-    interrupted,
-    moments_of,
     packages_of,
     problem_in_threads,
     problem_of,
+    problem_when_interrupted,
 )
 from imageapi.testing.observed import descriptors, open_files, upstream_asked
 
@@ -302,20 +302,18 @@ class BackendSuite(_TestCase):
         message = problem_in_threads(act)
         self.assertEqual("", message, "it fails when ten threads use it at once: lock shared state")
 
-    def interleaved(
-        self, prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]], mend: str
-    ) -> None:
+    def interleaved(self, prepare: Callable[[], tuple[Act, Act]], mend: str) -> None:
         """Call one function, and another one in another thread within it; fail if one fails.
 
-        It is repeated for each call that the backend makes in the first function.
+        It is repeated for each call that the backend makes in the first function.  All
+        this is in a forked child.  If it dies, the other cases still run.
 
         :param prepare: returns the two functions.
         :param mend: begins the message: what the backend must do.
         """
         packages = packages_of(self.backend)
-        for moment in moments_of(packages, self.moments, prepare()[0]):
-            problem = interrupted(packages, moment, *prepare())
-            self.must(not problem, f"{mend}. {problem}")
+        problem = problem_when_interrupted(packages, self.moments, prepare)
+        self.must(not problem, f"{mend}. {problem}")
 
     def in_child(self, act: Callable[[], object]) -> None:
         """Call this in a forked child and here at once; fail if either fails or hangs."""

@@ -96,6 +96,8 @@ LISTS: list[tuple[type[Any], str, str]] = [
     (wrong.LeaksWhenClosed, "closed_early_leaves_nothing_open", "left 50 descriptors open: close"),
     (wrong.LeavesThreads, "closed_early_leaves_nothing_open", "left 55 threads: end them when"),
     (wrong.LeavesThreadAfterClose, "closed_early_leaves_nothing_open", "close() left threads"),
+    (wrong.KeepsListConnection, "and_close_leave_nothing_open", "left /dev/null: close what each"),
+    (wrong.SharesQuery, "in_two_threads", "two lists must share nothing that changes"),
     (wrong.ReadsAllFirst, "in_bounded_memory", "at three images, of 48 MiB of records: yield each"),
     (wrong.KeepsAll, "in_bounded_memory", "of 48 MiB of records: keep none that was yielded"),
     (wrong.SharesQuery, "in_ten_threads", "alone, was right: lock shared state"),

@@ -348,6 +348,11 @@ POLICIES: list[tuple[type[Backend], str, str]] = [
         "ten_threads",
         "it fails when ten threads use it at once: lock shared state",
     ),
+    (
+        wrong.SharesCaller,
+        "two_threads_ask_at_once",
+        "two calls of allows() must share nothing that changes, such as the caller",
+    ),
     (wrong.PolicyFailsAfterFork, "after_a_fork", "created before a fork, it fails"),
     (wrong.RemembersCaller, "shows_no_secret", "the policy shows secret"),
 ]

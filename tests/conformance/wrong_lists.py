@@ -578,6 +578,21 @@ class LeavesThreadAfterClose(Listing):
             self.ended.set()
 
 
+class KeepsListConnection(Listing):
+    """Has one descriptor, which close() does not close."""
+
+    descriptor: int | None = None
+
+    def page(self, query: ListQuery, images: Images) -> Iterator[Image]:
+        if self.descriptor is None:
+            self.descriptor = os.open("/dev/null", os.O_RDONLY)
+        yield from super().page(query, images)
+
+    def release(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
 class ReadsAllFirst(Listing):
     def page(self, query: ListQuery, images: Images) -> Iterable[Image]:
         return [_reread(image) for image in super().page(query, images)]

@@ -3,16 +3,19 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from imageapi.testing import concurrency
 from imageapi.testing.concurrency import (
+    Act,
     Child,
     interrupted,
     moments_of,
     packages_of,
     problem_in_threads,
+    problem_when_interrupted,
 )
 from imageapi.testing.fakes import MemoryStore
 from imageapi.testing.suite import build
@@ -79,7 +82,8 @@ def test_moments_are_calls_of_the_packages() -> None:
     steps = Steps()
     # run() itself, abs() and len().
     assert moments_of(HERE, 100, lambda: steps.run(1)) == range(1, 4)
-    assert moments_of(HERE, 2, lambda: steps.run(1)) == range(1, 4, 2)
+    for at_most, numbers in ((1, [1]), (2, [1, 2]), (3, [1, 2, 3])):
+        assert list(moments_of(HERE, at_most, lambda: steps.run(1))) == numbers
     assert moments_of(frozenset({"elsewhere"}), 100, lambda: steps.run(1)) == range(1, 1)
 
 
@@ -90,6 +94,19 @@ def test_each_moment_is_interrupted() -> None:
         for moment in moments_of(HERE, 100, lambda: steps.run(1))
     ]
     assert ["disturbed" in problem for problem in told] == [False, False, True]
+
+
+def test_first_problem_of_all_moments_is_returned() -> None:
+    prepared: list[Steps] = []
+
+    def prepare(value: int) -> tuple[Act, Act]:
+        prepared.append(Steps())
+        return partial(prepared[-1].run, 1), partial(prepared[-1].run, value)
+
+    assert problem_when_interrupted(HERE, 100, lambda: prepare(1)) == ""
+    assert "disturbed" in problem_when_interrupted(HERE, 100, lambda: prepare(2))
+    # All is in a child.
+    assert prepared == []
 
 
 def test_other_thread_that_needs_a_lock_of_the_first_ends_later() -> None:
