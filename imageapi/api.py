@@ -73,7 +73,7 @@ class ImageAPI:
         """
         self.backends = plugins.load(conf)
         core = conf[options.GROUP]
-        self._auth = Authorization(self.backends, core.admin_roles)
+        self._auth = Authorization(self.backends)
         limits = Limits(core.limit_param_default, core.api_limit_max)
         self._pages = Pages(self._auth, self.backends.registry, limits)
         self._public_endpoint = core.public_endpoint.rstrip("/")

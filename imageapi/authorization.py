@@ -31,11 +31,11 @@ _NO_IMAGE: Mapping[str, object] = {}
 class Authorization:
     """Decides for the registry and the policy of a configuration; thread-safe."""
 
-    def __init__(self, backends: Backends, admin_roles: Sequence[str]) -> None:
+    def __init__(self, backends: Backends) -> None:
         self._registry = backends.registry
         self._policy = backends.policy
         self._protections = backends.protections
-        self._admin_roles = tuple(admin_roles)
+        self._admin_roles = backends.admin_roles
 
     def caller(self, request: Request) -> Caller:
         """Return who sends a request.

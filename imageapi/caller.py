@@ -65,6 +65,12 @@ def from_environ(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Call
     return _from_keystone(environ, admin_roles)
 
 
+def has_admin_role(roles: Iterable[str], admin_roles: Iterable[str]) -> bool:
+    """Whether one of the roles makes a caller an admin; upper and lower case are the same."""
+    admin = {name.lower() for name in admin_roles}
+    return any(role.lower() in admin for role in roles)
+
+
 def _is_confirmed(environ: Mapping[str, Any]) -> bool:
     """Whether keystonemiddleware would accept the request, if it did not delay the decision.
 
@@ -78,11 +84,10 @@ def _is_confirmed(environ: Mapping[str, Any]) -> bool:
 def _from_keystone(environ: Mapping[str, Any], admin_roles: Iterable[str]) -> Caller:
     names = (name.strip() for name in environ.get("HTTP_X_ROLES", "").split(","))
     roles = tuple(name for name in names if name)
-    admin = {name.lower() for name in admin_roles}
     return Caller(
         user_id=environ.get("HTTP_X_USER_ID") or None,
         project_id=environ.get("HTTP_X_PROJECT_ID") or environ.get("HTTP_X_TENANT_ID") or None,
         roles=roles,
-        is_admin=any(role.lower() in admin for role in roles),
+        is_admin=has_admin_role(roles, admin_roles),
         token=environ.get("HTTP_X_AUTH_TOKEN") or None,
     )

@@ -8,13 +8,16 @@ from typing import Any
 
 from imageapi.backends.base import RegistryBackend
 from imageapi.cache.settings import CacheSettings
-from imageapi.commands import arguments
+from imageapi.commands import arguments, made_up_caller
 from imageapi.commands.configured import OPERATOR, backends_for_serving
+from imageapi.commands.made_up_caller import Trial
 from imageapi.commands.metrics_folder import makes_folder
+from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.terminal import log_bug, tell
 from imageapi.config.plugins import Loaded
 from imageapi.document.unknown_keys import notes_of
-from imageapi.errors import BackendError, ImageNotFound, only_backend_errors
+from imageapi.errors import BackendError, ImageAPIError, ImageNotFound, only_backend_errors
+from imageapi.policy.base import GET_IMAGES
 
 # More of them would take minutes in Swift.
 _MOST_RECORDS = 1000
@@ -24,32 +27,71 @@ def add_parser(commands: arguments.Commands) -> None:
     check = commands.add_parser(
         "check", help="check that every configured backend and the cache work"
     )
+    check.add_argument(
+        "ids",
+        metavar="ID",
+        nargs="*",
+        type=arguments.image_id,
+        help="with a made-up caller: only ask for these images",
+    )
+    made_up_caller.add_arguments(check)
     check.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    status = 0
     with backends_for_serving(options) as (backends, settings):
-        for loaded in backends:
-            about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
-            try:
-                text = _text_of_check(loaded)
-                if loaded.driver == "prometheus" and makes_folder(settings):
-                    text = "serve adds up the counts of all its processes"
-            except BackendError as error:
-                log_bug(error)
-                tell(f"{about}: {error}")
-                status = 1
-            else:
-                tell(f"{about}: ok{text and f', {text}'}")
+        caller = made_up_caller.caller_of(options, backends.admin_roles)
+        if options.ids and caller is None:
+            raise ImageAPIError("an ID needs a made-up caller: give --as-role, or --as-anonymous")
+        # In a list, so that each backend is checked.
+        works = [_works(loaded, settings) for loaded in backends]
         sections = backends.protections.sections
         if sections is not None:
             tell(f"property protections: ok, {len(sections)} sections")
-        if backends.cache is not None and not _is_usable(backends.cache):
-            status = 1
-        if status == 0:
-            _check_records(backends.registry)
-    return status
+        if backends.cache is not None:
+            works.append(_is_usable(backends.cache))
+        if not all(works):
+            return 1
+        _check_records(backends.registry)
+        if caller is not None:
+            _tell_permissions(Trial(backends, caller), backends.registry, options.ids)
+    return 0
+
+
+def _works(loaded: Loaded[Any], settings: ServeSettings) -> bool:
+    """Print what a backend's check() says; return whether it works."""
+    about = f"{loaded} (driver {loaded.driver!r} of {loaded.distribution})"
+    try:
+        text = _text_of_check(loaded)
+    except BackendError as error:
+        log_bug(error)
+        tell(f"{about}: {error}")
+        return False
+    if loaded.driver == "prometheus" and makes_folder(settings):
+        text = "serve adds up the counts of all its processes"
+    tell(f"{about}: ok{text and f', {text}'}")
+    return True
+
+
+def _tell_permissions(
+    trial: Trial, registry: Loaded[RegistryBackend], named: Sequence[str]
+) -> None:
+    """Print what a caller may do with the named images, or with the registry's first ones."""
+    tell(f"caller: {made_up_caller.text_of(trial.caller)}")
+    tell(f"lists: {GET_IMAGES} {'allowed' if trial.lists() else 'refused'}")
+    try:
+        ids = named or _first_ids(registry)
+    except BackendError:
+        return  # _check_records has printed it.
+    if ids is None:
+        tell(f"{registry} does not say which images it has: name them, as in check --as-role R ID")
+        return
+    for image_id in ids if named else ids[:_MOST_RECORDS]:
+        try:
+            tell(f"image {image_id}: {trial.ask(image_id)}")
+        except BackendError as error:
+            log_bug(error)
+            tell(f"image {image_id}: {error}")
 
 
 def _is_usable(cache: CacheSettings) -> bool:

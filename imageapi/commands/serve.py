@@ -8,7 +8,7 @@ from functools import partial
 
 from oslo_config import cfg
 
-from imageapi.commands import arguments, logs
+from imageapi.commands import arguments, logs, made_up_caller
 from imageapi.commands.access_log import AccessLog
 from imageapi.commands.configured import config_of
 from imageapi.commands.metrics_folder import MetricsFolder
@@ -37,6 +37,7 @@ def add_parser(commands: arguments.Commands) -> None:
         type=arguments.positive,
         help="threads of each process that read data; a slow client occupies none (32)",
     )
+    made_up_caller.add_arguments(serve)
     serve.set_defaults(run=_run)
 
 
@@ -50,14 +51,17 @@ def _run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         conf = config_of(options)
         settings = _settings(conf, options)
+        if made_up_caller.caller_of(options, ()) is not None:
+            made_up_caller.refuse_other_machines(settings.bind)
         refuse_unusable_addresses(settings.bind, "--host and --port, or [imageapi_serve] bind")
         if settings.metrics_bind:
             refuse_unusable_addresses([settings.metrics_bind], "[imageapi_serve] metrics_bind")
         metrics = MetricsFolder() if settings.metrics_bind else None
         if metrics is not None:
             stack.callback(metrics.close)
-        served = _build(conf, settings)
+        served = _build(conf, settings, options)
         _configure_logs(settings, debug=options.debug)
+        made_up_caller.warn_of(served.caller)
         _warn_of_overruled_addresses(conf, options)
         log_failing(served.backends)
         Server(served, partial(_build_again, options, settings, metrics), settings).run()
@@ -104,9 +108,11 @@ def _configure_logs(settings: ServeSettings, *, debug: bool) -> None:
         raise ConfigurationError([problem]) from None
 
 
-def _build(conf: cfg.ConfigOpts, settings: ServeSettings) -> Served:
+def _build(conf: cfg.ConfigOpts, settings: ServeSettings, options: argparse.Namespace) -> Served:
     events = [AccessLog()] if settings.access_log else []
-    return Served(conf, settings, events)
+    served = Served(conf, settings, events)
+    served.caller = made_up_caller.caller_of(options, served.backends.admin_roles)
+    return served
 
 
 def _build_again(
@@ -116,7 +122,8 @@ def _build_again(
     conf = config_of(options)
     if _settings(conf, options) != settings:
         LOG.warning("[imageapi_serve] has changed: restart the service to apply this section")
-    served = _build(conf, settings)
+    served = _build(conf, settings, options)
+    made_up_caller.warn_of(served.caller)
     if metrics is not None:
         metrics.mend()
     log_failing(served.backends)

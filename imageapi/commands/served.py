@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from imageapi.asgi import Application
 from imageapi.asgi.scope import Receive, Scope, Send
+from imageapi.caller import ENVIRON_KEY, Caller
 from imageapi.commands.logs import REQUEST_ID
 from imageapi.commands.serve_settings import ServeSettings
 from imageapi.config.plugins import Backends, Loaded
@@ -30,7 +31,12 @@ class Served:
 
     ``GET /healthcheck`` answers 200 while this process answers.  With ``?detailed`` it asks
     each backend, and answers 503 if one of them does not work.
+
+    :ivar caller: who sends every request, whatever its headers say; None if the requests
+        themselves say it.
     """
+
+    caller: Caller | None = None
 
     def __init__(
         self, conf: cfg.ConfigOpts, settings: ServeSettings, events: Sequence[EventsBackend]
@@ -69,6 +75,8 @@ class Served:
         elif scope["path"] == _HEALTHCHECK:
             await self._answer(scope, send, _HEALTHCHECK, self._read_health)
         else:
+            if self.caller is not None:
+                scope = {**scope, ENVIRON_KEY: self.caller}
             await self._images(scope, receive, send)
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ from imageapi.errors import BackendError, ImageAPIError, only_backend_errors
 
 LOG = logging.getLogger(__name__)
 
-# Set if the sockets are open already: by systemd, or by an older gunicorn.
-_INHERITED = ("LISTEN_FDS", "GUNICORN_FD")
+#: Set if the sockets are open already: by systemd, or by an older gunicorn.
+INHERITED = ("LISTEN_FDS", "GUNICORN_FD")
 
 _CAUSES = {
     errno.EADDRINUSE: "another process listens there",
@@ -31,7 +31,7 @@ def refuse_unusable_addresses(addresses: Iterable[str], options: str) -> None:
     :param options: the options that choose the addresses, for the error.
     :raises ImageAPIError: an address cannot be used.
     """
-    if any(name in os.environ for name in _INHERITED):
+    if any(name in os.environ for name in INHERITED):
         return
     for address in addresses:
         cause = _cause_against(address)

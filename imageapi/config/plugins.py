@@ -52,7 +52,10 @@ class Loaded(Generic[B]):
 
 @dataclass(frozen=True)
 class Backends:
-    """All backends of a configuration, each loaded once."""
+    """All backends of a configuration, each loaded once.
+
+    :ivar admin_roles: the roles that make a caller an admin.
+    """
 
     registry: Loaded[RegistryBackend]
     stores: tuple[Loaded[StoreBackend], ...]
@@ -60,6 +63,7 @@ class Backends:
     events: tuple[Loaded[EventsBackend], ...] = ()
     cache: CacheSettings | None = None
     protections: PropertyProtections = field(default_factory=PropertyProtections)
+    admin_roles: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Loaded[Any]]:
         return iter((self.registry, *self.stores, self.policy, *self.events))
@@ -104,7 +108,15 @@ def load(conf: cfg.ConfigOpts) -> Backends:
     if sections.problems:
         _close([*registries, *stores, *policies, *events])
         raise ConfigurationError(sections.problems)
-    return Backends(registries[0], tuple(stores), policies[0], tuple(events), settings, protections)
+    return Backends(
+        registries[0],
+        tuple(stores),
+        policies[0],
+        tuple(events),
+        settings,
+        protections,
+        tuple(core.admin_roles),
+    )
 
 
 def _check_serve(conf: cfg.ConfigOpts, sections: Sections) -> None:

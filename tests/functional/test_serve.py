@@ -4,6 +4,7 @@
 import contextlib
 import hashlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -253,3 +254,16 @@ def test_worker_hears_that_it_is_to_end_while_its_loop_is_woken_all_the_time(
         # `running` has connected once, and so caused SIGTERM for one worker.
         wait_until(lambda: "Worker exiting" in log.read_text(), "the worker goes on")
         assert server.process.poll() is None
+
+
+def test_made_up_caller_is_logged_and_survives_a_reload(deployment: Deployment) -> None:
+    deployment.add("private", b"data", owner="p1", is_public=False)
+    log = deployment.folder / "server.log"
+    with running_imageapi(deployment.config_file, "--as-project", "p1") as server:
+        assert log.read_text().count("FOR TRIALS ONLY") == 1
+        assert ask(server.port, "/v1/images/private").body == b"data"
+        deployment.configure(core="policy = visible")
+        os.kill(server.process.pid, signal.SIGHUP)
+        wait_until(lambda: log.read_text().count("FOR TRIALS ONLY") == 2, "no reload")
+        answer = ask(server.port, "/v1/images/private", **{"X-Project-Id": "p2"})
+        assert answer.body == b"data"

@@ -2,6 +2,7 @@
 """Who may know of an image; docs/wire.md says what each answer looks like."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ SHARED = Image(id="i", status="active", owner="p1", members=frozenset({"p2"}))
 
 @pytest.fixture
 def auth(memory: Memory) -> Authorization:
-    return Authorization(memory.api.backends, ["admin"])
+    return Authorization(memory.api.backends)
 
 
 def fail_registry(memory: Memory, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -219,7 +220,7 @@ def test_caller_of_a_request(auth: Authorization, caplog: pytest.LogCaptureFixtu
 
 
 def test_roles_that_make_an_admin(memory: Memory) -> None:
-    auth = Authorization(memory.api.backends, ["Operator"])
+    auth = Authorization(replace(memory.api.backends, admin_roles=("Operator",)))
     request = webob.Request.blank("/", headers={"X-Identity-Status": "Confirmed"})
     request.environ["keystone.token_auth"] = object()
     for roles, is_admin in (("admin", False), ("member, OPERATOR", True)):

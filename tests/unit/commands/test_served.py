@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import imageapi
+from imageapi.caller import ANONYMOUS, Caller
 from imageapi.commands.serve_settings import ServeSettings
 from imageapi.commands.served import Served
 from tests.asgi import ASGIAnswer, ask_asgi
@@ -56,3 +57,19 @@ def test_health_of_a_backend_that_does_not_work(
 
 def test_no_metrics_at_the_address_of_images(served: Served) -> None:
     assert ask_served(served, "/metrics").status == 404
+
+
+def test_made_up_caller_wins_over_headers(served: Served, deployment: Deployment) -> None:
+    deployment.add("private", b"data", owner="p1", is_public=False)
+    headers = [
+        ("x-identity-status", "Confirmed"),
+        ("x-project-id", "p1"),
+        ("x-roles", "admin"),
+        ("x-auth-token", "token"),
+    ]
+    for caller, status in ((None, 404), (Caller(project_id="p2"), 404), (ANONYMOUS, 404)):
+        served.caller = caller
+        assert ask_asgi(served, "/v1/images/private", headers=headers).status == status
+    served.caller = Caller(project_id="p1")
+    others = [("x-project-id", "p2"), ("x-identity-status", "Invalid")]
+    assert ask_asgi(served, "/v1/images/private", headers=others).body == b"data"
