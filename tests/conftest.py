@@ -17,9 +17,6 @@ from tests.memory import Memory
 # pytest shows the values in its assertions, as in those of test modules.
 pytest.register_assert_rewrite("tests.functional.framework_checks")
 
-# A package with tests of its own: functional/test_plugin.py installs it and runs them.
-collect_ignore = ["plugin_dist"]
-
 # The time of an example depends on the machine, so there is no limit.
 settings.register_profile("imageapi", parent=settings(), deadline=None)
 settings.load_profile("imageapi")

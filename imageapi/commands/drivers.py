@@ -3,6 +3,8 @@
 
 import argparse
 
+from oslo_config import cfg
+
 from imageapi.commands import arguments
 from imageapi.commands.terminal import tell
 from imageapi.config import plugins
@@ -27,6 +29,15 @@ def _run(options: argparse.Namespace) -> int:
             status = 1
             tell(f"    cannot be used: {driver.problem}")
         for option in driver.options:
-            default = "" if option.default is None else f" (default: {option.default})"
-            tell(f"    {option.dest}{default}: {option.help or ''}")
+            tell(f"    {option.dest} ({_kind_of(option)}): {option.help or ''}")
     return status
+
+
+def _kind_of(option: cfg.Opt) -> str:
+    """Return an option's type, and whether it is required, secret, or has a default."""
+    # Other libraries' options have a function, such as int, as their type.
+    words = [getattr(option.type, "__name__", type(option.type).__name__).lower()]
+    words += [word for word in ("required", "secret") if getattr(option, word)]
+    if option.default is not None and not option.secret:
+        words.append(f"default: {option.default}")
+    return ", ".join(words)

@@ -18,6 +18,7 @@ from imageapi.commands import (
     drivers,
     export_images,
     import_images,
+    new_plugin,
     remove,
     replace,
     serve,
@@ -35,7 +36,7 @@ LOG = logging.getLogger(__name__)
 
 _COMMANDS = (
     *(serve, list_, show, add, set_, activate, replace, remove),
-    *(verify, import_images, export_images, cache, check, drivers, demo),
+    *(verify, import_images, export_images, cache, check, drivers, new_plugin, demo),
 )
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,6 @@ from tests.functional.servers import free_port, running
 from tests.paths import BIN, ROOT
 
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
-PLUGIN = ROOT / "tests" / "plugin_dist"
 
 # A block is a file of the package, or commands, or their output.
 BLOCK = re.compile(r"(?:^\*\*`([^`]+)`\*\*\n\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -46,8 +45,9 @@ def files_of_the_page() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
-    """Follow the page: write its files, and run its commands except the server."""
-    folder = tmp_path_factory.mktemp("tutorial")
+    """Follow the page: run its commands except the server."""
+    folder = tmp_path_factory.mktemp("tutorial") / "imageapi-sqlite"
+    folder.mkdir()
     environ = {name: os.environ[name] for name in os.environ if name.lower().startswith("pip_")}
     environ |= {
         "PATH": f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin",
@@ -60,10 +60,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     }
     said = []
     for path, language, text in BLOCK.findall(PAGE):
-        if path:
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_text(text)
-        elif language == "sh" and " serve\n" not in text:
+        if not path and language == "sh" and " serve\n" not in text:
             done = subprocess.run(
                 ["sh", "-euc", text],
                 cwd=folder,
@@ -77,15 +74,15 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     return Tutorial(folder, said)
 
 
-def test_the_page_is_the_package() -> None:
-    shown = files_of_the_page()
-    assert shown == {path: (PLUGIN / path).read_text() for path in shown}
-    kept = {path.relative_to(PLUGIN) for path in PLUGIN.rglob("*.py")}
-    assert kept == {Path(path) for path in shown if path.endswith(".py")}
+def test_the_page_shows_what_new_plugin_writes(tmp_path: Path) -> None:
+    folder = tmp_path / "imageapi-sqlite"
+    subprocess.run([BIN / "imageapi", "new-plugin", folder], check=True, capture_output=True)
+    written = {path for path in folder.rglob("*") if path.is_file()}
+    assert files_of_the_page() == {str(one.relative_to(folder)): one.read_text() for one in written}
 
 
 def test_a_store_takes_less_than_60_lines() -> None:
-    text = (PLUGIN / "imageapi_sqlite" / "store.py").read_text()
+    text = files_of_the_page()["imageapi_sqlite/store.py"]
     assert sum(1 for line in text.splitlines() if line.strip()) < 60
 
 
@@ -142,13 +139,18 @@ def test_failure_that_the_page_shows(tutorial: Tutorial) -> None:
 
 
 @contextmanager
-def served_image(tutorial: Tutorial, *files: str) -> Iterator[str]:
-    """The page's server over these configuration files; yields the URL of its image."""
+def served_image(tutorial: Tutorial, *files: str, caller: Sequence[str] = ()) -> Iterator[str]:
+    """The page's server over these configuration files; yields the URL of its image.
+
+    :param caller: the flags of a made-up caller.
+    """
     port = free_port()
     words = [word for file in files for word in ("--config-file", file)]
     command = [str(tutorial.folder / ".venv" / "bin" / "imageapi"), *words]
     log = tutorial.folder / "server.log"
-    with running([*command, "serve", "--port", str(port)], port, log, folder=tutorial.folder):
+    with running(
+        [*command, "serve", "--port", str(port), *caller], port, log, folder=tutorial.folder
+    ):
         yield f"http://127.0.0.1:{port}/v1/images/hello"
 
 
@@ -163,6 +165,36 @@ def test_policy_refuses_who_has_no_grant(tutorial: Tutorial) -> None:
             assert response.status == 200
         with pytest.raises(HTTPError, match="403"):
             urlopen(url, timeout=20)
+
+
+def test_policy_allows_a_made_up_caller_with_a_grant(tutorial: Tutorial) -> None:
+    files = ("imageapi.conf", "granted.conf")
+    with (
+        served_image(tutorial, *files, caller=["--as-project", "p1"]) as url,
+        urlopen(url, timeout=20) as response,
+    ):
+        assert response.read() == b"hello, world\n"
+
+
+def test_package_of_another_name(tutorial: Tutorial) -> None:
+    """It passes its suites and ruff too, and has only the kinds that were asked for."""
+    done = tutorial.run("imageapi", "new-plugin", "imageapi-acme", "--kind=store", "--kind=policy")
+    assert "driver 'acme': store, policy\n" in done.stdout
+    folder = tutorial.folder / "imageapi-acme"
+    style = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", "."]
+    python = str(tutorial.folder / ".venv" / "bin" / "python")
+    ruff = str(BIN / "ruff")
+    listed = "from imageapi_acme import opts; print([name for name, _ in opts.list_opts()])"
+    for command, told in (
+        ([ruff, "check", "--ignore", "I,S,PT009", *style], "All checks passed"),
+        ([ruff, "format", "--check", *style], "already formatted"),
+        ([python, "-m", "pytest", "-q", "-k", "byte or scheme or locate"], " passed"),
+        ([python, "-c", listed], "['imageapi_store_acme', 'imageapi_policy_acme']"),
+    ):
+        ran = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (ran.returncode, told in ran.stdout) == (0, True), ran.stdout + ran.stderr
 
 
 def test_wheel_can_be_installed(tutorial: Tutorial) -> None:

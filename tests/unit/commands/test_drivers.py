@@ -12,7 +12,9 @@ def test_all(run: Run) -> None:
         "registry 'file' of imageapi",
         "store 'swift' of imageapi",
         "policy 'rules' of imageapi",
-        "    trust_times (default: True): Whether unchanged times",
+        "    trust_times (boolean, default: True): Whether unchanged times",
+        "    connection (string, required, secret): The URL",
+        "    proxy (string, secret): The URL of a proxy.",
     ):
         assert line in out
 
