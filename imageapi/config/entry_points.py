@@ -120,6 +120,9 @@ def _unfit(plugin: Any, base: type[Backend]) -> str:
     lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
     if lacking:
         return f"does not define {', '.join(lacking)}"
+    if type(plugin.api_version) is not int:
+        found = f"{plugin.api_version!r:.100}"
+        return f"must define api_version as a whole number such as {API_VERSION}, not {found}"
     if plugin.api_version > API_VERSION:
         wants = f"needs version {plugin.api_version} of the backend interface"
         return f"{wants}, but this imageapi has version {API_VERSION}: upgrade imageapi"

@@ -102,6 +102,15 @@ class Sections:
         """
         try:
             self._conf.register_opts(options, group=group)
+        except cfg.DuplicateOptError as error:
+            name = error.opt_name.replace("-", "_")
+            message = f"its options clash with those of the application: {error}"
+            own = [option.dest for option in options]
+            if self._owners.get(group) == owner:
+                own.extend(self._known[group])
+            if own.count(name) > 1:
+                message = f"{name}: its backend defines this option twice: remove one"
+            raise ConfigurationError([message]) from None
         except cfg.Error as error:
             message = f"its options clash with those of the application: {error}"
             raise ConfigurationError([message]) from None

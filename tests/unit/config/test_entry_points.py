@@ -39,6 +39,7 @@ NOT_FOUND = "cannot be imported: ModuleNotFoundError: No module named"
                 " upgrade imageapi"
             ),
         ),
+        ("textversion", "must define api_version as a whole number such as 1, not '1'"),
         ("one", NO_SCHEMES),
         ("loud", NO_SCHEMES),
         ("none", NO_SCHEMES),

@@ -137,10 +137,8 @@ NOT_MADE = "cannot be created: ZeroDivisionError; see the traceback in the log"
     ("name", "cause"),
     [
         ("demanding", "endpoint: must be set"),
-        (
-            "clashing",
-            "its options clash with those of the application: duplicate option: twice",
-        ),
+        ("clashing", "twice: its backend defines this option twice: remove one"),
+        ("repeating", "two_words: its backend defines this option twice: remove one"),
         ("buggy", f"'buggy' {NOT_MADE}"),
         ("buggyoptions", f"'buggyoptions' {NOT_MADE}"),
         ("leaving", "'leaving' cannot be created: SystemExit; see the traceback in the log"),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects of entry points: one usable store, and others that the loader refuses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from oslo_config import cfg
 
@@ -20,6 +20,10 @@ class Abstract(StoreBackend):
 
 class Later(MemoryStore):
     api_version = 2
+
+
+class TextVersion(MemoryStore):
+    api_version = "1"  # type: ignore[assignment]  # the fault
 
 
 class OneScheme(MemoryStore):
@@ -70,6 +74,16 @@ class Clashing(MemoryStore):
     @classmethod
     def options(cls) -> Sequence[cfg.Opt]:
         return [cfg.StrOpt("twice"), cfg.IntOpt("twice")]
+
+
+class Repeating(MemoryStore):
+    @classmethod
+    def options(cls) -> Sequence[cfg.Opt]:
+        return [cfg.StrOpt("two-words"), cfg.StrOpt("one")]
+
+    @classmethod
+    def dependent_options(cls, conf: cfg.ConfigOpts, group: str) -> Mapping[str, Sequence[cfg.Opt]]:
+        return {} if conf[group].one else {group: [cfg.IntOpt("two_words")]}
 
 
 def function(conf: cfg.ConfigOpts, group: str) -> None:
