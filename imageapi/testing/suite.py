@@ -64,7 +64,7 @@ def build(backend: type[B], **options: object) -> B:
     """Create a backend from a new configuration.
 
     :param options: values of the backend's options; others keep their defaults.
-    :raises ConfigurationError: a required option has no value.
+    :raises ConfigurationError: a required option has no value, or there is no such option.
     """
     conf = cfg.ConfigOpts()
     # Called before the options are registered, or it would complain of required ones.
@@ -73,9 +73,10 @@ def build(backend: type[B], **options: object) -> B:
     left = dict(options)
     required = _give(conf, {_GROUP: backend.options()}, left)
     required += _give(conf, backend.dependent_options(conf, _GROUP), left)
-    for name, value in left.items():
-        # The backend has no such option: this raises an error that says so.
-        conf.set_override(name, value, group=_GROUP)
+    for name in left:
+        known = f"its options are {', '.join(sorted(conf[_GROUP]))}"
+        problem = f"build({backend.__name__}): there is no option {name!r}; {known}"
+        raise ConfigurationError([problem])
     for group, name in required:
         if not conf[group][name]:
             raise ConfigurationError([f"build({backend.__name__}) needs {name}=..."])

@@ -5,6 +5,7 @@ import pytest
 import testtools
 from oslo_config import cfg
 
+from imageapi.errors import ConfigurationError
 from imageapi.image import Location
 from imageapi.testing.fakes import MemoryStore
 from imageapi.testing.store_suite import StoreSuite
@@ -28,8 +29,11 @@ def test_build_gives_options_and_keeps_defaults() -> None:
 
 
 def test_build_refuses_an_option_that_is_none() -> None:
-    with pytest.raises(cfg.NoSuchOptError, match="endpiont"):
+    with pytest.raises(ConfigurationError) as raised:
         build(DemandingStore, endpiont="x")
+    assert str(raised.value) == (
+        "build(DemandingStore): there is no option 'endpiont'; its options are endpoint, pool"
+    )
 
 
 @pytest.mark.parametrize("is_broken", [False, True])
