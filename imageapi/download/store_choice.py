@@ -3,7 +3,7 @@
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imageapi.backends.base import Blob, StoreBackend
 from imageapi.caller import Caller
@@ -37,12 +37,14 @@ class DataLocation(NamedTuple):
 
         :raises BackendError: the data cannot be opened; no other exception is raised.
         """
-        blob = None
+        blob: Any = None
         try:
             blob = self.store.backend.open(
                 self.recorded, start=start, stop=stop, version=version, caller=caller
             )
-            # Resuming relies on these attributes; an object without them is not a Blob.
+            if not isinstance(blob, Blob):
+                raise BackendError(f"open() must return a Blob, not {type(blob).__name__}")
+            # Resuming relies on these attributes.
             if version not in (None, blob.version):
                 raise DataChanged("the store opened another version of the data than requested")
             if blob.total_size is not None and blob.total_size < 0:

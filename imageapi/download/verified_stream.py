@@ -283,6 +283,8 @@ class Body:
         except Exception as error:
             raise unexpected(self._location, error) from error
         if chunk is not None and not isinstance(chunk, bytes):
+            # It is a bug of the store, which would do the same again.
+            self._attempts_left = 0
             raise BackendError(f"a chunk must be bytes, not {type(chunk).__name__}")
         if chunk is None and self._stop is not None and self._position < self._stop:
             raise BackendUnavailable(f"the data ended at byte {self._position} of {self._stop}")

@@ -724,7 +724,7 @@ def test_blob_that_is_none(
     monkeypatch.setattr(memory.store, "open", lambda *args, **kwargs: bare)
     assert memory.get().status_code == 500
     assert bare.closed
-    assert "store 'memory' raised AttributeError" in caplog.text
+    assert "store 'memory': open() must return a Blob, not Bare" in caplog.text
 
 
 @pytest.mark.wire("registry-malformed")

@@ -124,6 +124,27 @@ def test_other_exception_of_a_store_is_replaced(
     assert raised.value.__cause__ is bug
 
 
+async def opened_later() -> None:
+    """What a store returns whose open() is a coroutine."""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("make", "kind"), [(lambda: None, "NoneType"), (bytes, "bytes"), (opened_later, "coroutine")]
+)
+def test_store_that_opens_no_blob_is_named_with_what_it_returned(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[], object],
+    kind: str,
+) -> None:
+    memory.put(b"data")
+    monkeypatch.setattr(memory.store, "open", lambda *args, **wanted: make())
+    assert get(memory.api, "/v1/images/i").status_int == 500
+    assert caplog.messages == [f"image 'i': store 'memory': open() must return a Blob, not {kind}"]
+
+
 def test_image_that_has_no_location_has_no_data(memory: Memory) -> None:
     image = memory.put(b"data", locations=(NO_LOCATION,))
     (unusable,) = data_locations_of(image, memory.api.backends.stores)

@@ -117,7 +117,7 @@ def test_it_is_closed_once() -> None:
 @pytest.mark.parametrize(("chunk", "kind"), [("a", "str"), (bytearray(b"a"), "bytearray")])
 def test_a_chunk_is_bytes(chunk: object, kind: str) -> None:
     with pytest.raises(BackendError, match=f"^a chunk must be bytes, not {kind}$"):
-        next(body_of(Chunks(chunk), 1))
+        next(body_of(Chunks(chunk), 1, resume_attempts=3))
 
 
 def test_an_end_that_comes_early_is_told() -> None:
