@@ -3,8 +3,8 @@
 
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import InitVar, dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
 from types import MappingProxyType
@@ -36,6 +36,24 @@ _NO_IMAGE_ID = re.compile(r"[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _HASH_NAME = re.compile(r"[\x20-\x7e]{0,100}")
 
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+_TEXT_TYPES = frozenset({str, type(None)})
+_TEXT_NAMES = (
+    "name",
+    "disk_format",
+    "container_format",
+    "checksum",
+    "os_hash_algo",
+    "os_hash_value",
+)
+_TEXTS = attrgetter(*_TEXT_NAMES)
+_TIME_TYPES = frozenset({datetime, type(None)})
+_TIME_NAMES = ("created_at", "updated_at", "deleted_at")
+_TIMES = attrgetter(*_TIME_NAMES)
+_COUNT_NAMES = ("size", "virtual_size", "min_ram", "min_disk")
+_COUNTS = attrgetter(*_COUNT_NAMES)
+
 #: In bytes of UTF-8.  The limit keeps long ids from registries and searches.
 LONGEST_IMAGE_ID = 255
 
@@ -45,6 +63,11 @@ def is_image_id(text: str) -> bool:
     if not 0 < len(text) <= LONGEST_IMAGE_ID or text == "detail" or _NO_IMAGE_ID.search(text):
         return False
     return text.isascii() or len(text.encode()) <= LONGEST_IMAGE_ID
+
+
+def is_hash_name(text: str) -> bool:
+    """Whether hashlib can be asked for this hash: for other names it raises other errors."""
+    return _HASH_NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -60,6 +83,18 @@ class Location:
 
     url: str
     store: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the types.
+
+        :raises MalformedImage: the url is no text, or the store is neither a text nor None.
+            The text shows no value, because a location may contain credentials.
+        """
+        if not isinstance(self.url, str):
+            raise MalformedImage(f"a location's url must be a text, not {type(self.url).__name__}")
+        if self.store is not None and not isinstance(self.store, str):
+            kind = type(self.store).__name__
+            raise MalformedImage(f"a location's store must be a text or None, not {kind}")
 
     @property
     def scheme(self) -> str:
@@ -126,32 +161,25 @@ class Image:
     os_hash_algo: str | None = None
     os_hash_value: str | None = None
     unknown_keys: tuple[str, ...] = field(default=(), compare=False)
+    # Only `document.parse` sets it: it has checked the same values, and shows those of its
+    # document in its messages.
+    _is_checked: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
-        """Check the values whose wrong type would expose an image or break its response.
+    def __post_init__(self, _is_checked: bool) -> None:
+        """Check the types of all fields, and the values that would break a response.
 
-        :raises MalformedImage: the registry created the image with such a value.
+        The values of properties are not checked.
+
+        :raises MalformedImage: a field has another type, or is not possible.  The text names
+            the field and shows its value; it never shows a location.
         """
-        for name in ("is_public", "protected", "deleted"):
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                raise MalformedImage(f"{name} must be True or False, not {type(value).__name__}")
-        if not isinstance(self.members, frozenset):
-            kind = type(self.members).__name__
-            raise MalformedImage(f"members must be a frozenset of project ids, not {kind}")
-        if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
-            raise MalformedImage("size must be a whole number, 0 or more, or None")
-        self._check_hashes()
-        if self.status not in STATUSES:
-            raise MalformedImage(f"status must be one of {', '.join(sorted(STATUSES))}")
-
-    def _check_hashes(self) -> None:
-        if not isinstance(self.checksum, str | None) or len(self.checksum or "") > 128:
-            raise MalformedImage("checksum must be a text of at most 128 characters, or None")
-        name = self.os_hash_algo
-        # For such names, hashlib raises other errors than for an unknown hash.
-        if name is not None and not (isinstance(name, str) and _HASH_NAME.fullmatch(name)):
-            raise MalformedImage("os_hash_algo must be the name of a hash in ASCII, or None")
+        if _is_checked:
+            return
+        _check_visibility(self)
+        try:
+            _check_fields(self)
+        except MalformedImage as error:
+            raise MalformedImage(str(error), self.visibility) from None
 
     @property
     def is_deleted(self) -> bool:
@@ -172,6 +200,77 @@ class Image:
     def is_active(self) -> bool:
         """Whether the status and the flag allow serving the data."""
         return self.status == "active" and not self.deleted
+
+
+def _check_visibility(image: Image) -> None:
+    """Check the fields that decide who may know of the image."""
+    for name, value in (
+        ("is_public", image.is_public),
+        ("protected", image.protected),
+        ("deleted", image.deleted),
+    ):
+        if not isinstance(value, bool):
+            raise _wrong(name, "must be True or False", value)
+    if not isinstance(image.status, str) or image.status not in STATUSES:
+        raise _wrong("status", f"must be one of {', '.join(sorted(STATUSES))}", image.status)
+    if image.owner is not None and not isinstance(image.owner, str):
+        raise _wrong("owner", "must be a text or None", image.owner)
+    members = image.members
+    if not isinstance(members, frozenset) or not all(isinstance(one, str) for one in members):
+        raise _wrong("members", "must be a frozenset of project ids", members)
+
+
+def _check_fields(image: Image) -> None:
+    # For speed, the usual types of all fields of a kind are tested at once.
+    if not _TEXT_TYPES.issuperset(map(type, _TEXTS(image))):
+        _check_each(image, _TEXT_NAMES, str, "must be a text or None")
+    if not isinstance(image.id, str):
+        raise _wrong("id", "must be a text", image.id)
+    if not _TIME_TYPES.issuperset(map(type, _TIMES(image))):
+        _check_each(image, _TIME_NAMES, datetime, "must be a datetime or None")
+    _check_counts(image)
+    _check_hashes(image)
+    if not isinstance(image.properties, Mapping) or not all(
+        isinstance(name, str) for name in image.properties
+    ):
+        raise _wrong("properties", "must be a mapping whose names are texts", image.properties)
+    locations = image.locations
+    if not isinstance(locations, tuple) or not all(isinstance(one, Location) for one in locations):
+        # No entry is shown: it may contain credentials.
+        kind = type(locations).__name__
+        raise MalformedImage(f"locations must be a tuple of imageapi.image.Location, not {kind}")
+
+
+def _check_each(image: Image, names: Iterable[str], kind: type, rule: str) -> None:
+    for name in names:
+        value = getattr(image, name)
+        if value is not None and not isinstance(value, kind):
+            raise _wrong(name, rule, value)
+
+
+def _check_counts(image: Image) -> None:
+    for name, count in zip(_COUNT_NAMES, _COUNTS(image), strict=True):
+        or_none = "" if name in ("min_ram", "min_disk") else ", or None"
+        if count is None and or_none:
+            continue
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise _wrong(name, f"must be a whole number, 0 or more{or_none}", count)
+
+
+def _check_hashes(image: Image) -> None:
+    checksum, name, digest = image.checksum, image.os_hash_algo, image.os_hash_value
+    if checksum is not None and not (len(checksum) == 32 and _HEX.issuperset(checksum)):
+        raise _wrong("checksum", "must be an MD5, 32 hexadecimal digits, or None", checksum)
+    if name is not None and not is_hash_name(name):
+        raise _wrong("os_hash_algo", "must be the name of a hash in ASCII, or None", name)
+    if digest is not None and not _HEX.issuperset(digest):
+        raise _wrong("os_hash_value", "must consist of hexadecimal digits, or be None", digest)
+
+
+def _wrong(name: str, rule: str, value: object) -> MalformedImage:
+    is_shown = isinstance(value, str | int | float | None)
+    shown = f"{value!r:.100}" if is_shown else type(value).__name__
+    return MalformedImage(f"{name} {rule}, not {shown}")
 
 
 _LEAVES = frozenset({str, int, bool, float, datetime, type(None)})

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from imageapi.document.unknown_keys import unknown_keys
 from imageapi.errors import MalformedImage
-from imageapi.image import DELETED, STATUSES, Image, Location
+from imageapi.image import DELETED, STATUSES, Image, Location, is_hash_name
 from imageapi.protocol.value_text import in_utc, not_utf8
 from imageapi.visibility import Visibility
 
@@ -123,6 +123,7 @@ def image_of(fields: Mapping[str, Any], image_id: str) -> Image:
         os_hash_algo=algorithm,
         os_hash_value=digest,
         unknown_keys=unknown_keys(fields, is_v2=_is_v2(fields)),
+        _is_checked=True,
     )
 
 
@@ -242,6 +243,8 @@ def _os_hash(fields: Mapping[str, Any]) -> tuple[str | None, str | None]:
     algorithm, digest = _text(fields, "os_hash_algo"), _text(fields, "os_hash_value")
     if bool(algorithm) != bool(digest):
         raise MalformedImage("os_hash_algo and os_hash_value must both be set, or neither")
+    if algorithm and not is_hash_name(algorithm):
+        raise _wrong("os_hash_algo", "must be the name of a hash in ASCII", algorithm)
     if digest and not _HEX.issuperset(digest):
         raise _wrong("os_hash_value", "must consist of hexadecimal digits", digest)
     return algorithm or None, digest or None

@@ -254,6 +254,34 @@ def test_registry_that_answers_with_another_image(
 
 
 @pytest.mark.wire("registry-malformed")
+@pytest.mark.parametrize(
+    ("fields", "statuses"),
+    [
+        ({"is_public": True, "checksum": "NOT AN MD5"}, [500, 500, 500, 500]),
+        ({"owner": "p1", "size": "10"}, [404, 500, 404, 500]),
+        ({"is_public": "true"}, [404, 404, 404, 500]),
+    ],
+)
+def test_registry_that_makes_an_image_of_a_wrong_value(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fields: dict[str, Any],
+    statuses: list[int],
+) -> None:
+    monkeypatch.setattr(
+        memory.registry, "get", lambda *args: Image(id="i", status="active", **fields)
+    )
+    callers = (ANONYMOUS, MEMBER, OTHER, ADMIN)
+    assert [memory.get(caller=who).status_code for who in callers] == statuses
+    name, value = list(fields.items())[-1]
+    for message in caplog.messages:
+        assert message.startswith(f"image 'i': registry 'memory': {name} must be ")
+        assert message.endswith(f", not {value!r}")
+    assert len(caplog.messages) == len(statuses)
+
+
+@pytest.mark.wire("registry-malformed")
 def test_registry_with_a_bug(
     memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -85,11 +85,11 @@ def test_data_is_closed_if_the_server_does_not_take_the_response(byte_by_byte: M
     assert byte_by_byte.store.open_blobs == 0
 
 
-def test_values_that_no_field_can_have_are_a_bug_of_the_registry(
+def test_values_that_no_property_can_have_are_a_bug_of_the_registry(
     memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong: Any = object()
-    memory.registry.put(Image(id="i", status="active", is_public=True, name=wrong))
+    memory.registry.put(Image(id="i", status="active", is_public=True, properties={"a": wrong}))
     assert memory.get().status_code == 500
     (record,) = caplog.records
     assert record.getMessage() == "image 'i': registry 'memory' raised TypeError"

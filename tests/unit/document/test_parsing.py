@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
 from datetime import datetime
 from typing import Any
@@ -280,3 +281,20 @@ def test_any_json_is_an_image_or_malformed(value: Any) -> None:
 def test_any_bytes_are_an_image_or_malformed(data: bytes) -> None:
     with pytest.raises(MalformedImage):
         document.parse(data, "i")
+
+
+def test_image_accepts_the_values_of_a_record() -> None:
+    """`parse` alone checks them, and `replace` has them checked by the image."""
+    record = {
+        "status": "active",
+        "size": "5",
+        "checksum": "0Aa" + "0" * 29,
+        "os_hash_algo": "sha512",
+        "os_hash_value": "0Aa",
+        "created_at": "2010-02-03T09:34:01+01:00",
+        "properties": {"a": {"b": []}},
+        "locations": ["file:///a", {"url": "file:///b", "metadata": {"store": "s"}}],
+        "members": ["p1"],
+    }
+    image = document.parse(json.dumps(record).encode(), "i")
+    assert dataclasses.replace(image) == image

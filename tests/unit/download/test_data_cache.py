@@ -30,7 +30,8 @@ def location_in(api: Any, image: Image) -> DataLocation | CachedLocation:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"checksum": None}, {"size": None}, {"size": 0}, {"checksum": "../../x"}]
+    "fields",
+    [{"checksum": None}, {"size": None}, {"size": 0}, {"checksum": "../../x", "_is_checked": True}],
 )
 def test_what_cannot_be_named_is_not_kept(tmp_path: Path, fields: dict[str, Any]) -> None:
     image = Image(**{"id": "i", "status": "active", "size": 5, "checksum": "ab" * 16, **fields})

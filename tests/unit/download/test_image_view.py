@@ -42,7 +42,8 @@ def test_an_image_is_described_once(views: ImageViews) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now"), [({"min_ram": True}, {"min_ram": 1}), ({"name": "a"}, {"name": "b"})]
+    ("before", "now"),
+    [({"min_ram": True, "_is_checked": True}, {"min_ram": 1}), ({"name": "a"}, {"name": "b"})],
 )
 def test_another_image_is_described_anew(
     views: ImageViews, before: dict[str, Any], now: dict[str, Any]
