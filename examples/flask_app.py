@@ -5,6 +5,9 @@ In a folder with an imageapi.conf:
 
     gunicorn --worker-class gthread --threads 8 --no-control-socket flask_app:application
 
+`flask --app flask_app run` serves `app` alone, and so only /download/{image_id}.  For the other
+paths too, assign `app.wsgi_app = imageapi.ImageAPIMiddleware(app.wsgi_app, conf)`.
+
 Images are at /glance/v1/images/{image_id}, at /v1/images/{image_id} and at
 /download/{image_id}: keep the way that you need.
 """

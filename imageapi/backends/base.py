@@ -79,8 +79,8 @@ class RegistryBackend(Backend):
     """Finds the records of images."""
 
     #: True if the upstream decides whether the caller may know of an image, so
-    #: that `get` returns only such images.  If False, the core decides, by
-    #: is_public, owner and members.
+    #: that `get` and `list` return only such images.  Deleted images stay hidden.
+    #: If False, the core decides, by is_public, owner and members.
     decides_visibility: bool = False
 
     #: Whether `list` works.  If False, the lists of the API are 404.
@@ -174,7 +174,9 @@ class Blob(ABC):
         The iterator ends only at the end of the data, or of the requested part.
 
         :raises imageapi.errors.DataChanged: the data was changed while it was read.
-        :raises imageapi.errors.BackendUnavailable: reading failed before the end.
+        :raises imageapi.errors.BadReply: the data is damaged; the rest is not requested.
+        :raises imageapi.errors.BackendUnavailable: reading failed before the end; the rest is
+            requested from `StoreBackend.open`.
         """
 
     @abstractmethod
@@ -188,7 +190,8 @@ class Blob(ABC):
 class StoreBackend(Backend):
     """Reads the data of images."""
 
-    #: The schemes of the URLs that the store opens, in lower case.
+    #: The schemes of the URLs that the store opens, in lower case.  The first store with
+    #: its scheme opens a location that names no store.
     schemes: ClassVar[frozenset[str]]
 
     #: Whether the store can read a part of the data.  If False, `open` raises
@@ -215,7 +218,10 @@ class StoreBackend(Backend):
 
     @abstractmethod
     def locate(self, image_id: str) -> Location:
-        """Return the location of the data of a record without one.  Does no I/O."""
+        """Return the location of the data of a record without one.  Does no I/O.
+
+        :raises imageapi.errors.LocationRefused: each record must name a location.
+        """
 
     @abstractmethod
     def open(
@@ -229,8 +235,9 @@ class StoreBackend(Backend):
     ) -> Blob:
         """Open data.  Errors in opening are raised here, not at the first chunk.
 
-        :param start: the offset of the first byte to read.
-        :param stop: the offset before which to stop; None for the end.
+        :param start: the offset of the first byte to read.  At the end of the data or past
+            it, return a Blob without data, or raise an error.
+        :param stop: the offset before which to stop; None, or past the end, for the end.
         :param version: the `Blob.version` that the bytes must have; None for any.
         :raises imageapi.errors.DataNotFound: there is no data at this location.
         :raises imageapi.errors.DataChanged: the data there is of another version.
