@@ -23,6 +23,7 @@ def list_opts() -> Sections:
     from imageapi.backends.file.store import FileStore
     from imageapi.backends.http.registry import HTTPRegistry
     from imageapi.backends.http.store import HTTPStore
+    from imageapi.backends.rbd.store import RBDStore
     from imageapi.policy.rules import RulesPolicy
 
     return [
@@ -33,6 +34,7 @@ def list_opts() -> Sections:
         ("imageapi_registry_http", HTTPRegistry.options()),
         ("imageapi_store_file", FileStore.options()),
         ("imageapi_store_http", HTTPStore.options()),
+        ("imageapi_store_rbd", RBDStore.options()),
         *_of_extra(_swift_opts),
         *_of_extra(_sql_opts),
         ("imageapi_policy_rules", RulesPolicy.options()),

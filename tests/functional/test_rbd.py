@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store rbd with a real Ceph, and with its faults."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+import webob
+
+import imageapi
+from imageapi.backends.rbd.store import RBDStore
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    DataNotFound,
+    LocationRefused,
+)
+from imageapi.image import Location
+from imageapi.testing.suite import build
+from tests.deployment import Deployment, get, received_of
+from tests.functional.ceph import USER, Ceph, needs_ceph, running_ceph
+from tests.functional.raw_client import Pause, exchange
+from tests.functional.servers import serving
+
+pytestmark = needs_ceph
+
+CHUNK = 65536
+DATA = os.urandom(20 * CHUNK + 1)
+
+
+@pytest.fixture(scope="module")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    with running_ceph(tmp_path_factory.mktemp("ceph")) as server:
+        yield server
+
+
+@pytest.fixture(name="pool")
+def pool_with_image(ceph: Ceph) -> str:
+    """A pool with one image, ``i``."""
+    name = ceph.new_pool()
+    ceph.put(name, "i", DATA)
+    return name
+
+
+@pytest.fixture(name="make_store")
+def stores_of_pool(ceph: Ceph, pool: str) -> Iterator[Callable[..., RBDStore]]:
+    """Makes a store of the pool; a connection to the cluster that fails takes a second."""
+    with ExitStack() as stores:
+
+        def make(**options: object) -> RBDStore:
+            usual = {"ceph_conf": str(ceph.config), "user": USER, "pool": pool}
+            store = build(RBDStore, **{**usual, "connect_timeout": 1, **options})
+            return stores.enter_context(closing(store))
+
+        yield make
+
+
+def read(store: RBDStore, url: str = "rbd://i") -> bytes:
+    with closing(store.open(Location(url), caller=ANONYMOUS)) as blob:
+        return b"".join(blob)
+
+
+@pytest.fixture
+def rbd_images(ceph: Ceph, pool: str, deployment: Deployment) -> Deployment:
+    """Records in a folder, with the data of ``i`` in Ceph."""
+    configure_rbd(deployment, ceph, pool)
+    deployment.record(
+        "i",
+        size=len(DATA),
+        checksum=hashlib.md5(DATA).hexdigest(),
+        location=ceph.url(pool, "i"),
+    )
+    return deployment
+
+
+def configure_rbd(
+    deployment: Deployment, ceph: Ceph, pool: str, more: str = "", core: str = ""
+) -> None:
+    section = f"[imageapi_store_rbd]\nceph_conf = {ceph.config}\nuser = {USER}\npool = {pool}\n"
+    usual = f"stores = rbd\npolicy = visible\nchunk_size = {CHUNK}\n"
+    deployment.configure(usual + core, section + more)
+
+
+@pytest.fixture
+def rbd_api(rbd_images: Deployment) -> Iterator[imageapi.ImageAPI]:
+    with closing(rbd_images.api()) as api:
+        yield api
+
+
+# Without faults.
+
+
+def test_downloads(rbd_api: imageapi.ImageAPI) -> None:
+    response = get(rbd_api, "/v1/images/i")
+    assert (response.status_code, response.body) == (200, DATA)
+    part = get(rbd_api, "/v1/images/i", Range="bytes=65530-200000")
+    assert (part.status_code, part.body) == (206, DATA[65530:200001])
+    head = get(rbd_api, "/v1/images/i", "HEAD")
+    assert head.headers["Content-Length"] == str(len(DATA))
+
+
+def test_names_of_any_characters(
+    ceph: Ceph, pool: str, make_store: Callable[..., RBDStore]
+) -> None:
+    ceph.put(pool, "a b/ü%2F@x", b"data", "one snap")
+    url = ceph.url(pool, "a b/ü%2F@x", "one snap")
+    assert url.endswith("/a%20b%2F%C3%BC%252F%40x/one%20snap")
+    assert read(make_store(), url) == b"data"
+
+
+def test_record_without_a_location(make_store: Callable[..., RBDStore]) -> None:
+    store = make_store()
+    assert read(store, store.locate("i").url) == DATA
+
+
+def test_pools_and_clusters_that_are_refused(
+    ceph: Ceph, pool: str, make_store: Callable[..., RBDStore]
+) -> None:
+    other = ceph.new_pool()
+    ceph.put(other, "i", b"of another pool")
+    url = ceph.url(other, "i")
+    assert read(make_store(allowed_pools=[other]), url) == b"of another pool"
+    store = make_store()
+    with pytest.raises(LocationRefused, match="pool is not in allowed_pools"):
+        read(store, url)
+    with pytest.raises(LocationRefused, match=f"its fsid is not {ceph.fsid}"):
+        read(store, ceph.url(pool, "i").replace(ceph.fsid, "0" * 36))
+
+
+def test_snapshot_that_is_not_protected(
+    ceph: Ceph, pool: str, make_store: Callable[..., RBDStore]
+) -> None:
+    ceph.unprotect(pool, "i")
+    with pytest.raises(LocationRefused, match=f"run rbd snap protect {pool}/i@snap"):
+        read(make_store())
+
+
+def test_check(ceph: Ceph, pool: str, make_store: Callable[..., RBDStore]) -> None:
+    empty = ceph.new_pool()
+    told = make_store(allowed_pools=[empty]).check()
+    assert told == f"pool {pool}, {empty} of Ceph cluster {ceph.fsid}"
+    with pytest.raises(BackendUnavailable, match="pool nowhere of Ceph cluster"):
+        make_store(pool="nowhere").check()
+    with pytest.raises(BackendUnavailable, match="Ceph cluster of /nowhere"):
+        make_store(ceph_conf="/nowhere").check()
+
+
+# What is removed.
+
+REMOVALS: dict[str, Callable[[Ceph, str], None]] = {
+    "protection": lambda ceph, pool: ceph.unprotect(pool, "i"),
+    "snapshot": lambda ceph, pool: ceph.remove_snapshot(pool, "i"),
+    "image": lambda ceph, pool: ceph.remove(pool, "i"),
+    "pool": lambda ceph, pool: ceph.remove_pool(pool),
+}
+
+
+@pytest.mark.parametrize("what", REMOVALS)
+def test_removed_while_it_is_read(
+    ceph: Ceph, pool: str, rbd_api: imageapi.ImageAPI, what: str
+) -> None:
+    """librbd itself would go on with zeros."""
+    response = begin_download(rbd_api)
+    part = begin_download(rbd_api, Range="bytes=65536-1000000")
+    REMOVALS[what](ceph, pool)
+    for answer, wanted in ((response, DATA), (part, DATA[65536:1_000_001])):
+        received, is_complete = received_of(answer)
+        assert not is_complete
+        assert CHUNK <= len(received) < len(wanted)
+        assert wanted.startswith(received)
+
+
+@pytest.mark.parametrize(("what", "status"), [("snapshot", 404), ("image", 404), ("pool", 503)])
+def test_removed_before(
+    ceph: Ceph, pool: str, rbd_api: imageapi.ImageAPI, what: str, status: int
+) -> None:
+    assert get(rbd_api, "/v1/images/i").body == DATA
+    REMOVALS[what](ceph, pool)
+    assert get(rbd_api, "/v1/images/i").status_code == status
+
+
+def begin_download(api: imageapi.ImageAPI, **headers: str) -> webob.Response:
+    """An answer whose first chunk has been read."""
+    response = get(api, "/v1/images/i", **headers)
+    assert response.status_code in (200, 206)
+    return response
+
+
+# Servers that fail.
+
+
+def test_frozen_osd(ceph: Ceph, pool: str, rbd_images: Deployment) -> None:
+    configure_rbd(rbd_images, ceph, pool, "operation_timeout = 1", "resume_attempts = 0")
+    with closing(rbd_images.api()) as api:
+        response = begin_download(api)
+        with ceph.frozen("osd"):
+            refused = get(api, "/v1/images/i")
+            received, is_complete = received_of(response)
+        assert refused.status_code == 503
+        assert not is_complete
+        assert DATA.startswith(received)
+        assert get(api, "/v1/images/i").body == DATA
+
+
+def test_osd_restarts_in_the_middle_of_a_download(
+    ceph: Ceph, pool: str, rbd_images: Deployment
+) -> None:
+    """The client notices nothing."""
+    large = DATA * 20  # more than the sockets hold
+    ceph.put(pool, "large", large)
+    rbd_images.record("large", size=len(large), location=ceph.url(pool, "large"))
+    request = b"GET /v1/images/large HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving(rbd_images.config_file) as port:
+        answer = exchange(port, request, Pause(1, lambda: restart(ceph, "osd")))
+    assert (answer.status, answer.body) == (200, large)
+
+
+def restart(ceph: Ceph, name: str) -> None:
+    ceph.stop(name)
+    ceph.start(name)
+
+
+def test_monitor_is_away_and_returns(ceph: Ceph, make_store: Callable[..., RBDStore]) -> None:
+    """Who is connected needs no monitor."""
+    connected, later = make_store(), make_store()
+    assert read(connected) == DATA
+    ceph.stop("mon")
+    try:
+        assert read(connected) == DATA
+        with pytest.raises(BackendUnavailable, match="Ceph cluster of"):
+            read(later)
+    finally:
+        ceph.start("mon")
+    assert read(later) == DATA
+    assert read(connected) == DATA
+
+
+def test_revoked_credentials(ceph: Ceph, make_store: Callable[..., RBDStore]) -> None:
+    ceph.new_user("client.gone", mon="profile rbd-read-only", osd="profile rbd-read-only")
+    assert read(make_store(user="gone")) == DATA
+    ceph.command("auth rm", entity="client.gone")
+    with pytest.raises(BackendError) as caught:
+        read(make_store(user="gone"))
+    assert type(caught.value) is BadReply
+    assert ceph.keyring("client.gone").read_text().split()[-1] not in str(caught.value)
+
+
+def test_user_without_rights_to_the_pool(ceph: Ceph, make_store: Callable[..., RBDStore]) -> None:
+    ceph.new_user("client.other", mon="profile rbd-read-only", osd="profile rbd pool=elsewhere")
+    with pytest.raises(BadReply, match="check the capabilities"):
+        read(make_store(user="other"))
+
+
+# Processes.
+
+FORK = """\
+import os, sys
+from imageapi.backends.rbd.store import RBDStore
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import BackendUnavailable
+from imageapi.testing.suite import build
+
+_, ceph_conf, user, pool = sys.argv
+store = build(RBDStore, ceph_conf=ceph_conf, user=user, pool=pool)
+whole = b"".join(store.open(store.locate("i"), caller=ANONYMOUS))
+opened = store.open(store.locate("i"), caller=ANONYMOUS)
+begin = next(opened)
+child = os.fork()
+if child == 0:
+    # The parent's connection cannot work here, and closing it would wait for ever.
+    try:
+        next(opened)
+    except BackendUnavailable:
+        opened.close()
+        del opened
+        assert b"".join(store.open(store.locate("i"), caller=ANONYMOUS)) == whole
+        store.close()
+        sys.exit(0)
+    sys.exit("the child has read from the parent's connection")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert begin + b"".join(opened) == whole
+print(len(whole))
+"""
+
+
+def test_connection_before_a_fork(ceph: Ceph, pool: str) -> None:
+    """Parent and child each use a connection of their own, and both end."""
+    command = [sys.executable, "-c", FORK, str(ceph.config), USER, pool]
+    ended = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (0, b"%d\n" % len(DATA)), ended.stderr.decode()
+
+
+def test_close_while_data_is_read(make_store: Callable[..., RBDStore]) -> None:
+    """The connection is shut down after its last image is closed."""
+    store = make_store()
+    blob = store.open(store.locate("i"), caller=ANONYMOUS)
+    first = next(blob)
+    store.close()
+    assert first + b"".join(blob) == DATA
+    blob.close()
+    assert read(store) == DATA
+
+
+def test_missing_image(make_store: Callable[..., RBDStore]) -> None:
+    with pytest.raises(DataNotFound, match="no such image or snapshot"):
+        read(make_store(), "rbd://nothing")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from imageapi.backends.base import Blob
+from imageapi.backends.rbd.store import RBDStore
+from imageapi.caller import ANONYMOUS
+from imageapi.errors import BackendUnavailable, DataChanged, LocationRefused
+from imageapi.image import Location
+from imageapi.testing.suite import build
+from tests.unit.backends.rbd.fake_ceph import DATA, FSID, URL, FakeCeph
+
+
+@pytest.fixture
+def rbd_store(fake_ceph: FakeCeph) -> Iterator[RBDStore]:
+    store = build(RBDStore, user="ann")
+    yield store
+    store.close()
+    assert not fake_ceph.open
+
+
+def rbd_blob(
+    store: RBDStore,
+    url: str = URL,
+    start: int = 0,
+    stop: int | None = None,
+    version: str | None = None,
+) -> Blob:
+    location = Location(url)
+    return store.open(location, start=start, stop=stop, version=version, caller=ANONYMOUS)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "data"),
+    [
+        (0, None, DATA),
+        (200, None, DATA[200:]),
+        (3, 4, DATA[3:4]),
+        (0, 1000, DATA),
+        (250, None, b""),
+        (1000, None, b""),
+    ],
+)
+def test_parts(rbd_store: RBDStore, start: int, stop: int | None, data: bytes) -> None:
+    with closing(rbd_blob(rbd_store, start=start, stop=stop)) as blob:
+        assert (blob.total_size, blob.version) == (len(DATA), "7 id 5")
+        assert b"".join(blob) == data
+
+
+def test_preferred_chunk_size(fake_ceph: FakeCeph, rbd_store: RBDStore) -> None:
+    rbd_store._chunk_size = 10
+    with closing(rbd_blob(rbd_store)) as blob:
+        assert next(blob) == DATA[:10]
+        blob.preferred_chunk_size = 100
+        assert next(blob) == DATA[10:110]
+
+
+def test_another_version(rbd_store: RBDStore) -> None:
+    with closing(rbd_blob(rbd_store, version="7 id 5")) as blob:
+        assert b"".join(blob) == DATA
+    with pytest.raises(DataChanged):
+        rbd_blob(rbd_store, version="7 id 4")
+
+
+def test_pool_is_refused_before_connecting(fake_ceph: FakeCeph, rbd_store: RBDStore) -> None:
+    with pytest.raises(LocationRefused, match="allowed_pools"):
+        rbd_blob(rbd_store, f"rbd://{FSID}/other/i/snap")
+    assert not fake_ceph.connected
+
+
+def test_foreign_cluster(rbd_store: RBDStore) -> None:
+    with pytest.raises(LocationRefused, match=FSID):
+        rbd_blob(rbd_store, "rbd://other/images/i/snap")
+
+
+def test_locate(rbd_store: RBDStore) -> None:
+    assert rbd_store.locate("a/b").url == "rbd://a%2Fb"
+    with closing(rbd_blob(rbd_store, rbd_store.locate("i").url)) as blob:
+        assert b"".join(blob) == DATA
+
+
+def test_check(fake_ceph: FakeCeph, rbd_store: RBDStore) -> None:
+    assert rbd_store.check() == f"pool images of Ceph cluster {FSID}"
+    fake_ceph.pools.clear()
+    with pytest.raises(BackendUnavailable, match=f"pool images of Ceph cluster {FSID}"):
+        rbd_store.check()
+
+
+def test_a_dropped_blob_is_closed(fake_ceph: FakeCeph, rbd_store: RBDStore) -> None:
+    blob = rbd_blob(rbd_store)
+    assert len(fake_ceph.open) == 3
+    del blob
+    assert len(fake_ceph.open) == 1
