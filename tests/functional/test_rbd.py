@@ -3,10 +3,13 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 import webob
@@ -27,6 +30,7 @@ from tests.deployment import Deployment, get, received_of
 from tests.functional.ceph import USER, Ceph, needs_ceph, running_ceph
 from tests.functional.raw_client import Pause, exchange
 from tests.functional.servers import serving
+from tests.paths import ROOT
 
 pytestmark = needs_ceph
 
@@ -251,10 +255,28 @@ def test_revoked_credentials(ceph: Ceph, make_store: Callable[..., RBDStore]) ->
     assert ceph.keyring("client.gone").read_text().split()[-1] not in str(caught.value)
 
 
-def test_user_without_rights_to_the_pool(ceph: Ceph, make_store: Callable[..., RBDStore]) -> None:
-    ceph.new_user("client.other", mon="profile rbd-read-only", osd="profile rbd pool=elsewhere")
+def test_user_with_the_rights_of_the_page(
+    ceph: Ceph, pool: str, make_store: Callable[..., RBDStore]
+) -> None:
+    """It reads its pool, and no other."""
+    other = ceph.new_pool()
+    ceph.put(other, "i", b"of another pool")
+    page = (ROOT / "docs" / "rbd.md").read_text()
+    (rights,) = re.findall(r"osd '(profile .*) pool=images'", page)
+    ceph.new_user("client.one", mon="profile rbd-read-only", osd=f"{rights} pool={pool}")
+    store = make_store(user="one", allowed_pools=[other])
+    assert read(store) == DATA
     with pytest.raises(BadReply, match="check the capabilities"):
-        read(make_store(user="other"))
+        read(store, ceph.url(other, "i"))
+    with pytest.raises(BadReply, match=f"pool {other} of Ceph cluster"):
+        store.check()
+
+
+def test_configuration_of_the_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "rbd.md").read_text()
+    (text,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "imageapi.conf").write_text(textwrap.dedent(text))
+    imageapi.ImageAPI(imageapi.load_config([tmp_path / "imageapi.conf"])).close()
 
 
 # Processes.
