@@ -28,6 +28,7 @@ from imageapi.image import Location
 from imageapi.testing.suite import build
 from tests.deployment import Deployment, get, received_of
 from tests.functional.ceph import USER, Ceph, needs_ceph, running_ceph
+from tests.functional.openstack import ENVIRONMENTS
 from tests.functional.raw_client import Pause, exchange
 from tests.functional.servers import serving
 from tests.paths import ROOT
@@ -153,6 +154,53 @@ def test_check(ceph: Ceph, pool: str, make_store: Callable[..., RBDStore]) -> No
         make_store(pool="nowhere").check()
     with pytest.raises(BackendUnavailable, match="Ceph cluster of /nowhere"):
         make_store(ceph_conf="/nowhere").check()
+
+
+# Glance's own store, of the Glance in `ENVIRONMENTS`.
+GLANCE_STORE = """\
+import io, sys
+import glance_store
+from oslo_config import cfg
+
+_, ceph_conf, pool, data = sys.argv
+conf = cfg.ConfigOpts()
+glance_store.register_opts(conf)
+conf([], default_config_files=[])
+conf.set_override("stores", ["rbd"], group="glance_store")
+conf.set_override("rbd_store_ceph_conf", ceph_conf, group="glance_store")
+conf.set_override("rbd_store_user", "admin", group="glance_store")
+conf.set_override("rbd_store_pool", pool, group="glance_store")
+glance_store.create_stores(conf)
+with open(data, "rb") as file:
+    # It does not know the size, as with an upload in chunks.
+    url, *_ = glance_store.add_to_backend(conf, "stored", file, 0, "rbd")
+print(url, flush=True)
+sys.stdin.readline()
+glance_store.delete_from_backend(url)
+"""
+
+
+def test_image_that_glance_stores_and_deletes(
+    ceph: Ceph, pool: str, rbd_images: Deployment, rbd_api: imageapi.ImageAPI, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    python = str(ENVIRONMENTS / "glance" / "bin" / "python")
+    command = [python, "-c", GLANCE_STORE, str(ceph.config), pool, str(tmp_path / "data")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as glance:
+        assert glance.stdout is not None
+        url = glance.stdout.readline().strip()
+        assert url == ceph.url(pool, "stored")
+        rbd_images.record("i", size=len(DATA), location=url)
+        assert get(rbd_api, "/v1/images/i").body == DATA
+        response = begin_download(rbd_api)
+        assert glance.communicate("delete\n", timeout=60)[0] == ""
+    assert glance.returncode == 0
+    received, is_complete = received_of(response)
+    assert not is_complete
+    assert DATA.startswith(received)
+    assert get(rbd_api, "/v1/images/i").status_code == 404
 
 
 # What is removed.
