@@ -193,8 +193,16 @@ class Ceph:
         return name
 
     def remove_pool(self, name: str) -> None:
-        """Remove a pool with all its images."""
-        self.client.delete_pool(name)
+        """Remove a pool with all its images, and wait until the OSD knows it."""
+        import rados
+
+        # This client has the old map of the cluster, so the OSD is asked.
+        with (
+            rados.Rados(conffile=str(self.config), rados_id="admin") as client,
+            client.open_ioctx(name) as ioctx,
+        ):
+            self.client.delete_pool(name)
+            wait_until(lambda: _is_gone(ioctx), "the OSD still has the pool")
 
     def put(self, pool: str, image: str, data: bytes, snapshot: str = "snap") -> None:
         """Make an image with a protected snapshot, as Glance does."""
@@ -255,6 +263,17 @@ class Ceph:
         system = FOLDER / self._libraries.relative_to(FOLDER / "usr")
         folders = (self._libraries, self._libraries / "ceph", system)
         return {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
+
+
+def _is_gone(pool: Any) -> bool:
+    """Whether a pool with images is no longer there."""
+    import rados
+
+    try:
+        pool.stat("rbd_directory")
+    except rados.ObjectNotFound:
+        return True
+    return False
 
 
 @contextmanager
