@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from imageapi.backends.http_client import connections
+from imageapi.backends.http_client import connections, retries
 from imageapi.backends.http_client.status import close
-from imageapi.backends.swift import account, session
+from imageapi.backends.swift import session
 from imageapi.backends.swift.registry import SwiftRegistry
 from imageapi.backends.swift.store import SwiftStore
 from imageapi.caller import ANONYMOUS
@@ -119,7 +119,7 @@ def make_store() -> Iterator[Callable[..., tuple[SwiftStore, ScriptedSwift]]]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds of the pause before each retry."""
     waited: list[float] = []
-    monkeypatch.setattr(account, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=waited.append))
     return waited
 
 
@@ -564,9 +564,3 @@ def put_status(port: int, timeout: float) -> int:
         return response.status
     finally:
         store.close()
-
-
-def test_no_thread_waits_longer_than_said() -> None:
-    pauses = list(account._pauses(10, None))
-    assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10, 10, 10]
-    assert list(account._pauses(2, 60)) == [10, 10]

@@ -1,35 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to an account of Swift, with login and retries."""
 
-import logging
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from oslo_config import cfg
 from urllib3.response import HTTPResponse
 
 from imageapi.backends.http_client.client import NotReached, Upstream
-from imageapi.backends.http_client.status import (
-    ABSENT,
-    REFUSED,
-    close,
-    refuse_status,
-    retry_after_of,
-)
+from imageapi.backends.http_client.retries import Retry, pauses
+from imageapi.backends.http_client.status import ABSENT, REFUSED, close, refuse_status
 from imageapi.backends.http_client.urls import Url
 from imageapi.backends.swift.options import path_of, section_of, upstream_settings
 from imageapi.backends.swift.session import session_of
 from imageapi.errors import BackendError
 
-LOG = logging.getLogger(__name__)
-
 #: Swift's status for an invalid object name, in response to an unconditional request.
 NO_NAME = 412
-
-# Seconds.  For a longer pause the client gets an error, so that no thread is blocked.
-_LONGEST_PAUSE = 10.0
-_FIRST_PAUSE = 0.5
 
 
 class Retries(NamedTuple):
@@ -46,25 +33,22 @@ class Retries(NamedTuple):
     retriable_status_codes: Sequence[int]
 
 
-class _Retry:
-    """Decides whether, and when, one request is retried."""
+class _Retry(Retry):
+    """Decides whether, and when, one request is retried, and whether with a new token."""
 
     def __init__(self, retries: Retries) -> None:
-        self._codes = retries.retriable_status_codes
-        self._connects = _pauses(retries.connect_retries, retries.connect_retry_delay)
-        self._statuses = _pauses(retries.status_code_retries, retries.status_code_retry_delay)
+        super().__init__(
+            pauses(retries.connect_retries, retries.connect_retry_delay),
+            pauses(retries.status_code_retries, retries.status_code_retry_delay),
+            retries.retriable_status_codes,
+        )
         self._may_renew = True
 
     def after_no_answer(self, error: NotReached) -> bool:
-        """Wait before a retry; return False if no retry is left."""
-        pause = next(self._connects, None)
-        if pause is None:
-            return False
-        LOG.info("%s; retrying in %g s", error, pause)
-        time.sleep(pause)
+        is_left = super().after_no_answer(error)
         # If Swift was restarted meanwhile, it may have forgotten a new token too.
-        self._may_renew = True
-        return True
+        self._may_renew |= is_left
+        return is_left
 
     def after_refused_login(self, response: HTTPResponse) -> bool:
         """Whether a response is the first on this connection that refuses the token."""
@@ -72,25 +56,6 @@ class _Retry:
             return False
         self._may_renew = False
         return True
-
-    def after_answer(self, response: HTTPResponse, url: Url) -> bool:
-        """If the status allows a retry soon, close the response, wait and return True."""
-        pause = next(self._statuses, None) if response.status in self._codes else None
-        if pause is None:
-            return False
-        pause = max(pause, retry_after_of(response) or 0)
-        if pause > _LONGEST_PAUSE:
-            return False
-        close(response)
-        LOG.info("%s answers with status %d; retrying in %g s", url.shown, response.status, pause)
-        time.sleep(pause)
-        return True
-
-
-def _pauses(retries: int, delay: float | None) -> Iterator[float]:
-    for number in range(retries):
-        doubled = _FIRST_PAUSE * 2 ** min(number, 10)
-        yield min(doubled if delay is None else delay, _LONGEST_PAUSE)
 
 
 class SwiftAccount:

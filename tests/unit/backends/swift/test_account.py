@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from urllib3.response import HTTPResponse
 
+from imageapi.backends.http_client import retries
 from imageapi.backends.http_client.client import NotReached
 from imageapi.backends.http_client.urls import Url
-from imageapi.backends.swift import account as module
 from imageapi.backends.swift.account import SwiftAccount
 from imageapi.backends.swift.session import Login
 from imageapi.backends.swift.store import SwiftStore
@@ -29,7 +29,7 @@ class AnsweredAccount:
         self.tokens: list[str | None] = []
         self.slept: list[float] = []
         self._login = 0
-        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=self.slept.append))
+        monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=self.slept.append))
         monkeypatch.setattr(self.account._session, "login", self._current_login)
         monkeypatch.setattr(self.account._session, "renew", self._renew)
         monkeypatch.setattr(self.account._upstream, "request", self._request)
