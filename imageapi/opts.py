@@ -35,6 +35,7 @@ def list_opts() -> Sections:
         ("imageapi_store_file", FileStore.options()),
         ("imageapi_store_http", HTTPStore.options()),
         ("imageapi_store_rbd", RBDStore.options()),
+        *_of_extra(_s3_opts),
         *_of_extra(_swift_opts),
         *_of_extra(_sql_opts),
         ("imageapi_policy_rules", RulesPolicy.options()),
@@ -50,6 +51,12 @@ def _of_extra(load: Callable[[], Sections]) -> Sections:
         if (error.name or "").startswith("imageapi"):
             raise
         return []
+
+
+def _s3_opts() -> Sections:
+    from imageapi.backends.s3.store import S3Store
+
+    return [("imageapi_store_s3", S3Store.options())]
 
 
 def _swift_opts() -> Sections:

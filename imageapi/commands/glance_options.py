@@ -62,6 +62,10 @@ _ADVICE: Mapping[str, Mapping[str, str]] = {
         "filesystem_store_datadirs": "set [imageapi] stores, and a directory for each of them",
         "http_proxy_information": "set [imageapi_store_http] proxy",
         "https_ca_certificates_file": "set [imageapi_store_http] ca_file",
+        "s3_store_access_key": "set access_key in [imageapi_store_s3]",
+        "s3_store_bucket": "set [imageapi_store_s3] bucket",
+        "s3_store_host": "set [imageapi_store_s3] endpoint_url",
+        "s3_store_secret_key": "set secret_key in [imageapi_store_s3]",  # nosec B105 - a hint
         "stores": _STORES,
         "swift_store_auth_address": "set auth_url in [imageapi_store_swift]",
         "swift_store_container": "set [imageapi_store_swift] container",

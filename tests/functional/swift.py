@@ -54,6 +54,8 @@ paste.filter_factory = swift_cache:factory
 use = egg:swift#tempauth
 user_acme_reader = {key} .admin
 user_acme_writer = {key}
+[filter:s3api]
+use = egg:swift#s3api
 [filter:authtoken]
 paste.filter_factory = keystonemiddleware.auth_token:filter_factory
 www_authenticate_uri = {keystone}
@@ -115,7 +117,7 @@ class Swift:
         )
         given = {"folder": self.folder, "user": getpass.getuser(), "key": KEY}
         given |= {"keystone": self._keystone}
-        given["auth"] = "authtoken keystoneauth" if self._keystone else "tempauth"
+        given["auth"] = "authtoken keystoneauth" if self._keystone else "s3api tempauth"
         given["filters"] = "\n".join(
             f"[filter:{name.replace('proxy_logging', 'proxy-logging')}]\nuse = egg:swift#{name}"
             for name in (*FILTERS, "slo", "dlo")

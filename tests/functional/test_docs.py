@@ -70,7 +70,7 @@ def test_shell(tmp_path: Path, page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "number", "example"),
-    [("http", 0, "glance-v2.conf"), ("http", 1, None), ("swift", 0, "swift.conf")],
+    [("http", 0, "glance-v2.conf"), ("http", 1, None), ("swift", 0, "swift.conf"), ("s3", 0, None)],
 )
 def test_configurations_of_pages(
     tmp_path: Path, page: str, number: int, example: str | None

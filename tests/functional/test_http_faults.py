@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,13 @@ def right(request: Request, connection: socket.socket) -> bool:
 class Front:
     """imageapi with one image, whose data a raw server sends."""
 
+    template = CONFIG
+
     def __init__(self, folder: Path, answer: Responder, more: str = "", **fields: Any) -> None:
         self.server = RawServer(answer)
         self.config = folder / "front.conf"
         self.config.write_text(
-            CONFIG.format(chunk=CHUNK, url=self.server.url, timeout=TIMEOUT, more=more)
+            self.template.format(chunk=CHUNK, url=self.server.url, timeout=TIMEOUT, more=more)
         )
         self.api = imageapi.ImageAPI(imageapi.load_config([self.config]))
         registry = self.api.backends.registry.backend
@@ -119,13 +122,13 @@ class Front:
         return None
 
 
-@pytest.fixture
-def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
-    """Makes a Front. At the end no connection may be open."""
+@contextmanager
+def fronts_in(folder: Path, kind: type[Front] = Front) -> Iterator[Callable[..., Front]]:
+    """Yields what makes a Front. At the end no connection may be open."""
     fronts: list[Front] = []
 
     def make(answer: Responder, more: str = "", **fields: Any) -> Front:
-        made = Front(tmp_path, answer, more, **fields)
+        made = kind(folder, answer, more, **fields)
         made.server.__enter__()
         fronts.append(made)
         return made
@@ -135,6 +138,12 @@ def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
         made.api.close()
         assert made.server.has_connections(0)
         made.server.__exit__()
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[Callable[..., Front]]:
+    with fronts_in(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ Run = Callable[..., tuple[int, str, str]]
 SECRET = "s3cret"
 
 HTTP = "[imageapi_store_http]\nallowed_urls = http://h/\n"
+S3 = "[imageapi_store_s3]\nbucket = images\n"
 SWIFT = "[imageapi_store_swift]\ncontainer = c\n"
 LOGIN = f"{SWIFT}auth_url = http://h/v3\nusername = u\npassword = {SECRET}\n"
 NONE = f"{SWIFT}auth_type = none\nendpoint_override = http://h/v1/a\n"
@@ -100,6 +101,10 @@ def test_core_options(
         ("http", f"{HTTP}cert_file = /etc", "cert_file: /etc: Is a directory; it must hold a cer"),
         ("http", f"{HTTP}key_file = /absent", "key_file: set cert_file too"),
         ("http", "[imageapi_store_http]\nallowed_urls = h", "allowed_urls: "),
+        ("s3", "", "[imageapi_store_s3] bucket: must be set"),
+        ("s3", f"{S3}secret_key = {SECRET}", "access_key: must be set too, because secret_key is"),
+        ("s3", f"{S3}secret_key = ${SECRET}", "write $$ for a"),
+        ("s3", f"{S3}endpoint_url = http://u:{SECRET}@h", "it must not contain credentials"),
         ("swift", "", "[imageapi_store_swift] container: must be set"),
         ("swift", LOGIN, f"[imageapi_store_swift] auth_type: is not set; {TYPES}"),
         ("swift", f"{LOGIN}auth_type = v3pasword", "no keystoneauth plugin named 'v3pasword' is"),

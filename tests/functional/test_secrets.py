@@ -12,15 +12,18 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import webob
 
 from imageapi import Caller, ImageAPI, load_config
+from imageapi.backends.http_client import retries
 from imageapi.backends.http_client.urls import Url
 from imageapi.commands import main
 from imageapi.errors import BackendError, ConfigurationError
@@ -45,12 +48,19 @@ LOCATIONS = [
     f"swift+http://tenant%3Auser:{SECRET}/@host/v1/c/o",
     f"swift://c/o?temp_url_sig={SECRET}",
     f"s3+https://key:{SECRET}/+/=@host/bucket/o",
+    f"s3://key:{SECRET}@host/bucket/o",
+    f"s3://bucket/o?X-Amz-Signature={SECRET}",
     f"rbd://fsid/pool/image/snap?key={SECRET}",
     f"vsphere://user:{SECRET}@host/folder/x?dcPath=dc",
     f"memory:i?{SECRET}",
     f"//user:{SECRET}@host/x",
     f"{SECRET}",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=lambda _: None))
 
 
 @pytest.fixture
@@ -68,10 +78,15 @@ container = images
 auth_type = none
 endpoint_override = http://127.0.0.1:1/v1/AUTH_x
 connect_retries = 0
+[imageapi_store_s3]
+bucket = bucket
+endpoint_url = http://127.0.0.1:1
+access_key = key
+secret_key = s3cret
 """
 
 
-@pytest.mark.parametrize("stores", ["file", "file, http, swift, memory, failing"])
+@pytest.mark.parametrize("stores", ["file", "file, http, swift, s3, memory, failing"])
 @pytest.mark.parametrize(
     "location", [*LOCATIONS, {"url": LOCATIONS[2], "metadata": {"store": "x"}}]
 )
@@ -290,12 +305,68 @@ def test_swift(
     assert SECRET not in shown.err + shown.out
 
 
+S3_ANSWERS = [
+    *ANSWERS,
+    b"HTTP/1.1 403 c4nary\r\nContent-Length: 31\r\n\r\n<Code>AccessDenied</Code>c4nary",
+    b"HTTP/1.1 404 c4nary\r\nContent-Length: 19\r\n\r\n<Code>c4nary</Code>",
+    b"HTTP/1.1 416 c4nary\r\nContent-Length: 6\r\n\r\nc4nary",
+]
+
+
+# Without these ids, the names of folders would contain the secret.
+@pytest.mark.parametrize("answer", S3_ANSWERS, ids=range(len(S3_ANSWERS)))
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_s3(
+    deployment: Deployment,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bytes,
+    has_keys: bool,
+) -> None:
+    """Keys of the configuration, or a token that botocore finds; and a location's credentials."""
+    keys = f"access_key = key\nsecret_key = {SECRET}"
+    if not has_keys:
+        keys = ""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.setenv(name, SECRET)
+    deployment.record("i", size=4, location=f"s3://key:{SECRET}@host/bucket/i")
+
+    def serve(_request: Request, connection: socket.socket) -> bool:
+        connection.sendall(answer)
+        return False
+
+    with RawServer(serve) as server:
+        options = f"bucket = bucket\nendpoint_url = {server.url}\nread_timeout = 0.3\n{keys}"
+        deployment.configure("stores = s3, file", f"[imageapi_store_s3]\n{options}")
+        caplog.set_level(logging.DEBUG, logger="imageapi")
+        for library in ("urllib3", "botocore"):
+            caplog.set_level(logging.INFO, logger=library)
+        with closing(deployment.api()) as api:
+            response = webob.Request.blank("/v1/images/i").send(api)
+            told = f"{response.status}{response.headerlist}"
+            if response.status_code != 200:
+                told += response.text
+            elif hasattr(response.app_iter, "close"):
+                response.app_iter.close()
+        command = ["--debug", "--config-file", str(deployment.config_file)]
+        main.main([*command, "check"])
+        main.main([*command, "show", "i"])
+        main.main([*command, "add", os.devnull, "--public"])
+        assert server.requests
+        assert SECRET not in "".join(one.target for one in server.requests)
+    shown = capsys.readouterr()
+    assert SECRET not in told
+    assert SECRET not in caplog.text
+    assert SECRET not in shown.err + shown.out
+
+
 # The credentials as a proxy gets them.
 ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
 EVERYWHERE = f"""\
 [imageapi]
 registry = http
-stores = http, swift
+stores = http, swift, s3
 policy = visible
 [imageapi_registry_http]
 endpoint = http://127.0.0.1:1/records
@@ -308,6 +379,11 @@ proxy = http://user:{SECRET}@127.0.0.1:1
 [imageapi_store_swift]
 container = images
 auth_section = cloud
+[imageapi_store_s3]
+bucket = bucket
+endpoint_url = http://127.0.0.1:1
+access_key = {SECRET}
+secret_key = {SECRET}
 [cloud]
 auth_type = v1password
 auth_url = http://127.0.0.1:1/auth
@@ -336,9 +412,8 @@ def test_reprs(everywhere: Path) -> None:
     )
     caller = Caller(user_id="u", token=SECRET)
     ours = [one for one in reachable([api, image, caller]) if is_ours(one)]
-    assert {"UpstreamSettings", "HTTPStore", "SwiftSession", "Loaded", "Location"} <= {
-        type(one).__name__ for one in ours
-    }
+    names = {"UpstreamSettings", "HTTPStore", "SwiftSession", "S3Client", "Keys", "Loaded"}
+    assert names | {"Location"} <= {type(one).__name__ for one in ours}
     assert [one for one in ours if not hides(f"{one!r}")] == []
     assert [one for one in ours if not isinstance(one, Url) and not hides(f"{one!s}")] == []
     api.close()
@@ -392,6 +467,7 @@ def test_line_that_cannot_be_parsed(tmp_path: Path, line: str) -> None:
     [
         (f"password = {SECRET}", f"password = pass${SECRET}"),
         (f"signature={SECRET}", f"signature=${SECRET}"),
+        (f"secret_key = {SECRET}", f"secret_key = ${SECRET}"),
         (f"user:{SECRET}@", f"user:${{{SECRET}}}@"),
     ],
 )
@@ -405,7 +481,7 @@ def test_dollar_in_a_secret(
     assert SECRET not in str(caught.value) + everything_logged.text
 
 
-@pytest.mark.parametrize("name", ["registry", "store 'http'", "store 'swift'"])
+@pytest.mark.parametrize("name", ["registry", "store 'http'", "store 'swift'", "store 's3'"])
 def test_exceptions(everywhere: Path, name: str) -> None:
     """With the whole text of their tracebacks."""
     api = ImageAPI(load_config([everywhere]))

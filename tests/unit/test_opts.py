@@ -26,6 +26,20 @@ def test_without_the_extra_swift_its_options_are_left_out(monkeypatch: pytest.Mo
     ]
 
 
+def test_without_the_extra_s3_its_options_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = [section for section, _ in list_opts()]
+    assert "imageapi_store_s3" in sections
+    monkeypatch.setattr(backends, "s3", None)  # so that it is restored
+    for module in [name for name in sys.modules if name.startswith("imageapi.backends.s3")]:
+        monkeypatch.delitem(sys.modules, module)
+    for module in [name for name in sys.modules if name.startswith("botocore")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    assert [section for section, _ in list_opts()] == [
+        section for section in sections if "s3" not in section
+    ]
+
+
 def test_without_the_extra_notifications_its_options_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

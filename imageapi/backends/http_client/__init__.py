@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP client that the backends ``http`` and ``swift`` share."""
+"""The HTTP client that the backends ``http``, ``s3`` and ``swift`` share."""

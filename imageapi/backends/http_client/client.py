@@ -6,6 +6,7 @@ error contains no query of a URL, and nothing that a server sent.
 """
 
 import http.client
+import math
 import os
 import threading
 import time
@@ -125,10 +126,11 @@ class Upstream:
         return pools
 
 
-def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
+def read_small(response: HTTPResponse, url: Url, limit: int, until: float = math.inf) -> bytes:
     """Read the whole body of a small response, and close the response.
 
     :param limit: the maximum size of the body, in bytes.
+    :param until: when to stop waiting for more (`time.monotonic`).
     :returns: the body.  For a status other than 200 it may be cut at the limit.
     :raises BackendUnavailable: the body does not arrive.
     :raises BadReply: the body is too large or compressed.
@@ -140,6 +142,8 @@ def read_small(response: HTTPResponse, url: Url, limit: int) -> bytes:
         with translated_errors(url):
             while len(data) <= limit and (piece := response.read1(limit, decode_content=False)):
                 data += piece
+                if time.monotonic() > until:
+                    raise BackendUnavailable(f"{url.shown} timed out while receiving")
         if response.status == 200 and len(data) > limit:
             raise BadReply(f"{url.shown} returned more than the limit of {limit} bytes")
         return bytes(data)
