@@ -16,6 +16,7 @@ from imageapi.backends.http_client.urls import Url
 from imageapi.backends.s3.client import NO_BUCKET, S3Answer, S3Client, refuse
 from imageapi.backends.s3.location import SCHEMES, S3Location
 from imageapi.backends.s3.options import BUCKET, CONNECTION, buckets_of
+from imageapi.backends.writing import DataWriter
 from imageapi.caller import Caller
 from imageapi.errors import BackendError, DataChanged, DataNotFound, LocationRefused
 from imageapi.image import Location
@@ -38,6 +39,16 @@ class S3Store(StoreBackend):
                 default=[],
                 help="Buckets that locations may name, besides the option bucket.",
             ),
+            cfg.IntOpt(
+                "segment_size",
+                default=64 * 1024**2,
+                min=5 * 1024**2,
+                max=1024**3,
+                help="The commands that write data (add, replace, import) make a multipart upload"
+                " if the data has more than this number of bytes. It is also the size of the"
+                " parts, each of which they hold in memory. S3 accepts 10000 parts for each"
+                " object.",
+            ),
             *CONNECTION,
         )
 
@@ -46,7 +57,14 @@ class S3Store(StoreBackend):
         self._allowed = buckets_of(section)
         self.bucket = self._allowed[0]
         self.client = S3Client(conf, group)
+        self.segment_size: int = section.segment_size
         self._chunk_size: int = conf.imageapi.chunk_size
+
+    def writer(self) -> DataWriter:
+        # Not above: the writer knows this module.
+        from imageapi.backends.s3.data_writer import S3DataWriter
+
+        return S3DataWriter(self)
 
     def locate(self, image_id: str) -> Location:
         return Location(S3Location.of(self.bucket, image_id).url)
