@@ -16,6 +16,8 @@ from benchmarks.upstreams import (
     HTTP,
     NGINX,
     NGINX_PROXY,
+    S3,
+    S3_ITSELF,
     SWIFT,
     SWIFT_ITSELF,
     Side,
@@ -55,6 +57,7 @@ _COMPARISONS: Mapping[str, Sequence[_Compared]] = {
         _Compared(NGINX_PROXY),
     ),
     SWIFT: (_Compared(SWIFT_ITSELF, _FAST_ENOUGH_THROUGH, _CHEAPER_THAN_SWIFT),),
+    S3: (_Compared(S3_ITSELF, _FAST_ENOUGH_THROUGH, _CHEAPER_THAN_SWIFT),),
 }
 
 
@@ -87,16 +90,18 @@ class _Numbers:
 def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     """All figures; each round begins with imageapis that have verified nothing yet."""
     others = workplace.upstreams
+    straight = {**others.straight, S3_ITSELF: others.s3_straight}
+    configs = {**others.configs, S3: others.s3_config}
     workplace.settle()
     numbers: dict[str, _Numbers] = defaultdict(_Numbers)
     for _ in range(effort.restarts):
-        for name, side in others.straight.items():
+        for name, side in straight.items():
             _take_turns(side, effort, numbers[name], (_SINGLE, _TOGETHER))
-        for kind, config in others.configs.items():
+        for kind, config in configs.items():
             for server in _SERVERS:
                 with servers.imageapi(server, config) as served:
                     _measure_fresh(ours(served), effort, numbers[f"{server}, {kind}"])
-    for kind in others.configs:
+    for kind in configs:
         for server in _SERVERS:
             yield from _figures(f"{server}, {kind}", _COMPARISONS[kind], numbers)
 

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-_HOST = "127.0.0.1"
+#: Where all servers listen, and the Host of each request.
+HOST = "127.0.0.1"
 _PATIENCE = 60.0
 _BUFFER_SIZE = 1024 * 1024
 
@@ -64,7 +65,7 @@ class Questions(NamedTuple):
 
 def questions(paths: Iterable[str], size: int | None, method: str = "GET") -> Questions:
     """A request for each path, and after the last from the first again."""
-    requests = [f"{method} {path} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode() for path in paths]
+    requests = [f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() for path in paths]
     return Questions(itertools.cycle(requests), size, method != "HEAD")
 
 
@@ -114,7 +115,7 @@ class _Talk:
         self._asked = asked
         self._selector = selector
         self._answer = b""
-        self._sock = socket.create_connection((_HOST, port), _PATIENCE)
+        self._sock = socket.create_connection((HOST, port), _PATIENCE)
         selector.register(self._sock, selectors.EVENT_READ, self)
 
     def close(self) -> None:
@@ -170,9 +171,9 @@ def download_together(port: int, path: str, size: int, count: int) -> Download:
 
 def _download(port: int, path: str, size: int, begun: threading.Barrier | None) -> Download:
     buffer = bytearray(_BUFFER_SIZE)
-    with socket.create_connection((_HOST, port), _PATIENCE) as sock:
+    with socket.create_connection((HOST, port), _PATIENCE) as sock:
         started = time.perf_counter()
-        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {_HOST}\r\nConnection: close\r\n\r\n".encode())
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
         received = _receive_head(sock, size) or sock.recv_into(buffer)
         first_byte = time.perf_counter() - started
         if begun is not None:

@@ -6,18 +6,24 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import servers
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+
+from benchmarks import load, servers
 from benchmarks.image_ids import LARGE_ID, SMALL_ID, path_of
 from tests.deployment import Deployment
 from tests.functional.openstack import call, open_glance
+from tests.functional.s3 import ACCESS_KEY, s3_options
 from tests.functional.servers import free_port
-from tests.functional.swift import Swift, running_swift, swift_configuration, v1_options
+from tests.functional.swift import KEY, Swift, running_swift, swift_configuration, v1_options
 
-FILE, HTTP, SWIFT = "file", "http", "swift"
+FILE, HTTP, SWIFT, S3 = "file", "http", "swift", "s3"
 
 NGINX = "nginx"
 NGINX_PROXY = "nginx as proxy"
 SWIFT_ITSELF = "Swift"
+S3_ITSELF = "Swift's S3"
 GLANCE = "Glance"
 
 _HTTP = """\
@@ -35,6 +41,17 @@ trust_validators = true
 """
 
 
+_S3 = """\
+[imageapi]
+stores = s3
+[imageapi_registry_file]
+directory = {registry}
+[imageapi_store_s3]
+bucket = images
+{options}
+"""
+
+
 class Side(NamedTuple):
     """A server, and where it has the two images."""
 
@@ -48,10 +65,14 @@ class Upstreams(NamedTuple):
 
     :ivar configs: of an imageapi, by the kind of its backends.
     :ivar straight: the others, by their names here.
+    :ivar s3_config: of an imageapi whose records are in files, and whose data is in S3.
+    :ivar s3_straight: that S3, by URLs that are signed already.
     """
 
     configs: Mapping[str, Path]
     straight: Mapping[str, Side]
+    s3_config: Path
+    s3_straight: Side
 
 
 @contextmanager
@@ -78,7 +99,10 @@ def running(deployment: Deployment, folder: Path) -> Iterator[Upstreams]:
         swift_proxy = servers.Served(swift.ports["proxy"], swift.processes["proxy"].pid)
         straight[SWIFT_ITSELF] = _side(swift_proxy, "/v1/AUTH_acme/images/{}")
         straight[GLANCE] = stack.enter_context(_glance(_made(folder / "glance"), deployment))
-        yield Upstreams(configs, straight)
+        s3_config = folder / "s3.conf"
+        s3_config.write_text(_s3_configuration(swift, deployment))
+        s3_straight = Side(swift_proxy, *map(_signed, (SMALL_ID, LARGE_ID)))
+        yield Upstreams(configs, straight, s3_config, s3_straight)
 
 
 def ours(server: servers.Served) -> Side:
@@ -98,6 +122,19 @@ def _made(folder: Path) -> Path:
 def http_configuration(port: int) -> str:
     """Of an imageapi whose registry and store are on the nginx at a port."""
     return _HTTP.format(port=port)
+
+
+def _s3_configuration(swift: Swift, deployment: Deployment) -> str:
+    lines = [f"{name} = {value}" for name, value in s3_options(swift).items()]
+    return _S3.format(registry=deployment.registry, options="\n".join(lines))
+
+
+def _signed(image_id: str) -> str:
+    """The path and the query by which everybody may read an image's object for a day."""
+    request = AWSRequest(method="GET", url=f"http://{load.HOST}/images/{image_id}")
+    keys = ReadOnlyCredentials(ACCESS_KEY, KEY, None)
+    S3SigV4QueryAuth(keys, "s3", "us-east-1", expires=24 * 3600).add_auth(request)
+    return str(request.url).removeprefix(f"http://{load.HOST}")
 
 
 def upload_to_swift(swift: Swift, deployment: Deployment) -> None:
