@@ -19,7 +19,7 @@ from imageapi.errors import BackendError
 from imageapi.testing.suite import build
 from tests.deployment import Deployment, get
 from tests.functional.raw_client import Pause
-from tests.functional.s3 import s3_options
+from tests.functional.s3 import ACCESS_KEY, s3_options
 from tests.functional.swift import KEY, Swift, upload_slo
 from tests.functional.test_swift import DATA, MIB, SEGMENTS, download_raw
 
@@ -233,6 +233,23 @@ def test_s3_credentials_that_are_revoked_in_the_middle(s3_images: S3Images) -> N
     assert answer.body == DATA[: len(answer.body)]
     assert status == 502
     assert s3_images.status("i") == 200
+
+
+def test_keys_in_a_file_are_read_again_if_they_are_refused(
+    s3_images: S3Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a restart."""
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    keys = s3_images.folder / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    s3_images.upload("i")
+    s3_images.use(access_key="", secret_key="")
+    with closing(s3_images.api()) as api:
+        for secret, status in (("wr0ng", 502), (KEY, 200), (KEY, 200)):
+            lines = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {secret}"
+            keys.write_text(f"[default]\n{lines}\n")
+            assert get(api, "/v1/images/i").status_code == status
 
 
 def test_s3_server_that_is_down(s3_images: S3Images, monkeypatch: pytest.MonkeyPatch) -> None:

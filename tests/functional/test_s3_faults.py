@@ -5,8 +5,13 @@ Its errors have the form of Amazon's.  How responses are read is the HTTP client
 which test_http_faults.py shows.
 """
 
+import json
+import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +19,7 @@ from typing import Any
 import pytest
 
 from imageapi.backends.http_client import retries
-from tests.functional.raw_server import Request, Responder, closed_by_client
+from tests.functional.raw_server import RawServer, Request, Responder, closed_by_client
 from tests.functional.test_http_faults import (
     BORDERS,
     CHUNK,
@@ -186,6 +191,82 @@ def test_an_error_that_drips_is_not_waited_for(s3_front: Any) -> None:
 
     front = s3_front(drip, SHORT)
     assert front.request().status_int == 503
+
+
+@pytest.fixture
+def metadata_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Responder], RawServer]]:
+    """Runs a metadata service, and makes it the only source of credentials of botocore."""
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "absent"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "absent"))
+    monkeypatch.setenv("AWS_METADATA_SERVICE_TIMEOUT", "60")
+    with ExitStack() as stack:
+
+        def run(answer: Responder) -> RawServer:
+            service = stack.enter_context(RawServer(answer))
+            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
+            return service
+
+        yield run
+
+
+class KeylessFront(S3Front):
+    """Without keys in its configuration."""
+
+    template = S3Front.template.replace(f"access_key = key\nsecret_key = {SECRET}\n", "")
+
+
+def test_keys_of_a_metadata_service(
+    tmp_path: Path, metadata_service: Callable[[Responder], RawServer]
+) -> None:
+    def answer(request: Request, connection: socket.socket) -> bool:
+        expires = (datetime.now(UTC) + timedelta(hours=6)).isoformat()
+        keys = {"AccessKeyId": "role-key", "SecretAccessKey": SECRET, "Token": "role-token"}
+        body = "session"
+        if request.target.endswith("/security-credentials/"):
+            body = "role"
+        elif request.target.endswith("/role"):
+            body = json.dumps({"Code": "Success", "Expiration": expires, **keys})
+        connection.sendall(head(length=len(body)) + body.encode())
+        return True
+
+    service = metadata_service(answer)
+    with fronts_in(tmp_path, KeylessFront) as make:
+        front = make(right)
+        assert front.get() == (200, DATA)
+        assert front.get() == (200, DATA)
+        for request in front.server.requests:
+            assert "Credential=role-key/" in request.headers["authorization"]
+            assert request.headers["x-amz-security-token"] == "role-token"
+    assert len(service.requests) == 3
+
+
+def test_a_metadata_service_that_hangs_is_a_503_within_the_timeout(
+    tmp_path: Path,
+    metadata_service: Callable[[Responder], RawServer],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended = threading.Event()
+
+    def hang(_request: Request, _connection: socket.socket) -> bool:
+        ended.wait(60)
+        return False
+
+    metadata_service(hang)
+    with fronts_in(tmp_path, KeylessFront) as make:
+        front = make(right, SHORT)
+        for _ in range(3):
+            response = front.request()
+            assert (response.status_int, "Retry-After" in response.headers) == (503, True)
+        assert front.server.requests == []
+        backend: Any = front.api.backends.stores[0].backend
+        search = backend.client._credentials._search
+        ended.set()
+        search.result.result(60)
+    assert "botocore has found no credentials in time" in caplog.text
 
 
 def test_a_range_after_the_end_of_data_of_unknown_size(s3_front: Any) -> None:

@@ -48,7 +48,7 @@ _CHUNK_SIZE = 64 * 1024
 NO_BUCKET = "NoSuchBucket"
 _SKEWED = "RequestTimeTooSkewed"
 # After them, botocore may find other credentials.
-_OUTDATED = ("ExpiredToken", "InvalidAccessKeyId", "InvalidToken")
+_OUTDATED = ("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
 
 _ELSEWHERE = "check region_name and endpoint_url: the bucket may be in another region"
 _HINTS = {
@@ -107,7 +107,7 @@ class S3Client:
         """Send a request, and read the status, the headers and the error of the response.
 
         It is retried after a failed connection, and after the statuses 500 and 503.  If
-        the server does not know the credentials, they are searched for once more.
+        the server does not accept the credentials, they are searched for once more.
 
         :param path: of the object, after the URL of the bucket.
         :param query: percent-encoded; each parameter has a ``=``.

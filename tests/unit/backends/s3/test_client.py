@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -45,6 +46,14 @@ def test_retries_are_bounded(answered_s3: AnsweredS3) -> None:
         answered_s3.client.request("GET", "images", "/a")
 
 
+def test_a_body_is_signed_with_its_hash_over_tls_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = AnsweredS3(monkeypatch, endpoint_url="https://s3")
+    s3.answers = [response(200)]
+    s3.client.request("PUT", "images", "/a", body=b"data")
+    assert s3.sent[0].headers["X-Amz-Content-SHA256"] == hashlib.sha256(b"data").hexdigest()
+    s3.store.close()
+
+
 class Found(Credentials):
     """Credentials that are replaced when they are refused."""
 
@@ -59,7 +68,7 @@ class Found(Credentials):
         return True
 
 
-@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "AccessDenied"])
+@pytest.mark.parametrize("code", ["ExpiredToken", "SignatureDoesNotMatch", "AccessDenied"])
 def test_outdated_credentials_are_renewed_once(answered_s3: AnsweredS3, code: str) -> None:
     answered_s3.client._credentials = Found()
     answered_s3.answers = [s3_error(403, code), s3_error(403, code)]

@@ -2,6 +2,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,6 +144,16 @@ def test_refused_ones_are_searched_for_with_a_new_session(botocore_source: Sourc
     # Another thread has renewed them already.
     assert credentials.renew(keys)
     assert botocore_source.sessions == 3
+
+
+def test_threads_wait_for_one_search(botocore_source: Source) -> None:
+    botocore_source.may_answer.clear()
+    credentials = FoundCredentials(60, botocore_source)
+    with ThreadPoolExecutor(8) as threads:
+        waiting = [threads.submit(credentials.get) for _ in range(8)]
+        botocore_source.may_answer.set()
+        assert {one.result(60) for one in waiting} == {("key", "secret", None)}
+    assert botocore_source.asked == 1
 
 
 def test_after_a_fork_a_search_begins_anew(
