@@ -35,6 +35,7 @@ def s3_of_suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 class S3StoreSuite(StoreSuite, mixin=True):
     swift: Swift
     secrets = (KEY,)
+    moments = 8
 
     def make_store(self) -> S3Store:
         self.bucket = f"case-{next(NUMBERS)}"
@@ -58,6 +59,17 @@ class S3StoreSuite(StoreSuite, mixin=True):
 
     def remove(self, location: Location) -> None:
         self.client.delete_object(self.bucket, self.key_of(location))
+
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.replace(location, data)
+
+    def forbidden(self) -> Iterator[Location]:
+        other = f"{self.bucket}-other"
+        self.client.put_container(other)
+        self.client.put_object(other, "secret", b"not for clients")
+        for path in (f"{other}/secret", f"{self.bucket}/../{other}/secret"):
+            yield Location(f"s3://{path}")
+        yield Location(f"s3://{self.bucket}/..%2F{other}%2Fsecret")
 
     def key_of(self, location: Location) -> str:
         return S3Location.parse(location.url).key
