@@ -37,6 +37,7 @@ class SQLRegistrySuite(RegistrySuite, ListSuite, mixin=True):
     caller = Caller(user_id="admin", is_admin=True)
     # Each image takes some round trips.
     many = 60
+    moments = 20
     tables: ClassVar[GlanceTables]
     url: ClassVar[str]
 
