@@ -57,6 +57,14 @@ class S3StoreSuite(StoreSuite, mixin=True):
     def replace(self, location: Location, data: bytes) -> None:
         self.client.put_object(self.bucket, self.key_of(location), data)
 
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.replace(location, data)
+
+    def forbidden(self) -> list[Location]:
+        self.client.put_container("foreign")
+        self.client.put_object("foreign", "key", b"data")
+        return [Location("s3://foreign/key"), Location("s3+https://k:s@host/foreign/key")]
+
     def remove(self, location: Location) -> None:
         self.client.delete_object(self.bucket, self.key_of(location))
 
