@@ -53,5 +53,16 @@ class TestRBDStore(StoreSuite, testtools.TestCase):
     def remove(self, location: Location) -> None:
         self.ceph.remove(self.pool, self.name_of(location))
 
+    def put_at(self, location: Location, data: bytes) -> None:
+        self.ceph.put(self.pool, self.name_of(location), data)
+
+    def forbidden(self) -> Iterator[Location]:
+        other = self.ceph.new_pool()
+        self.ceph.put(other, "one", b"not for clients")
+        yield Location(self.ceph.url(other, "one"))
+        self.ceph.put(self.pool, "of another cluster", b"data")
+        url = self.ceph.url(self.pool, "of another cluster")
+        yield Location(url.replace(self.ceph.fsid, "00000000-0000-4000-8000-000000000000"))
+
     def name_of(self, location: Location) -> str:
         return RBDLocation.parse(location.url).image

@@ -14,6 +14,7 @@ from imageapi.backends.s3.store import S3Store
 from imageapi.image import Location
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
+from tests.conformance.test_swift import damage_newest_object
 from tests.functional.s3 import s3_options
 from tests.functional.servers import free_port
 from tests.functional.swift import KEY, Swift, running_swift, upload_slo
@@ -57,14 +58,6 @@ class S3StoreSuite(StoreSuite, mixin=True):
     def replace(self, location: Location, data: bytes) -> None:
         self.client.put_object(self.bucket, self.key_of(location), data)
 
-    def put_at(self, location: Location, data: bytes) -> None:
-        self.replace(location, data)
-
-    def forbidden(self) -> list[Location]:
-        self.client.put_container("foreign")
-        self.client.put_object("foreign", "key", b"data")
-        return [Location("s3://foreign/key"), Location("s3+https://k:s@host/foreign/key")]
-
     def remove(self, location: Location) -> None:
         self.client.delete_object(self.bucket, self.key_of(location))
 
@@ -78,13 +71,15 @@ class S3StoreSuite(StoreSuite, mixin=True):
         for path in (f"{other}/secret", f"{self.bucket}/../{other}/secret"):
             yield Location(f"s3://{path}")
         yield Location(f"s3://{self.bucket}/..%2F{other}%2Fsecret")
+        yield Location(f"s3+https://key:secret@host/{other}/secret")
 
     def key_of(self, location: Location) -> str:
         return S3Location.parse(location.url).key
 
 
 class TestObjects(S3StoreSuite, testtools.TestCase):
-    pass
+    def damage(self, location: Location) -> None:
+        damage_newest_object(self.swift)
 
 
 class TestMultipartObjects(S3StoreSuite, testtools.TestCase):

@@ -39,6 +39,16 @@ def unreachable() -> dict[str, Any]:
     return {"auth_type": "none", "endpoint_override": url, "connect_retries": 0}
 
 
+def damage_newest_object(swift: Swift) -> None:
+    """Change a byte in the file of the object that was written last."""
+    files = swift.devices.glob("objects/**/*.data")
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+    with newest.open("r+b") as file:
+        data = with_wrong_byte(file.read())
+        file.seek(0)
+        file.write(data)
+
+
 class SwiftStoreSuite(StoreSuite, mixin=True):
     swift: Swift
     secrets = (KEY,)
@@ -79,12 +89,7 @@ class SwiftStoreSuite(StoreSuite, mixin=True):
 
     def damage(self, location: Location) -> None:
         """Change the object's file: Swift sends it once, and then says that it is missing."""
-        files = self.swift.devices.glob("objects/**/*.data")
-        newest = max(files, key=lambda path: path.stat().st_mtime_ns)
-        with newest.open("r+b") as file:
-            data = with_wrong_byte(file.read())
-            file.seek(0)
-            file.write(data)
+        damage_newest_object(self.swift)
 
     def name_of(self, location: Location) -> str:
         return SwiftLocation.parse(location.url).name

@@ -236,7 +236,7 @@ class TestReplaceData:
         (name,) = deployment.file_names()
         assert (seen, records.image().virtual_size) == ([2], None)
         (location,) = records.image().locations
-        assert location.url == f"file://{quote(str(deployment.images / name), safe="/+")}"
+        assert location.url == "file://" + quote(str(deployment.images / name), safe="/+")
 
     def test_record_that_changed_meanwhile_keeps_the_old_data(
         self, api: imageapi.ImageAPI, deployment: Deployment
