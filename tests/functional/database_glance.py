@@ -4,9 +4,10 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.functional.http_client import Answer, connection
@@ -94,17 +95,27 @@ class DatabaseGlance(NamedTuple):
 
 
 @contextmanager
-def glance_over(folder: Path, database_url: str) -> Iterator[DatabaseGlance]:
+def glance_over(
+    folder: Path,
+    database_url: str,
+    stores: Mapping[str, tuple[str, Mapping[str, object]]] = MappingProxyType({}),
+    more_options: Sequence[str] = (),
+) -> Iterator[DatabaseGlance]:
     """Run a Glance in an empty folder, over an empty database.
 
     :param database_url: for SQLAlchemy.
+    :param stores: more of them than ``fast`` and ``slow``: drivers and options, by names.
+    :param more_options: of uWSGI.
     """
     port = free_port()
     paste = (GLANCE / "etc" / "glance" / "glance-api-paste.ini").read_text()
     # Without this filter nothing removes a client's identity headers.
     (folder / "paste.ini").write_text(paste.replace(" authtoken ", " "))
-    options = [f"--http11-socket=127.0.0.1:{port}"]
+    options = [f"--http11-socket=127.0.0.1:{port}", *more_options]
     config = CONFIG.format(folder=folder, connection=for_glance(database_url))
+    for name, (driver, values) in stores.items():
+        config = config.replace("slow:file", f"slow:file, {name}:{driver}")
+        config += f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
     with running_glance(folder, port, config, options):
         yield DatabaseGlance(port, folder)
 
