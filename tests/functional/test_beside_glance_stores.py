@@ -46,9 +46,9 @@ def glance_and_config(
     with running_ceph(tmp_path_factory.mktemp("ceph")) as ceph, closing(swift.client()) as client:
         client.put_container("glance")
         pool = ceph.new_pool()
-        in_ceph = {"rbd_store_ceph_conf": ceph.config, "rbd_store_user": "admin"}
-        in_s3 = {"s3_store_host": swift.url, "s3_store_access_key": ACCESS_KEY}
-        in_s3 |= {"s3_store_secret_key": KEY, "s3_store_bucket": "glance"}
+        in_ceph: dict[str, object] = {"rbd_store_ceph_conf": ceph.config, "rbd_store_user": "admin"}
+        in_s3: dict[str, object] = {"s3_store_host": swift.url, "s3_store_bucket": "glance"}
+        in_s3 |= {"s3_store_access_key": ACCESS_KEY, "s3_store_secret_key": KEY}
         stores = {
             "ceph": ("rbd", {**in_ceph, "rbd_store_pool": pool}),
             "objects": ("s3", {**in_s3, "s3_store_bucket_url_format": "path"}),
