@@ -183,7 +183,8 @@ class Blob(ABC):
     def close(self) -> None:
         """Release everything immediately, without reading the rest.
 
-        May be called repeatedly, and before the first chunk.
+        May be called repeatedly, before the first chunk, and from another thread than the one
+        in which `__next__` runs.
         """
 
 

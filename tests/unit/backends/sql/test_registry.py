@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suites have what all registries share."""
 
+import contextlib
 import os
 
 import pytest
+from sqlalchemy import event
 
+import imageapi
+from imageapi.backends.listing import ListQuery
 from imageapi.backends.sql.registry import SQLRegistry
 from imageapi.caller import ANONYMOUS, Caller
+from imageapi.config import plugins
 from imageapi.errors import BackendUnavailable, ImageNotFound, MalformedImage
 from imageapi.image import Location
 from imageapi.testing.suite import build
 from tests.glance_tables import IMAGES, LOCATIONS, METADATA, GlanceTables
+from tests.paths import EXAMPLES
 from tests.unit.backends.sql.images import LOCATION, stored
 
 OWNER = Caller(user_id="u", project_id="p")
@@ -49,6 +55,29 @@ def test_who_may_not_know_of_an_image_does_not_learn_that_it_is_malformed(
         sql_registry.get("one", OWNER)
     with pytest.raises(ImageNotFound):
         sql_registry.get("one", ANONYMOUS)
+
+
+def test_a_record_takes_one_round_trip_and_a_page_of_a_list_two(
+    tables: GlanceTables, sql_registry: SQLRegistry
+) -> None:
+    for number in range(30):
+        tables.put(stored(f"{number}", is_public=True, properties={"a": "b"}))
+    list(sql_registry.list(ListQuery(limit=50), ANONYMOUS))
+    sent: list[str] = []
+    pool = sql_registry._tables.database._pool()
+    event.listen(pool, "before_cursor_execute", lambda *given: sent.append(given[2]))
+    sql_registry.get("1", ANONYMOUS)
+    assert len(sent) == 1
+    sent.clear()
+    assert len(list(sql_registry.list(ListQuery(limit=50), ANONYMOUS))) == 30
+    assert len(sent) == 2
+
+
+def test_example_of_the_page() -> None:
+    config = imageapi.load_config([str(EXAMPLES / "beside-glance.conf")])
+    with contextlib.closing(plugins.load(config)) as backends:
+        assert isinstance(backends.registry.backend, SQLRegistry)
+        assert [store.name for store in backends.stores] == ["fast", "slow"]
 
 
 def test_requests_read_from_the_replica_and_commands_do_not(
