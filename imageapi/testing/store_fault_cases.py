@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases of `imageapi.testing.store_suite` that provoke faults, changes and threads."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
+from typing import BinaryIO
 
 from imageapi.backends.base import Blob
 from imageapi.errors import BackendError, DataNotFound, LocationRefused
@@ -25,6 +28,8 @@ _OUTSIDE = tuple(
     for step, slash in (("../", "/"), ("..%2F", "%2F"), ("%2e%2e/", "/"), ("%2E%2E%2F", "%2F"))
 )
 _SEGMENT = re.compile(r"[^/:!?#]+")
+# More descriptors than a Blob has.
+_OTHERS = 16
 # A second begins at most once while data is replaced so often.
 _REPLACEMENTS = 4
 
@@ -79,9 +84,15 @@ class StoreFaultCases(StoreHooks, mixin=True):
             self.keeps_secrets({"the error of damaged data": got})
             return
         try:
-            read = self.read_until_error(got, len(data), "of damaged data")
+            read, error = self.read_to_an_end(got, len(data), "of damaged data")
         finally:
             self.works("close() after reading damaged data", got.close)
+        is_cut = error is None and got.total_size is not None and len(read) < got.total_size
+        self.must(
+            not is_cut,
+            f"damaged data ended at byte {len(read)} of total_size {got.total_size} without an"
+            " error: raise BackendUnavailable or BadReply, or a client gets a part as the whole",
+        )
         what = "damage(location) must change the data: the store still returns the right bytes"
         self.must(read != data, what)
 
@@ -116,6 +127,25 @@ class StoreFaultCases(StoreHooks, mixin=True):
             )
             self.interleaved(_always(both), mend)
 
+    def test_second_close_closes_nothing_else(self) -> None:
+        _, location = self.put_some()
+        for chunks in (0, 1, 6):
+            blob = self.begun(location, chunks)
+            self.works("close()", blob.close)
+            with ExitStack() as stack:
+                # They get the numbers of the descriptors that the first close() has closed.
+                others = [stack.enter_context(open(os.devnull, "rb")) for _ in range(_OTHERS)]
+                self.works("a Blob's second close()", blob.close)
+                closed = [other for other in others if _is_closed(other)]
+                for _ in closed:
+                    # Each gets the lowest free number, so that the files can be closed.
+                    os.open(os.devnull, os.O_RDONLY)
+            self.must(
+                not closed,
+                "a second close() must not close a descriptor again: another file may have got"
+                " its number, so forget the number at the first close()",
+            )
+
     def test_close_in_another_thread(self) -> None:
         _, location = self.put_some()
         for chunks in (0, 1, 6):
@@ -136,20 +166,22 @@ class StoreFaultCases(StoreHooks, mixin=True):
 
     def read_while_closed(self, blob: Blob, data: bytes) -> None:
         """Read a Blob that another thread closes; fail if it returns wrong bytes."""
-        got = self.read_until_error(blob, len(data), "while another thread calls close()")
+        got, _ = self.read_to_an_end(blob, len(data), "while another thread calls close()")
         self.must(data.startswith(got), "__next__() returned wrong bytes when close() was called")
         self.works("close()", blob.close)
 
-    def read_until_error(self, blob: Blob, at_most: int, when: str) -> bytes:
-        """Read a Blob to its end, or to an error that a backend may raise."""
+    def read_to_an_end(
+        self, blob: Blob, at_most: int, when: str
+    ) -> tuple[bytes, BackendError | None]:
+        """Read a Blob to its end, or to an error that a backend may raise; return both."""
         got = b""
         while len(got) <= at_most:
             chunk = self.next_or_error(blob, when)
             if chunk is None or isinstance(chunk, BackendError):
-                break
+                return got, chunk
             self.is_chunk(chunk)
             got += bytes(chunk)  # type: ignore[call-overload]  # is_chunk() has checked it
-        return got
+        return got, None
 
     def test_close_of_the_store_leaves_nothing_open(self) -> None:
         data, location = self.put_some()
@@ -161,6 +193,15 @@ class StoreFaultCases(StoreHooks, mixin=True):
             self.error_of(nowhere)
 
         self.closes_all(use)
+
+
+def _is_closed(file: BinaryIO) -> bool:
+    """Whether something else has closed the descriptor of an open file."""
+    try:
+        os.fstat(file.fileno())
+    except OSError:
+        return True
+    return False
 
 
 def _always(

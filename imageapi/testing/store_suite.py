@@ -259,6 +259,7 @@ class StoreSuite(StoreFaultCases, mixin=True):
         self.leaks_nothing("close() after the end", lambda: self.closed_after(location, 6))
         self.leaks_nothing("open() of missing data", lambda: self.error_of(nowhere))
         self.leaks_nothing("open() with a version", lambda: self.error_of(location, "another"))
+        self.leaks_nothing("check()", self.store.check)
 
     # Threads, forks and secrets.
 

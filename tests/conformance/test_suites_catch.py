@@ -211,6 +211,13 @@ STORES: list[tuple[type[StoreBackend], str, str]] = [
         "damaged_data",
         "__next__() of damaged data raised error: incorrect data check; a backend raises only",
     ),
+    (faults.EndsWhereDataIsCut, "damaged_data", "without an error: raise BackendUnavailable"),
+    (
+        faults.ClosesDescriptorsAgain,
+        "second_close_closes_nothing_else",
+        "a second close() must not close a descriptor again",
+    ),
+    (faults.LeaksInCheck, "leaves_no_descriptors_open", "check() 50 times left 50 descriptors"),
     (
         faults.VersionOfNameAndSize,
         "versions_of_replaced_data",

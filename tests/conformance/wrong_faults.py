@@ -408,3 +408,48 @@ class RegistryKeepsConnection(MemoryRegistry):
     def __del__(self) -> None:
         if self.kept is not None:
             os.close(self.kept)
+
+
+class _CutBlob(WrappedBlob):
+    """Ends where damaged data is cut."""
+
+    def __init__(self, blob: Blob, *, is_cut: bool) -> None:
+        super().__init__(blob)
+        self.is_cut = is_cut
+
+    def __next__(self) -> bytes:
+        if self.is_cut:
+            raise StopIteration
+        return super().__next__()
+
+
+class EndsWhereDataIsCut(UnpacksCarelessly):
+    """Notices damaged data, and returns only what is before it."""
+
+    def open(self, location: Location, **asked: Any) -> Blob:
+        whole = b"".join(MemoryStore.open(self, location, **asked))
+        is_cut = zlib.crc32(whole) != self.sums[_name_of(location)]
+        return _CutBlob(MemoryStore.open(self, location, **asked), is_cut=is_cut)
+
+
+class _ClosesAgain(WrappedBlob):
+    def __init__(self, blob: Blob) -> None:
+        super().__init__(blob)
+        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+
+    def close(self) -> None:
+        super().close()
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+class ClosesDescriptorsAgain(WrappingStore):
+    """Ignores that its descriptor is closed already, or belongs to another file."""
+
+    wrapper = _ClosesAgain
+
+
+class LeaksInCheck(MemoryStore):
+    def check(self) -> str:
+        os.open(os.devnull, os.O_RDONLY)
+        return super().check()
