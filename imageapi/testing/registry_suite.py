@@ -99,6 +99,11 @@ class RegistrySuite(RegistryHooks, mixin=True):
         error = self.refused("get() of a malformed record", get, MalformedImage, BadReply)
         self.keeps_secrets({"the error of a malformed record": error})
         self.answers(image, "beside a malformed record")
+        ids = self.registry.image_ids()
+        self.must(
+            ids is None or "suite-malformed" in list(ids),
+            "image_ids() must yield the ids of malformed records too: 'verify' looks for them",
+        )
 
     def test_new_record(self) -> None:
         self.knows_not("suite")

@@ -28,6 +28,10 @@ class TestRulesPolicyDefaults(PolicySuite, testtools.TestCase):
     def make_policy(self) -> RulesPolicy:
         return build(RulesPolicy)
 
+    def test_not_all_answers_are_the_same(self) -> None:
+        """By default, callers may do everything with the images that they may know of."""
+        assert set(self.answers()) == {True}
+
 
 class TestRulesPolicyOfAFile(PolicySuite, testtools.TestCase):
     def make_policy(self) -> RulesPolicy:

@@ -10,6 +10,7 @@ import threading
 import time
 import unicodedata
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from oslo_config import cfg
 from imageapi.backends.base import Blob
 from imageapi.backends.file.registry import FileRegistry
 from imageapi.backends.file.store import FileStore
-from imageapi.caller import Caller
+from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import ImageNotFound, LocationRefused, MalformedImage
 from imageapi.image import Image, Location
 from imageapi.testing.fakes import MemoryRegistry, MemoryStore
@@ -353,6 +354,14 @@ class RaisesJSONError(FileRegistry):
             return super().get(image_id, caller)
         except MalformedImage:
             raise json.JSONDecodeError("Expecting value", "", 0) from None
+
+
+class HidesMalformedIds(FileRegistry):
+    def image_ids(self) -> Iterator[str]:
+        for image_id in super().image_ids():
+            with suppress(MalformedImage):
+                self.get(image_id, ANONYMOUS)
+                yield image_id
 
 
 class SharesCursor(MemoryRegistry):

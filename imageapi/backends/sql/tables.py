@@ -11,6 +11,7 @@ from imageapi.backends.sql.database import Database
 from imageapi.backends.sql.schema import Schema
 from imageapi.errors import BackendUnavailable
 
+_TABLES = {"images", "image_properties", "image_locations", "image_members"}
 _HOW_TO_MAKE = "make the tables with glance-manage db sync"
 
 
@@ -57,6 +58,11 @@ class Tables:
         :raises BackendUnavailable: one of them cannot be read.
         """
         self._schema = None
+        with self.database.connected() as connection:
+            missing = _TABLES - set(inspect(connection).get_table_names())
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise BackendUnavailable(f"the database has no table {names}: {_HOW_TO_MAKE}")
         schema = self.schema()
         self.read(schema.record, {"image_id": ""})
         self.read(schema.children, {"image_ids": [""]})

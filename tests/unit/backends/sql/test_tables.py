@@ -10,7 +10,7 @@ from tests.glance_tables import METADATA, GlanceTables
 
 def test_a_database_without_tables(tables: GlanceTables, sql_registry: SQLRegistry) -> None:
     METADATA.drop_all(tables.engine)
-    with pytest.raises(BackendUnavailable, match="images"):
+    with pytest.raises(BackendUnavailable, match="image_properties, images: make the tables with"):
         sql_registry.check()
 
 
@@ -19,7 +19,7 @@ def test_a_database_without_one_table(
     tables: GlanceTables, sql_registry: SQLRegistry, name: str
 ) -> None:
     METADATA.tables[name].drop(tables.engine)
-    with pytest.raises(BackendUnavailable, match=f"no such table: {name}"):
+    with pytest.raises(BackendUnavailable, match=f"has no table {name}: make the tables with"):
         sql_registry.check()
 
 
