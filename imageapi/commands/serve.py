@@ -26,7 +26,8 @@ def add_parser(commands: arguments.Commands) -> None:
     serve = commands.add_parser(
         "serve",
         help="serve the configured images with gunicorn",
-        description="Each flag wins over the option of the same name in [imageapi_serve].",
+        description="A flag wins over the option in [imageapi_serve]: --workers and --threads over"
+        " the options of these names, and --host and --port over bind.",
     )
     serve.add_argument("--host", metavar="A", help="the address to listen on (127.0.0.1)")
     serve.add_argument("--port", metavar="P", type=arguments.port, help="and its port (9292)")
