@@ -133,10 +133,22 @@ def _mysql(pymysql: Any, url: URL, connect_timeout: float, read_timeout: float) 
         "conv": conversions,
         "autocommit": True,
     }
-    return lambda: pymysql.connect(**values)
+
+    def connect() -> Any:
+        try:
+            return pymysql.connect(**values)
+        except TypeError as error:
+            # Of a parameter in the URL's query that PyMySQL does not know.
+            raise pymysql.OperationalError(f"wrong parameter in the URL: {error}") from None
+
+    return connect
 
 
 def _values_of(url: URL) -> Mapping[str, Any]:
-    """Return what a URL says, but for the names that the drivers spell differently."""
+    """Return what a URL says, but for the names that the drivers spell differently.
+
+    Its query has parameters of the driver, and ``plugin``, which is SQLAlchemy's.
+    """
+    query = {name: value for name, value in url.query.items() if name != "plugin"}
     known = {"host": url.host, "port": url.port, "password": url.password}
-    return {**url.query, **{name: value for name, value in known.items() if value is not None}}
+    return {**query, **{name: value for name, value in known.items() if value is not None}}

@@ -3,6 +3,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import pymysql
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -38,3 +39,16 @@ def test_a_driver_that_is_not_installed(
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(ConfigurationError, match=f"run pip install '{package}'"):
         connector(make_url(url), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ("plugin=dbcounter&charset=utf8", "Can't connect"),
+        ("typo=1", "wrong parameter in the URL: .*'typo'"),
+    ],
+)
+def test_parameters_in_the_url_of_a_database(parameters: str, problem: str) -> None:
+    connect = connector(make_url(f"mysql+pymysql://u@127.0.0.1:1/glance?{parameters}"), 1, 1)
+    with pytest.raises(pymysql.OperationalError, match=problem):
+        connect()
