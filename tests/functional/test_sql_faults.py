@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 
 import imageapi
 from imageapi.backends.sql.locations import Encryption
+from imageapi.backends.sql.registry import SQLRegistry
+from imageapi.caller import ANONYMOUS
+from imageapi.document.editing import changed
+from imageapi.testing.suite import build
 from tests.deployment import get
 from tests.functional.database_server import OWNER_PASSWORD, DatabaseServer
 from tests.functional.waiting import wait_until
@@ -106,6 +110,22 @@ def test_an_idle_connection_that_the_database_has_closed(
     server.restart()
     assert get(api, IMAGE).status_int == 200
     api.close()
+
+
+def test_a_command_that_was_idle_while_the_database_restarted(
+    glance_database: tuple[DatabaseServer, str],
+) -> None:
+    """As during the upload of a large image."""
+    server, url = glance_database
+    registry = build(SQLRegistry, connection=url)
+    writer = registry.writer()
+    old = writer.read("one")
+    server.restart()
+    assert writer.read("one") == old
+    server.restart()
+    writer.replace("one", old, changed(old, "one", {"name": "new"}))
+    assert registry.get("one", ANONYMOUS).name == "new"
+    registry.close()
 
 
 @pytest.mark.parametrize("path", [IMAGE, LIST])

@@ -66,7 +66,7 @@ class Database:
 
         :raises BackendUnavailable: the database does not answer, or refuses a statement.
         """
-        with _only_backend_errors(), self._pool().connect() as connection:
+        with _only_backend_errors(), self._alive() as connection:
             yield connection
 
     @contextmanager
@@ -75,7 +75,7 @@ class Database:
 
         :raises BackendUnavailable: the database does not answer, or refuses a statement.
         """
-        with _only_backend_errors(), self._pool().connect() as connection:
+        with _only_backend_errors(), self._alive() as connection:
             # Two readers of SQLite that begin to write would wait for each other.
             connection.exec_driver_sql(f"BEGIN{' IMMEDIATE' * (self.dialect == 'sqlite')}")
             try:
@@ -85,6 +85,19 @@ class Database:
                 # When a connection ends, the database rolls back.
                 connection.invalidate()
                 raise
+
+    @contextmanager
+    def _alive(self) -> Iterator[Connection]:
+        """Return a connection that works; a command may have been idle for long."""
+        with self._pool().connect() as connection:
+            try:
+                connection.exec_driver_sql("SELECT 1")
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # Then it connects again at the next statement.
+                connection.rollback()
+            yield connection
 
     def _pool(self) -> Engine:
         """Return the connections of this process: those of another one must not be used."""
