@@ -7,18 +7,16 @@ v2 shape is recognized by its ``visibility``; its custom properties are at the t
 docs/records.md describes both for authors of records.
 """
 
-import json
-import math
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
+from imageapi.document.decoding import decoded
 from imageapi.document.unknown_keys import unknown_keys
 from imageapi.errors import MalformedImage
 from imageapi.image import DELETED, STATUSES, Image, Location, is_hash_name
-from imageapi.protocol.value_text import in_utc, not_utf8
+from imageapi.protocol.value_text import in_utc
 from imageapi.visibility import Visibility
 
 _VISIBILITIES = ("community", "private", "public", "shared")
@@ -36,20 +34,8 @@ V2_NAMES = frozenset(
 # must be able to write each record that it can read.
 _DEEPEST = 100
 
-# Limits the members of objects and the items of lists together.  By default, Glance
-# allows 128 properties, 128 members and 10 locations.
-_MOST_VALUES = 3000
-
 # At each request, each location may be opened, and may cause an error in the log.
 _MOST_LOCATIONS = 32
-
-# The largest float has as many digits.  The time to read or write a whole number grows
-# with the square of its digits.
-_MOST_DIGITS = 309
-
-# A JSON string, up to its closing quote or the end of the data.  The possessive
-# quantifiers never backtrack.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 
@@ -61,12 +47,7 @@ def parse(data: bytes, image_id: str) -> Image:
     :param image_id: the requested id; a document may omit its own.
     :raises MalformedImage: the document is malformed; the text says what is wrong.
     """
-    _check_value_count(data)
-    try:
-        document = _DECODER.decode(_text_of(data))
-    except (ValueError, RecursionError) as error:
-        raise MalformedImage(f"not JSON: {error}") from None
-    fields = _unwrapped(document)
+    fields = _unwrapped(decoded(data))
     own_id = _text(fields, "id")
     if own_id is not None and own_id != image_id:
         raise MalformedImage(f"it is the record of another image, {own_id!r:.100}")
@@ -74,15 +55,6 @@ def parse(data: bytes, image_id: str) -> Image:
         return image_of(fields, image_id)
     except MalformedImage as error:
         raise MalformedImage(str(error), _visibility(fields)) from None
-
-
-def _text_of(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # Python counts without a byte order mark.
-        before = len(data) - len(error.object)
-        raise MalformedImage(not_utf8(error, before)) from None
 
 
 def found(data: bytes, image_id: str, where: str) -> Image | MalformedImage:
@@ -142,25 +114,6 @@ def _unwrapped(document: Any) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise MalformedImage(f"an image must be a JSON object, not {_kind(document)}")
     return document
-
-
-def _check_value_count(data: bytes) -> None:
-    """Refuse a document with too many values before decoding, which takes time for each."""
-    if _structure(data) <= _MOST_VALUES:
-        return  # most records end here, although commas and brackets in strings are counted
-    # Each value has at most two strings: itself and its name.
-    most_strings = 2 * _MOST_VALUES
-    around_strings = _STRING.split(data, maxsplit=most_strings + 1)
-    if (
-        len(around_strings) > most_strings + 1
-        or _structure(b"".join(around_strings)) > _MOST_VALUES
-    ):
-        raise MalformedImage(f"the record has more than {_MOST_VALUES} values")
-
-
-def _structure(data: bytes) -> int:
-    """Return the highest possible number of values: each follows a comma or a bracket."""
-    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _visibility(fields: Mapping[str, Any]) -> Visibility:
@@ -331,24 +284,3 @@ def _wrong(name: str, rule: str, value: Any) -> MalformedImage:
 def _kind(value: Any) -> str:
     names: dict[type, str] = {dict: "an object", list: "a list", type(None): "null"}
     return names.get(type(value), type(value).__name__)
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
-def _whole(text: str) -> int:
-    if len(text.lstrip("-")) > _MOST_DIGITS:
-        raise ValueError(f"{text:.40} is too large a number")
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text:.40} is too large a number")
-    return number
-
-
-# Created once, because json.loads() would create one for each document.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)

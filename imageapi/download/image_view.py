@@ -49,7 +49,7 @@ class ImageView(NamedTuple):
 class _Remembered(NamedTuple):
     """What was computed from an image; used while the registry returns the same object.
 
-    :ivar shown: the image without the hidden properties; None if there are none.
+    :ivar shown: the image without the hidden properties; None if all are shown.
     """
 
     image: weakref.ref[Image]

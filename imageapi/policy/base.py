@@ -51,7 +51,7 @@ class PolicyBackend(Backend):
 
         Later, `allows` is called with such a name as the action, and with an empty target.
 
-        :param names: empty if there are none.
+        :param names: empty if the file names no rules.
         :returns: the names that this policy cannot decide; the configuration is then
             refused.  By default, it can decide none.
         """

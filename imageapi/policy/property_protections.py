@@ -197,7 +197,7 @@ def _causes(parser: configparser.ConfigParser, name: str, rule_format: str) -> I
             yield f"{operation!r} has a % that has no meaning; write %% for a %"
             continue
         if value is None:
-            yield f"{operation!r} is missing; add it, with ! if nobody may do it"
+            yield f"{operation!r} is missing; add it; its value ! refuses every caller"
         elif rule_format == POLICIES and "," in value:
             yield (
                 f"{operation!r} must be the name of one rule, not {value!r:.100}; combine rules in"

@@ -144,7 +144,7 @@ def problem_when_interrupted(
 
     :param packages, at_most: as for `moments_of`.
     :param prepare: returns the two functions, anew for each moment.
-    :returns: the first problem; empty if there is none.
+    :returns: the text of the first problem; empty if both functions always worked.
     """
 
     def problem() -> str:

@@ -113,7 +113,7 @@ class EventsSuite(BackendSuite, mixin=True):
 
     def test_anonymous_caller(self) -> None:
         self.tell(self.event(caller=ANONYMOUS))
-        self.tell(self.event(caller=Caller(token="suite-token")))  # noqa: S106  # nosec B106
+        self.tell(self.event(caller=Caller(token="suite-token")))  # noqa: S106 - made up  # nosec B106
 
     def test_admin(self) -> None:
         self.tell(self.event(caller=_ADMIN))

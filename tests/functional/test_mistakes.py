@@ -178,7 +178,11 @@ def test_policy_files(
     [
         (None, "roles", "property_protection_file: file '{}' not found"),
         ("", "roles", "{}: has no section, so every property would be hidden; add a section for"),
-        ("[^a$]\nread = @", "roles", "{}: section [^a$]: 'create' is missing; add it, with ! if n"),
+        (
+            "[^a$]\nread = @",
+            "roles",
+            "{}: section [^a$]: 'create' is missing; add it; its value ! ref",
+        ),
         (f"[a(]\n{ALLOWED}", "roles", "{}: section [a(]: its name is not a regular expression: m"),
         (
             f"[a]\n{ALLOWED}",

@@ -68,7 +68,7 @@ class S3Answer(NamedTuple):
     """A response, and what its body says if it is an error.
 
     :ivar response: its body is unread if the status is less than 300.
-    :ivar code: S3's name of the error; empty if there is none.
+    :ivar code: S3's name of the error; empty if S3 names none.
     """
 
     response: HTTPResponse

@@ -46,7 +46,7 @@ class Credentials(ABC):
         """Return the keys for the next request.
 
         :raises BackendUnavailable: they cannot be had for now.
-        :raises BadReply: there are none.
+        :raises BadReply: botocore has found no keys.
         """
 
     def renew(self, used: Keys) -> bool:

@@ -182,9 +182,9 @@ class _NewObject(NewData):
             LOG.error("clean-up stopped: %s", error)
         finally:
             if self._upload:
-                LOG.error("left behind; abort the upload by hand: %s", name)
+                LOG.error("the upload %s could not be aborted: abort it with an S3 client", name)
             if self._may_exist:
-                LOG.error("left behind; remove it by hand: %s", name)
+                LOG.error("the object %s could not be removed: remove it with an S3 client", name)
 
     def _request(
         self, method: str, data: bytes, query: str | None = None

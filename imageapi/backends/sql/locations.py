@@ -19,7 +19,7 @@ class Encryption:
     def __init__(self, key: str | None) -> None:
         """Prepare; without a key, locations are plain.
 
-        :param key: Glance's ``metadata_encryption_key``; None if there is none.
+        :param key: Glance's ``metadata_encryption_key``; None if Glance has no such key.
         :raises ConfigurationError: the key has a wrong length, or cryptography is not installed.
         """
         self._cipher: Any = None

@@ -116,7 +116,7 @@ class SQLRecordWriter(RecordWriter):
     def _found(self, connection: Connection, image_id: str) -> Image:
         """Return an image as it is written now.
 
-        :raises ImageNotFound: there is none, or it is deleted.
+        :raises ImageNotFound: the database has no such image, or it is deleted.
         """
         schema = self._tables.schema()
         rows = connection.execute(schema.record, {"image_id": image_id}).all()

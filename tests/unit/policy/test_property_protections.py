@@ -196,7 +196,7 @@ LINES = "create = !\nread = @\nupdate = !\ndelete = !\n"
         (f"[a]\n{LINES}read = !\n", "section [a]: 'read' is repeated in line 6; remove one of"),
         (f"[a]\n{LINES}nothing\n", "line 6 is neither a [SECTION] nor OPERATION = ROLES"),
         (f"[(a]\n{LINES}", "section [(a]: its name is not a regular expression: missing ), unt"),
-        (f"[a]\n{LINES.replace('update', 'updte')}", "section [a]: 'update' is missing; add it, "),
+        (f"[a]\n{LINES.replace('update', 'updte')}", "section [a]: 'update' is missing; add it; "),
         (f"[a]\n{LINES.replace('@', '@, !')}", "section [a]: 'read' must not be both @ (everyb"),
         (f"[a]\n{LINES.replace('@', '%(x)s')}", "section [a]: 'read' has a % that has no meaning"),
         (f"[a]\n{LINES.replace('@', 'a%b')}", "section [a]: 'read' has a % that has no meaning"),
@@ -213,10 +213,10 @@ def test_each_problem_is_one_sentence(tmp_path: Path) -> None:
     assert [line.split(": ")[:2] for line in found] == [
         ["section [*]", "its name is not a regular expression"],
         ["section [*]", "'create' must not be both @ (everybody) and ! (nobody)"],
-        ["section [*]", "'update' is missing; add it, with ! if nobody may do it"],
-        ["section [*]", "'delete' is missing; add it, with ! if nobody may do it"],
+        ["section [*]", "'update' is missing; add it; its value ! refuses every caller"],
+        ["section [*]", "'delete' is missing; add it; its value ! refuses every caller"],
         *(
-            ["section [b]", f"{name!r} is missing; add it, with ! if nobody may do it"]
+            ["section [b]", f"{name!r} is missing; add it; its value ! refuses every caller"]
             for name in ("create", "update", "delete")
         ),
     ]

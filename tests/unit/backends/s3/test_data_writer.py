@@ -139,10 +139,10 @@ def test_what_cannot_be_removed_is_logged(
     with pytest.raises(BackendUnavailable):
         put_to_s3(DATA, response(200, INITIATED), *down, s3_error(403, "AccessDenied"))
     assert "clean-up stopped: " in caplog.text
-    assert "left behind; abort the upload by hand: images/i/" in caplog.text
+    assert "could not be aborted: abort it with an S3 client" in caplog.text
     caplog.clear()
     put_to_s3(b"x", response(200), s3_error(403, "AccessDenied")).close()
-    assert "left behind; remove it by hand: images/i/" in caplog.text
+    assert "could not be removed: remove it with an S3 client" in caplog.text
 
 
 def test_data_with_too_many_parts_is_refused_at_once(answered_s3: AnsweredS3) -> None:
