@@ -16,7 +16,7 @@ from tests.functional.servers import free_port
 
 # For each record of the benchmark's large registry.
 _TIMES = 10
-_CONNECTIONS = (1, 16)
+_CONNECTIONS = (1, 4, 16)
 # How many rows a statement inserts.
 _AT_ONCE = 100_000
 
@@ -71,7 +71,7 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
         config_file.write_text(_CONFIGURATION.format(url=url, folder=folder))
         with (
             open_glance(folder / "glance", port, database=for_glance(url)),
-            servers.imageapi(servers.GUNICORN, config_file) as served,
+            servers.imageapi(servers.UWSGI, config_file) as served,
         ):
             # Glance makes the tables before it answers.
             Lists(port, "/v2/images").page("")

@@ -5,14 +5,15 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine
+from sqlalchemy import CompoundSelect, Connection, Engine, Executable, create_engine
 from sqlalchemy.engine import URL, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
+from imageapi.backends.sql.driver_query import DriverQuery
 from imageapi.backends.sql.drivers import connector
 from imageapi.backends.sql.options import Settings
 from imageapi.errors import BackendUnavailable
@@ -49,8 +50,7 @@ class Database:
             try:
                 return self._read(statement, values)
             except DBAPIError as error:
-                is_late = time.monotonic() - began >= self._settings.read_timeout
-                if not error.connection_invalidated or is_late:
+                if not error.connection_invalidated or self._is_late(began):
                     raise
             # The database was restarted, or has closed an idle connection.  All connections
             # of the pool are as old, so SQLAlchemy has dropped them.
@@ -59,6 +59,41 @@ class Database:
     def _read(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
         with self._pool().connect() as connection:
             return connection.execute(statement, dict(values)).all()
+
+    def driver_query(self, statement: CompoundSelect[Any]) -> DriverQuery:
+        """Return a query for `read_directly`."""
+        return DriverQuery(statement, self._pool().dialect)
+
+    def read_directly(
+        self, query: DriverQuery, values: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query that the driver executes.
+
+        If that fails, `read` sends it again: SQLAlchemy knows which errors mean that all
+        connections are broken.
+
+        :raises BackendUnavailable: the database does not answer, or refuses the query.
+        """
+        began = time.monotonic()
+        pool = self._pool()
+        driver_error = pool.dialect.loaded_dbapi.Error
+        with _only_backend_errors(driver_error):
+            connection = pool.raw_connection()
+            try:
+                with closing(connection.cursor()) as cursor:
+                    cursor.execute(query.text, query.parameters(values))
+                    return cursor.fetchall()
+            except BaseException as error:
+                connection.invalidate()
+                if not isinstance(error, driver_error) or self._is_late(began):
+                    raise
+            finally:
+                connection.close()
+        return self.read(query.statement, values)
+
+    def _is_late(self, began: float) -> bool:
+        """Whether a query that began at a time of `time.monotonic` has used all its time."""
+        return time.monotonic() - began >= self._settings.read_timeout
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -137,8 +172,10 @@ class Database:
 
 
 @contextmanager
-def _only_backend_errors() -> Iterator[None]:
+def _only_backend_errors(driver_error: type[Exception] = SQLAlchemyError) -> Iterator[None]:
     """Raise BackendUnavailable for every error of the database.
+
+    :param driver_error: the class of the errors that SQLAlchemy has not wrapped.
 
     The text has the driver's first line.  It contains no statement and no values.
     """
@@ -148,7 +185,7 @@ def _only_backend_errors() -> Iterator[None]:
         raise BackendUnavailable(
             "the database: no connection was free in time; see max_overflow and pool_timeout"
         ) from None
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, driver_error) as error:
         cause: BaseException = getattr(error, "orig", None) or error
         line = str(cause.args[-1] if cause.args else cause).partition("\n")[0]
         raise BackendUnavailable(f"the database: {type(cause).__name__}: {line}") from None

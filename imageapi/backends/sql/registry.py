@@ -2,6 +2,7 @@
 """Records in Glance's database: SQLite, PostgreSQL, MySQL or MariaDB."""
 
 from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple
 
 from oslo_config import cfg
 
@@ -11,15 +12,24 @@ from imageapi.backends.sql import listing
 from imageapi.backends.sql.access import may_get
 from imageapi.backends.sql.database import Database
 from imageapi.backends.sql.options import OPTIONS, Settings
-from imageapi.backends.sql.rows import ImageRows, rows_of_record
+from imageapi.backends.sql.rows import ImageRows
 from imageapi.backends.sql.tables import Tables
 from imageapi.backends.writing import RecordWriter
+from imageapi.bounded_cache import BoundedCache
 from imageapi.caller import Caller
 from imageapi.errors import ImageNotFound
-from imageapi.image import Image
+from imageapi.image import Image, weight_of
 
-# Of the column.  PostgreSQL refuses some longer or other texts, and MariaDB finds wrong ones.
-_LONGEST_ID = 36
+# The limit for records in memory, and what an entry takes besides its record.
+_REMEMBERED_BYTES = 8 * 1024 * 1024
+_ENTRY_BYTES = 600
+
+
+class _Known(NamedTuple):
+    """A record that was made of these rows."""
+
+    rows: ImageRows
+    image: Image
 
 
 class SQLRegistry(RegistryBackend):
@@ -35,6 +45,7 @@ class SQLRegistry(RegistryBackend):
     def __init__(self, conf: cfg.ConfigOpts, group: str) -> None:
         settings = Settings.of(conf, group)
         self._encryption = settings.encryption
+        self._known: BoundedCache[str, _Known] = BoundedCache(_REMEMBERED_BYTES)
         self._tables = Tables(Database(settings.url, settings))
         self._replica = (
             self._tables
@@ -49,10 +60,17 @@ class SQLRegistry(RegistryBackend):
         return self._get(self._tables, image_id, caller)
 
     def _get(self, tables: Tables, image_id: str, caller: Caller) -> Image:
-        rows = _rows(tables, image_id)
+        rows = tables.record(image_id)
         if rows is None or not may_get(rows, caller):
             raise ImageNotFound("no record")
-        return rows.image(self._encryption)
+        known = self._known.get(image_id)
+        if known is not None and known.rows == rows:
+            # The same object, whose headers are known too (imageapi.download.image_view).
+            return known.image
+        image = rows.image(self._encryption)
+        # The rows have the same texts as the record.
+        self._known.put(image_id, _Known(rows, image), _ENTRY_BYTES + 2 * weight_of(image))
+        return image
 
     def list(self, query: ListQuery, caller: Caller) -> Generator[Image, None, None]:
         return listing.images(self._replica, query, self._encryption)
@@ -74,10 +92,3 @@ class SQLRegistry(RegistryBackend):
     def close(self) -> None:
         for tables in {self._tables, self._replica}:
             tables.database.close()
-
-
-def _rows(tables: Tables, image_id: str) -> ImageRows | None:
-    if len(image_id) > _LONGEST_ID or not image_id.isascii():
-        return None
-    schema = tables.schema()
-    return rows_of_record(schema, tables.read(schema.record, {"image_id": image_id}), image_id)

@@ -2,11 +2,15 @@
 """What every database has in common; tests/functional has the faults of real servers."""
 
 import threading
+from contextlib import closing
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import BindParameter, bindparam, literal_column, select, text, union_all
 
 from imageapi.backends.sql.database import Database
+from imageapi.backends.sql.driver_query import DriverQuery
 from imageapi.backends.sql.registry import SQLRegistry
 from imageapi.errors import BackendUnavailable
 from imageapi.testing.suite import build
@@ -75,3 +79,42 @@ def test_a_closed_database_opens_again(sql_registry: SQLRegistry) -> None:
     database.close()
     database.close()
     assert database.read(text("SELECT 1"), {}) == [(1,)]
+
+
+@pytest.fixture
+def query(sql_registry: SQLRegistry) -> DriverQuery:
+    """Takes ``given``, and returns it."""
+    given: BindParameter[Any] = bindparam("given")
+    return database_of(sql_registry).driver_query(
+        union_all(select(literal_column("'found'"), given))
+    )
+
+
+def test_a_direct_query_is_sent_again_if_its_connection_is_broken(
+    sql_registry: SQLRegistry, query: DriverQuery
+) -> None:
+    database = database_of(sql_registry)
+    with closing(database._pool().raw_connection()) as connection:
+        connection.dbapi_connection.close()  # type: ignore[union-attr]  # it has one
+    assert database.read_directly(query, {"given": 1}) == [("found", 1)]
+
+
+def test_a_direct_query_that_fails(sql_registry: SQLRegistry, query: DriverQuery) -> None:
+    database = database_of(sql_registry)
+    with pytest.raises(BackendUnavailable, match="type 'object' is not supported"):
+        database.read_directly(query, {"given": object()})
+    assert database.read_directly(query, {"given": 1}) == [("found", 1)]
+
+
+def test_a_direct_query_that_is_interrupted_leaves_no_connection(
+    sql_registry: SQLRegistry, query: DriverQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a later query could get the answer to this one."""
+    database = database_of(sql_registry)
+    with closing(database._pool().raw_connection()) as connection:
+        used = connection.dbapi_connection
+    monkeypatch.setattr(query, "parameters", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        database.read_directly(query, {})
+    with closing(database._pool().raw_connection()) as connection:
+        assert connection.dbapi_connection is not used

@@ -15,7 +15,7 @@ from imageapi.config import plugins
 from imageapi.errors import BackendUnavailable, ImageNotFound, MalformedImage
 from imageapi.image import Location
 from imageapi.testing.suite import build
-from tests.glance_tables import IMAGES, LOCATIONS, METADATA, GlanceTables
+from tests.glance_tables import IMAGES, LOCATIONS, METADATA, PROPERTIES, GlanceTables
 from tests.paths import EXAMPLES
 from tests.unit.backends.sql.images import LOCATION, stored
 
@@ -65,12 +65,25 @@ def test_a_record_takes_one_round_trip_and_a_page_of_a_list_two(
     list(sql_registry.list(ListQuery(limit=50), ANONYMOUS))
     sent: list[str] = []
     pool = sql_registry._tables.database._pool()
-    event.listen(pool, "before_cursor_execute", lambda *given: sent.append(given[2]))
+    event.listen(pool, "checkout", lambda driver, *_: driver.set_trace_callback(sent.append))
     sql_registry.get("1", ANONYMOUS)
     assert len(sent) == 1
     sent.clear()
     assert len(list(sql_registry.list(ListQuery(limit=50), ANONYMOUS))) == 30
     assert len(sent) == 2
+
+
+def test_a_record_is_the_same_object_as_long_as_its_rows_are_the_same(
+    tables: GlanceTables, sql_registry: SQLRegistry
+) -> None:
+    tables.put(stored(properties={"a": "b"}))
+    first = sql_registry.get("one", OWNER)
+    assert sql_registry.get("one", OWNER) is first
+    tables.change(PROPERTIES, "one", value="c")
+    assert sql_registry.get("one", OWNER).properties == {"a": "c"}
+    tables.change(IMAGES, "one", deleted=True)
+    with pytest.raises(ImageNotFound):
+        sql_registry.get("one", OWNER)
 
 
 def test_example_of_the_page() -> None:
