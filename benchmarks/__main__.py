@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    ceph,
     database,
     doors,
     downloads,
@@ -40,6 +41,7 @@ _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
     "remembered": remembered.measure,
     "records": records.measure,
     "downloads": downloads.measure,
+    "rbd": ceph.measure,
     "file-lists": file_lists.measure,
     "swift-lists": swift_lists.measure,
     "database": database.measure,

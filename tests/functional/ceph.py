@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -62,6 +62,7 @@ mon allow pool size one = true
 paxos propose interval = 0.02
 paxos min wait = 0.01
 osd objectstore = memstore
+memstore device bytes = {memory}
 # It then writes its data down when it stops, and has it again.
 osd fast shutdown = false
 osd crush update on start = false
@@ -79,10 +80,11 @@ class Ceph:
     :ivar config: the path of its ``ceph.conf``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: int) -> None:
         """Write what it reads; `start` starts it.
 
         :param folder: empty.
+        :param memory: the size of the OSD's memory for data, in bytes.
         """
         self.fsid = str(uuid.uuid4())
         self.config = folder / "ceph.conf"
@@ -92,9 +94,8 @@ class Ceph:
         self._servers = {"mon": ExitStack(), "osd": ExitStack()}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         (self._libraries,) = FOLDER.glob("usr/lib/*-linux-gnu*")
-        self.config.write_text(
-            CONFIG.format(fsid=self.fsid, port=self._port, folder=folder, libraries=self._libraries)
-        )
+        places = {"port": self._port, "folder": folder, "libraries": self._libraries}
+        self.config.write_text(CONFIG.format(fsid=self.fsid, memory=memory, **places))
         for name in self._servers:
             (folder / name).mkdir()
 
@@ -206,15 +207,22 @@ class Ceph:
 
     def put(self, pool: str, image: str, data: bytes, snapshot: str = "snap") -> None:
         """Make an image with a protected snapshot, as Glance does."""
+        self.put_chunks(pool, image, len(data), [data] if data else [], snapshot)
+
+    def put_chunks(
+        self, pool: str, image: str, size: int, chunks: Iterable[bytes], snapshot: str = "snap"
+    ) -> None:
+        """The same for data that need not be in memory as a whole."""
         import rbd
 
         with self.client.open_ioctx(pool) as ioctx:
             rbd.RBD().create(
-                ioctx, image, len(data), 23, old_format=False, features=rbd.RBD_FEATURE_LAYERING
+                ioctx, image, size, 23, old_format=False, features=rbd.RBD_FEATURE_LAYERING
             )
             with rbd.Image(ioctx, image) as opened:
-                if data:
-                    opened.write(data, 0)
+                position = 0
+                for chunk in chunks:
+                    position += opened.write(chunk, position)
                 opened.create_snap(snapshot)
                 opened.protect_snap(snapshot)
 
@@ -245,6 +253,18 @@ class Ceph:
         """The location that Glance writes."""
         path = "/".join(quote(word, safe="") for word in (pool, image, snapshot))
         return f"rbd://{self.fsid}/{path}"
+
+    def exporting(self, pool: str, image: str) -> subprocess.Popen[bytes]:
+        """Start Ceph's own command that reads an image; it writes the data to its output."""
+        return subprocess.Popen(
+            [
+                str(FOLDER / "usr" / "bin" / "rbd"),
+                *("--conf", str(self.config), "--id", USER, "--no-progress"),
+                *("export", f"{pool}/{image}@snap", "-"),
+            ],
+            env=self._environ(),
+            stdout=subprocess.PIPE,
+        )
 
     def _run(self, program: str, *arguments: str) -> None:
         configured = (
@@ -277,12 +297,12 @@ def _is_gone(pool: Any) -> bool:
 
 
 @contextmanager
-def running_ceph(folder: Path) -> Iterator[Ceph]:
+def running_ceph(folder: Path, memory: int = 1024**3) -> Iterator[Ceph]:
     """Run a Ceph in an empty folder; its bindings can be imported meanwhile, also by children."""
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(str(BINDINGS))
         patched.setenv("PYTHONPATH", str(BINDINGS), prepend=os.pathsep)
-        server = Ceph(folder)
+        server = Ceph(folder, memory)
         try:
             server.make()
             yield server

@@ -26,6 +26,7 @@ def test_quick_run(tmp_path: Path) -> None:
         "remembered",
         "records",
         "downloads",
+        "rbd",
         "file-lists",
         "swift-lists",
         "database",

@@ -14,6 +14,10 @@ from imageapi.caller import Caller
 from imageapi.errors import DataChanged, LocationRefused
 from imageapi.image import Location
 
+# The least that one read returns, in bytes.  Each read takes two round trips, also a small one.
+_CHUNK = 256 * 1024
+_CHUNK_OF_FAST_CLIENT = 2 * 1024 * 1024
+
 # Ceph's own options take whole seconds only.
 _LONGEST = 86400
 
@@ -138,7 +142,8 @@ class RBDBlob(Blob):
         self._chunk_size = chunk_size
 
     def __next__(self) -> bytes:
-        wanted = max(self._chunk_size, self.preferred_chunk_size)
+        least = _CHUNK_OF_FAST_CLIENT if self.preferred_chunk_size else _CHUNK
+        wanted = max(self._chunk_size, self.preferred_chunk_size, least)
         length = min(wanted, self._stop - self._position)
         if length <= 0:
             raise StopIteration

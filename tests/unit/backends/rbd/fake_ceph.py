@@ -43,7 +43,8 @@ class FakeCeph:
         self.images = {("i", "snap")}
         self.status: bytes | None = b"\x02"
         self.error: Exception | None = None
-        self.read: Callable[[int, int], bytes] = lambda offset, length: DATA[offset:][:length]
+        self.data = DATA
+        self.read: Callable[[int, int], bytes] = lambda start, length: self.data[start:][:length]
         self.rados = ModuleType("rados")
         self.rbd = ModuleType("rbd")
         vars(self.rados).update(
@@ -140,7 +141,7 @@ class FakeImage(Opened):
         return "id"
 
     def size(self) -> int:
-        return len(DATA)
+        return len(self.ceph.data)
 
     def snap_get_id(self, _name: str) -> int:
         return 5

@@ -12,6 +12,8 @@ from imageapi.image import Location
 from imageapi.testing.suite import build
 from tests.unit.backends.rbd.fake_ceph import DATA, FSID, URL, FakeCeph
 
+MIB = 1024 * 1024
+
 
 @pytest.fixture
 def rbd_store(fake_ceph: FakeCeph) -> Iterator[RBDStore]:
@@ -49,12 +51,17 @@ def test_parts(rbd_store: RBDStore, start: int, stop: int | None, data: bytes) -
         assert b"".join(blob) == data
 
 
-def test_preferred_chunk_size(fake_ceph: FakeCeph, rbd_store: RBDStore) -> None:
-    rbd_store._chunk_size = 10
+def test_a_fast_client_gets_larger_chunks(fake_ceph: FakeCeph, rbd_store: RBDStore) -> None:
+    fake_ceph.data = bytes(5 * MIB)
     with closing(rbd_blob(rbd_store)) as blob:
-        assert next(blob) == DATA[:10]
-        blob.preferred_chunk_size = 100
-        assert next(blob) == DATA[10:110]
+        assert len(next(blob)) == MIB // 4
+        blob.preferred_chunk_size = MIB // 2
+        assert len(next(blob)) == 2 * MIB
+        blob.preferred_chunk_size = 0
+        assert len(next(blob)) == MIB // 4
+    rbd_store._chunk_size = 3 * MIB
+    with closing(rbd_blob(rbd_store)) as blob:
+        assert len(next(blob)) == 3 * MIB
 
 
 def test_another_version(rbd_store: RBDStore) -> None:
