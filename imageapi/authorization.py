@@ -12,9 +12,12 @@ from imageapi.config.plugins import Backends
 from imageapi.download.opener import log_failure
 from imageapi.errors import (
     BackendError,
+    BackendUnavailable,
     BadReply,
     ImageNotFound,
     MalformedImage,
+    bug_in,
+    only_backend_errors,
     unexpected,
 )
 from imageapi.image import Image
@@ -26,6 +29,10 @@ LOG = logging.getLogger(__name__)
 
 # The policy's target if the answer is that of an absent image, or about no single image.
 _NO_IMAGE: Mapping[str, object] = {}
+
+
+class PolicyUnavailable(BackendUnavailable):
+    """The policy cannot decide for now.  The text names the policy; it is logged already."""
 
 
 class Authorization:
@@ -140,12 +147,38 @@ class Authorization:
             return self.reader(caller).shown(image)
 
     def allows(self, action: str, caller: Caller, target: Mapping[str, object] = _NO_IMAGE) -> bool:
-        """Whether the policy allows an action; no if the policy fails.
+        """Whether the policy allows an action; no if the policy has a bug.
 
         :param target: empty if the action is about no single image.
+        :raises PolicyUnavailable: the policy raised `BackendUnavailable`.
         """
         try:
             return self._policy.backend.allows(action, caller, target) is True
+        except BackendUnavailable as error:
+            failure = self._undecided(action, error)
+            LOG.error("%s", failure)
+            raise failure from None
         except Exception:
             LOG.exception("%s failed, so %s is refused", self._policy, action)
             return False
+
+    def _undecided(self, action: str, error: BackendError) -> PolicyUnavailable:
+        retry_after = error.retry_after if isinstance(error, BackendUnavailable) else None
+        return PolicyUnavailable(f"{self._policy} cannot decide {action}: {error}", retry_after)
+
+
+class StrictAuthorization(Authorization):
+    """Decides for commands: a policy with a bug fails, and refuses nothing."""
+
+    def allows(self, action: str, caller: Caller, target: Mapping[str, object] = _NO_IMAGE) -> bool:
+        """Whether the policy allows an action.
+
+        :raises PolicyUnavailable: the policy raised any exception.
+        """
+        try:
+            with only_backend_errors(self._policy):
+                return self._policy.backend.allows(action, caller, target) is True
+        except BackendError as error:
+            if (bug := bug_in(error)) is not None:
+                LOG.error("%s", error, exc_info=bug)
+            raise self._undecided(action, error) from None

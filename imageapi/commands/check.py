@@ -78,7 +78,11 @@ def _tell_permissions(
 ) -> None:
     """Print what a caller may do with the named images, or with the registry's first ones."""
     tell(f"caller: {made_up_caller.text_of(trial.caller)}")
-    tell(f"lists: {GET_IMAGES} {'allowed' if trial.lists() else 'refused'}")
+    try:
+        lists = f"{GET_IMAGES} {'allowed' if trial.lists() else 'refused'}"
+    except BackendError as error:
+        lists = str(error)
+    tell(f"lists: {lists}")
     try:
         ids = named or _first_ids(registry)
     except BackendError:

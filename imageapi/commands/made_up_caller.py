@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from webob import exc
 
-from imageapi.authorization import Authorization
+from imageapi.authorization import StrictAuthorization
 from imageapi.caller import Caller, has_admin_role
 from imageapi.commands import arguments
 from imageapi.commands.start_checks import INHERITED
@@ -168,15 +168,19 @@ class Trial:
 
     def __init__(self, backends: Backends, caller: Caller) -> None:
         self.caller = caller
-        self._auth = Authorization(backends)
+        self._auth = StrictAuthorization(backends)
 
     def lists(self) -> bool:
-        """Whether the policy lets the caller list images."""
+        """Whether the policy lets the caller list images.
+
+        :raises PolicyUnavailable: the policy fails.
+        """
         return self._auth.allows(GET_IMAGES, self.caller)
 
     def ask(self, image_id: str) -> Answers:
         """Ask what the caller may do with an image; no data is opened.
 
+        :raises PolicyUnavailable: the policy fails.
         :raises BackendError: the registry fails, or the record is malformed.
         """
         caller = self.caller

@@ -5,6 +5,7 @@ import argparse
 import json
 import sys
 
+from imageapi.authorization import PolicyUnavailable
 from imageapi.caller import Caller
 from imageapi.commands import arguments, made_up_caller
 from imageapi.commands.configured import OPERATOR, open_backends
@@ -38,6 +39,8 @@ def _run(options: argparse.Namespace) -> int:
             else:
                 answers = made_up_caller.Trial(backends, caller).ask(options.id)
                 image = answers.visible_image()
+        except PolicyUnavailable as error:
+            raise ImageAPIError(f"image {options.id}: {error}") from None
         except BackendError as error:
             log_bug(error)
             raise ImageAPIError(f"image {options.id}: {backends.registry}: {error}") from None

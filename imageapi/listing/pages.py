@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from webob import Request, exc
 
-from imageapi.authorization import Authorization
+from imageapi.authorization import Authorization, PolicyUnavailable
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.listing import ListQuery
 from imageapi.caller import Caller
@@ -37,7 +37,7 @@ class Pages:
         """Return the images of the page that a request is for (docs/wire.md, Lists).
 
         :raises exc.HTTPBadRequest: a parameter is invalid.
-        :raises BackendError: the registry cannot list images for now.
+        :raises BackendError: the registry cannot list images, or the policy cannot decide.
         """
         query_string = request.environ.get("QUERY_STRING", "")
         parameters = parse_list_parameters(query_string, caller, self._limits)
@@ -89,6 +89,8 @@ class Pages:
                         shown = self._shown(image, caller, reader)
                         if shown is not None:
                             yield shown
+            except PolicyUnavailable:
+                raise
             except BackendError as error:
                 LOG.error("a list: %s: %s", registry, error, exc_info=bug_in(error))
                 raise

@@ -37,13 +37,15 @@ class PolicyBackend(Backend):
 
     @abstractmethod
     def allows(self, action: str, caller: Caller, target: Mapping[str, object]) -> bool:
-        """Whether the caller may do this.  Anything except True refuses, even an exception.
+        """Whether the caller may do this.  Anything except True refuses.
 
         :param action: `GET_IMAGE`, `DOWNLOAD_IMAGE`, `GET_IMAGES` or `GET_MEMBERS`, or a name
             that `use_rules` got.
         :param target: the `Target` of the image, with the properties that the caller may
             read; empty if the image does not exist, if the caller may not know of it, for
             `GET_IMAGES`, and for names that `use_rules` got.
+        :raises BackendUnavailable: the policy cannot decide for now; the client gets 503.
+            Any other exception is a bug; it refuses.
         """
 
     def use_rules(self, names: Sequence[str]) -> Sequence[str]:

@@ -9,6 +9,7 @@ import webob
 
 from imageapi import Caller
 from imageapi.download.image_view import ImageViews
+from imageapi.errors import BackendUnavailable
 from tests.memory import ADMIN, MEMBER, OTHER, Memory
 
 NOBODY = Caller()
@@ -245,6 +246,52 @@ def test_failing_policy_refuses(
     record = caplog.records[-1]
     assert record.getMessage() == "policy 'visible' failed, so get_image is refused"
     assert record.exc_info is not None
+
+
+@pytest.mark.wire("who-policy-unavailable")
+def test_policy_that_cannot_decide_is_503(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.put(is_public=False, owner="p1")
+    error = BackendUnavailable("the rules cannot be read", retry_after=7)
+
+    def fail(*args: Any) -> bool:
+        raise error
+
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", fail)
+    paths = ("images/i", "images/i?format=json", "images/absent", "images/i/members")
+    for path in (*paths, "images", "images/detail", "shared-images/p1"):
+        for caller in (NOBODY, MEMBER, ADMIN):
+            caplog.clear()
+            answer = memory.get(f"/v1/{path}", caller=caller)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+            (record,) = caplog.records
+            told = "policy 'visible' cannot decide get_image"
+            assert record.getMessage().startswith(told)
+            assert record.getMessage().endswith(": the rules cannot be read")
+            assert record.exc_info is None
+    # A hidden image and an absent one have the same answer, except for their ids.
+    hidden, absent = (memory.get(f"/v1/images/{one}") for one in ("i", "absent"))
+    assert hidden.body.replace(b"Image i ", b"") == absent.body.replace(b"Image absent ", b"")
+    error.retry_after = None
+    assert memory.head().headers["Retry-After"] == "30"
+
+
+@pytest.mark.wire("who-policy-unavailable")
+def test_policy_that_cannot_decide_on_the_data(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.put()
+
+    def allows(action: str, *_: Any) -> bool:
+        if action == "download_image":
+            raise BackendUnavailable("no answer")
+        return True
+
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
+    assert both(memory) == (503, 503)
+    assert memory.get("/v1/images/i?format=json").status_code == 200
+    assert memory.store.opened == 0
 
 
 @pytest.mark.wire("who-may-know")

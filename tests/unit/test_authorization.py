@@ -9,7 +9,7 @@ import pytest
 import webob
 from webob import exc
 
-from imageapi.authorization import Authorization
+from imageapi.authorization import Authorization, PolicyUnavailable
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import (
     BackendError,
@@ -206,6 +206,24 @@ def test_policy_that_fails_refuses(
     monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
     assert auth.allows(GET_IMAGE, ADMIN) is False
     assert caplog.messages == ["policy 'visible' failed, so get_image is refused"]
+
+
+def test_policy_that_cannot_decide_for_now(
+    auth: Authorization,
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def allows(*_: object) -> bool:
+        raise BackendUnavailable("no answer", retry_after=3)
+
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
+    with pytest.raises(PolicyUnavailable) as caught:
+        auth.find("absent", ANONYMOUS, (GET_IMAGE,))
+    assert caught.value.retry_after == 3
+    assert caplog.messages == ["policy 'visible' cannot decide get_image: no answer"]
+    assert caplog.messages == [str(caught.value)]
+    assert caplog.records[0].exc_info is None
 
 
 def test_caller_of_a_request(auth: Authorization, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ from imageapi.backends.file.registry import FileRegistry
 from imageapi.caller import ANONYMOUS, Caller
 from imageapi.commands import made_up_caller
 from imageapi.errors import BackendUnavailable, ConfigurationError, ImageAPIError
+from imageapi.policy.rules import RulesPolicy
 from tests.deployment import Deployment
 from tests.property_protections import protection_file
 from tests.unit.commands.conftest import Run
@@ -207,3 +208,34 @@ def test_show_what_the_caller_may_not_see(
     status, out, error = run("show", image, "--as-role", role)
     caller = f"(caller: no user, no project, roles '{role}', not an admin)"
     assert (status, out, error) == (1, "", f"imageapi: image {image}: {told} {caller}\n")
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (BackendUnavailable("no answer"), "no answer"),
+        (RuntimeError("a secret"), "policy 'rules' raised RuntimeError"),
+    ],
+)
+def test_policy_that_fails_is_not_shown_as_one_that_refuses(
+    ruled: Deployment,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failure: Exception,
+    told: str,
+) -> None:
+    def fail(*_: object) -> bool:
+        raise failure
+
+    monkeypatch.setattr(RulesPolicy, "allows", fail)
+    cause = f"policy 'rules' cannot decide get_image: {told}"
+    status, out, error = run("show", "open", "--as-role", "reader")
+    assert (status, out, error) == (1, "", f"imageapi: image open: {cause}\n")
+    tracebacks = [record for record in caplog.records if record.exc_info]
+    assert len(tracebacks) == isinstance(failure, RuntimeError)
+    status, out, _ = run("check", "--as-role", "reader", "open")
+    assert out.splitlines()[-2:] == [
+        f"lists: policy 'rules' cannot decide get_images: {told}",
+        f"image open: {cause}",
+    ]

@@ -104,6 +104,19 @@ def test_policy_is_asked_about_each_image(fake: Listed, monkeypatch: pytest.Monk
     assert fake.page() == ["a", "c"]
 
 
+def test_policy_that_cannot_decide_is_not_blamed_on_the_registry(
+    fake: Listed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def allows(*_: Any) -> bool:
+        raise BackendUnavailable("no answer")
+
+    monkeypatch.setattr(fake.memory.api.backends.policy.backend, "allows", allows)
+    fake.yields(public("a"), public("b"))
+    with pytest.raises(BackendUnavailable):
+        fake.page()
+    assert caplog.messages == ["policy 'visible' cannot decide get_image: no answer"]
+
+
 def test_registry_gets_the_query_and_the_image_of_the_marker(fake: Listed) -> None:
     fake.memory.registry.put(public("m"))
     assert fake.page("marker=m&sort_dir=asc&limit=9") == []
