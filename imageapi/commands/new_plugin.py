@@ -18,6 +18,14 @@ _KINDS = ("store", "registry", "policy")
 # The driver's name in the template.  docs/plugins.md shows the template with this name.
 _TEMPLATE = "sqlite"
 _SUFFIX = ".tmpl"
+# The modules of one kind, each with its tests if it has any.
+_MODULES = {
+    "store": ("store", "data_writer"),
+    "registry": ("registry", "record_writer"),
+    "policy": ("policy",),
+}
+# A part of a template that is for one kind only.
+_PART = re.compile(r"^#\[([a-z ]+)\]\n(.*?)^#\[end\]\n", re.MULTILINE | re.DOTALL)
 
 # It is the scheme of the store's URLs too, so it has no hyphen and no underscore.
 _NAME = re.compile(r"(?:imageapi[-_])?([a-z][a-z0-9]*)")
@@ -88,13 +96,21 @@ def _name_of(folder: Path) -> str:
 def _files(name: str, kinds: Collection[str]) -> Mapping[str, str]:
     """Return the text of each file by its path in the package."""
     root = resources.files("imageapi.commands") / "plugin_template"
-    left_out = [kind for kind in _KINDS if kind not in kinds]
+    left_out = {module for kind in _KINDS if kind not in kinds for module in _MODULES[kind]}
+    about = "Images in an SQLite file," if name == _TEMPLATE else _in_words(kinds)
     files = {}
     for path, template in _templates(root, ""):
-        if not any(path.endswith((f"/{kind}.py", f"/test_{kind}.py")) for kind in left_out):
-            text = _without(template.read_text(encoding="utf-8"), path, left_out)
+        if Path(path).stem.removeprefix("test_") not in left_out:
+            text = _parts_of(template.read_text(encoding="utf-8"), kinds)
+            text = text.replace("@ABOUT@", f"{about} for imageapi")
             files[_renamed(path, name)] = _renamed(text, name)
     return files
+
+
+def _in_words(kinds: Collection[str]) -> str:
+    *others, last = (f"a {kind}" for kind in kinds)
+    words = f"{', '.join(others)} and {last}" if others else last
+    return words.capitalize()
 
 
 def _templates(folder: Traversable, above: str) -> list[tuple[str, Traversable]]:
@@ -107,15 +123,11 @@ def _templates(folder: Traversable, above: str) -> list[tuple[str, Traversable]]
     return found
 
 
-def _without(text: str, path: str, kinds: Collection[str]) -> str:
-    """Leave kinds out of the files that list all of them."""
-    for kind in kinds:
-        if path == "pyproject.toml":
-            text = re.sub(rf'\[project\.entry-points\."imageapi\.{kind}"\]\n.*\n\n', "", text)
-        elif path.endswith("/opts.py"):
-            lines = text.splitlines(keepends=True)
-            text = "".join(line for line in lines if f"SQLite{kind.capitalize()}" not in line)
-    return text
+def _parts_of(text: str, kinds: Collection[str]) -> str:
+    """Return a template without the parts of other kinds, and without the marks of parts."""
+    wanted = {*kinds, *(f"not {kind}" for kind in _KINDS if kind not in kinds)}
+    kept = _PART.sub(lambda part: part[2] if part[1] in wanted else "", text)
+    return f"{kept.rstrip()}\n"
 
 
 def _renamed(text: str, name: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import ast
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from tests.unit.commands.conftest import Run
 
 KINDS = ("store", "registry", "policy")
 
+# What only one kind needs: words of the generated code that it must have.
+WORDS = {
+    "store": ("files", "chunks", "put_file", "data_writer", "uuid"),
+    "registry": ("records", "put_record", "record_writer", "document"),
+    "policy": ("grants", "grant", "GRANT"),
+}
+WRITERS = {"store": ("data_writer",), "registry": ("record_writer",), "policy": ()}
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_kind(tmp_path: Path, run: Run, kind: str) -> None:
@@ -17,22 +26,40 @@ def test_one_kind(tmp_path: Path, run: Run, kind: str) -> None:
     status, out, _ = run("new-plugin", str(folder), "--kind", kind)
     assert (status, out.splitlines()[-2]) == (0, f"driver 'acme': {kind}")
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    modules = ("__init__", "database", "opts", kind)
+    modules = ("__init__", "database", "opts", kind, *WRITERS[kind])
     assert files == {
         "pyproject.toml",
         f"tests/test_{kind}.py",
         *(f"imageapi_acme/{module}.py" for module in modules),
     }
+    texts = {name: (folder / name).read_text() for name in files}
     for name in files - {"pyproject.toml"}:
-        ast.parse((folder / name).read_text())
-        text = (folder / name).read_text()
-        assert not any(f"SQLite{one.capitalize()}" in text for one in KINDS)
-        assert not any(f"Acme{one.capitalize()}" in text for one in KINDS if one != kind)
-    entries = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]
-    assert entries == {
+        ast.parse(texts[name])
+    everything = "\n".join(texts.values())
+    assert not re.search(r"SQLite[A-Z]|@|#\[", everything.replace("@classmethod", ""))
+    for other in KINDS:
+        names = (f"Acme{other.capitalize()}", *WORDS[other])
+        found = [word for word in names if re.search(rf"\b{word}\b", everything)]
+        assert found == (list(names) if other == kind else [])
+    project = tomllib.loads(texts["pyproject.toml"])["project"]
+    assert project["description"] == f"A {kind} for imageapi"
+    assert texts["imageapi_acme/__init__.py"] == f'"""A {kind} for imageapi."""\n'
+    assert project["entry-points"] == {
         f"imageapi.{kind}": {"acme": f"imageapi_acme.{kind}:Acme{kind.capitalize()}"},
         "oslo.config.opts": {"imageapi_acme": "imageapi_acme.opts:list_opts"},
     }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        ((), "A store, a registry and a policy for imageapi"),
+        (("policy", "store"), "A store and a policy for imageapi"),
+    ],
+)
+def test_description(tmp_path: Path, run: Run, kinds: tuple[str, ...], told: str) -> None:
+    run("new-plugin", str(tmp_path / "acme"), *(f"--kind={kind}" for kind in kinds))
+    assert f'description = "{told}"' in (tmp_path / "acme" / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize(
