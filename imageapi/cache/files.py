@@ -80,8 +80,11 @@ def give_to_owner(descriptor: int, directory: str) -> None:
 
     :raises OSError: that failed.
     """
-    if os.geteuid() == 0:
-        owner = os.stat(directory)
+    if os.geteuid() != 0:
+        return
+    new, owner = os.fstat(descriptor), os.stat(directory)
+    # A service may run as root without the right to change owners.
+    if (new.st_uid, new.st_gid) != (owner.st_uid, owner.st_gid):
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 

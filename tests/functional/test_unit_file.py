@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of examples/imageapi.service work, as far as a test without systemd can show."""
 
+import hashlib
 import os
 import re
 import signal
@@ -56,14 +57,18 @@ def filtered(deployment: Deployment) -> list[str]:
 
 
 def test_service(deployment: Deployment, tmp_path: Path, filtered: list[str]) -> None:
-    """It starts, answers, reloads and stops, with only the system calls that the unit allows."""
+    """It starts, answers, fills a cache, reloads and stops, with the unit's system calls only."""
     deployment.add("small", b"data")
     stack = ExitStack()
     upstream = stack.enter_context(RawServer(_send_data)).url.replace("127.0.0.1", "localhost")
-    deployment.record("far", size=4, location=f"{upstream}/far")
+    md5 = hashlib.md5(b"data", usedforsecurity=False).hexdigest()
+    deployment.record("far", size=4, checksum=md5, location=f"{upstream}/far")
+    cache = tmp_path / "cache"
+    cache.mkdir()
     port = free_port()
     more = (
         f"[imageapi_store_upstream]\nallowed_urls = {upstream}\n"
+        f"[imageapi_cache]\ndirectory = {cache}\n"
         f"[imageapi_serve]\nbind = 127.0.0.1:{port}\nworkers = 2\n"
     )
     core = "stores = file, upstream:http\n"
@@ -87,6 +92,7 @@ def test_service(deployment: Deployment, tmp_path: Path, filtered: list[str]) ->
                 with connection(port) as client:
                     client.request("GET", f"/v1/images/{image_id}")
                     assert client.getresponse().read() == b"data"
+            assert becomes_true(lambda: any(path.name.endswith(".4") for path in cache.iterdir()))
             deployment.configure(f"{core}public_endpoint = not a URL", more)
             assert run_reload(process.pid, environ) != 0
             assert "HUP" not in log.read_text()

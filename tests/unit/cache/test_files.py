@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import fcntl
 import os
+import stat
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imageapi.cache.files import is_at, open_file
+from imageapi.cache.files import give_to_owner, is_at, open_file
 from imageapi.cache.folder import CacheFolder
 from imageapi.cache.verdict_files import VerdictFiles
 from tests.unit.cache.filling import keep, name_for
@@ -52,7 +54,15 @@ def test_opens_no_link(tmp_path: Path) -> None:
 def test_what_root_creates_belongs_to_the_owner_of_the_folder(
     cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch, user: int
 ) -> None:
-    """The tests may not run as root, so the calls are recorded."""
+    """The tests may not run as root, so the calls are recorded, and the owner is made up."""
+    real_stat = os.stat
+
+    def stat_of_another_owner(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        status = real_stat(path, *args, **options)
+        if not stat.S_ISDIR(status.st_mode):
+            return status
+        return os.stat_result((*status[:4], 4711, *status[5:10]))
+
     given: dict[str, tuple[int, int]] = {}
 
     def record(descriptor: int, owner: int, group: int) -> None:
@@ -61,10 +71,19 @@ def test_what_root_creates_belongs_to_the_owner_of_the_folder(
 
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(os, "fchown", record)
+    monkeypatch.setattr(os, "stat", stat_of_another_owner)
     keep(cache_folder, name_for(1, 5), b"01234")
     VerdictFiles(cache_folder.directory).add(("data",), is_right=True)
     status = os.stat(cache_folder.directory)
-    assert set(given.values()) <= {(status.st_uid, status.st_gid)}
+    assert set(given.values()) <= {(4711, status.st_gid)}
     kinds = {name for name in given if not name.endswith(".right")}
     assert kinds == (set() if user else {"lock", "verdicts", "sha256.part+", "sha256.ok+"})
     assert len(given) == (0 if user else 5)
+
+
+def test_owner_that_is_right_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The filter of system calls in examples/imageapi.service refuses this call."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delattr(os, "fchown")
+    with (tmp_path / "new").open("w") as file:
+        give_to_owner(file.fileno(), str(tmp_path))
