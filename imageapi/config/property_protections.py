@@ -33,7 +33,10 @@ def protections_of(
             for problem in error.problems:
                 sections.add_problem(GROUP, f"{_OPTION}: {path}: {problem}")
     elif name is not None:
-        sections.add_problem(GROUP, f"{_OPTION}: file {name!r} not found")
+        problem = f"{_OPTION}: file {name!r} not found; create it, or correct the path (a relative"
+        sections.add_problem(
+            GROUP, f"{problem} one is searched for beside the configuration files)"
+        )
     for policy in policies:
         for rule in policy.use_rules(protections.rules):
             problem = f"{path}: the policy has no rule {rule!r}; add it, or correct its name"

@@ -55,8 +55,8 @@ _RULES = (
     policy.DocumentedRuleDefault(
         name=GET_IMAGES,
         check_str="",
-        description="List images. The target is empty. Which images are listed, get_image decides"
-        " for each of them.",
+        description="List images. The target is empty. For each image, get_image decides whether"
+        " the list contains it.",
         operations=[
             {"path": f"/v1/{path}", "method": "GET"}
             for path in ("images", "images/detail", "shared-images/{project_id}")
@@ -65,8 +65,7 @@ _RULES = (
     policy.DocumentedRuleDefault(
         name=GET_MEMBERS,
         check_str="",
-        description="List the members of an image, after get_image allows to see it. The target"
-        " is that of get_image.",
+        description="List the members of an image. Checked after get_image, with the same target.",
         operations=[{"path": "/v1/images/{image_id}/members", "method": "GET"}],
     ),
 )
@@ -116,7 +115,10 @@ class RulesPolicy(PolicyBackend):
         name: str | None = conf[group].policy_file
         self._path = conf.find_file(name) if name else None
         if name is not None and self._path is None:
-            raise ConfigurationError([f"policy_file: file {name!r} not found"])
+            problem = f"policy_file: file {name!r} not found; create it, or correct the path (a"
+            raise ConfigurationError(
+                [f"{problem} relative one is searched for beside the configuration files)"]
+            )
         self._lock = threading.Lock()
         self._used: frozenset[str] = frozenset()
         self._seen = self._coming = self._identity()
@@ -271,6 +273,8 @@ def _read(path: str) -> dict[str, str]:
         rules = policy.parse_file_contents(text)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"is not YAML: {_cause_of(error)}") from None
     if not isinstance(rules, dict):
         raise ValueError("must contain rules as NAME: RULE")
     for name, rule in rules.items():
@@ -280,6 +284,15 @@ def _read(path: str) -> dict[str, str]:
             raise ValueError(f"the rule {name!r} must be a string")
         _check_grammar(name, rule)
     return rules
+
+
+def _cause_of(error: ValueError) -> str:
+    """Return in one line what is wrong with the YAML: oslo.policy's own text has several."""
+    cause: Any = error.__context__
+    mark = getattr(cause, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"{cause.problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _check_grammar(name: str, rule: str) -> None:

@@ -154,8 +154,12 @@ def test_an_upstream_that_does_not_answer(
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
-        (None, "policy_file: file '{}' not found"),
+        (None, "policy_file: file '{}' not found; create it, or correct the path (a relative one"),
         ("", "{}: is empty; for the default rules, remove the option policy_file"),
+        (
+            '"get_image": "!',
+            "{}: is not YAML: found unexpected end of stream (line 1, column 16) (in",
+        ),
         ("- a\n", "{}: must contain rules as NAME: RULE"),
         ('"get_image": "role:a or"', "{}: the rule 'get_image' ends too early: a check or a ) is"),
         ('"get_image": "admin"', "{}: the rule 'get_image': 'admin' is not a check such as role:"),
@@ -176,7 +180,7 @@ def test_policy_files(
 @pytest.mark.parametrize(
     ("text", "rule_format", "told"),
     [
-        (None, "roles", "property_protection_file: file '{}' not found"),
+        (None, "roles", "property_protection_file: file '{}' not found; create it, or correct"),
         ("", "roles", "{}: has no section, so every property would be hidden; add a section for"),
         (
             "[^a$]\nread = @",
