@@ -2,7 +2,7 @@
 """Chooses the store for each of an image's locations, and opens the data there."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from imageapi.backends.base import Blob, StoreBackend
@@ -88,7 +88,7 @@ def data_locations_of(
 
 
 def _data_location(
-    location: Location, stores: Iterable[Loaded[StoreBackend]]
+    location: Location, stores: Sequence[Loaded[StoreBackend]]
 ) -> DataLocation | UnusableLocation:
     if location == NO_LOCATION:
         return UnusableLocation(None, "the record names no location of data", DataNotFound)
@@ -96,4 +96,7 @@ def _data_location(
         if location.store in (None, store.name) and location.scheme in store.backend.schemes:
             return DataLocation(store, location)
     which = "store" if location.store is None else f"store named {location.store!r:.100}"
-    return UnusableLocation(location, f"no {which} opens a {location.scheme!r:.20} location")
+    reason = f"no {which} opens a {location.scheme!r:.20} location"
+    names = ", ".join(store.name for store in stores)
+    mend = f"[imageapi] stores is {names}: add a store, or correct the location"
+    return UnusableLocation(location, f"{reason}; {mend}")

@@ -111,10 +111,14 @@ def _url(option: str, text: str) -> URL:
     """Return a URL with one of our drivers.  Messages do not show it: it has a password."""
     try:
         url = make_url(text)
+        # Else the end of a password is a part of the host's name, which drivers show.
+        is_url = "@" not in (url.host or "")
     except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            [f"{option}: not a URL of a database, such as postgresql://USER:PASSWORD@HOST/glance"]
-        ) from None
+        is_url = False
+    if not is_url:
+        form = "postgresql://USER:PASSWORD@HOST/glance"
+        mend = "in the password, write @ as %40"
+        raise ConfigurationError([f"{option}: not a URL of a database, such as {form}; {mend}"])
     dialect, _, _ = url.drivername.partition("+")
     if dialect not in DRIVERS:
         known = ", ".join(sorted(DRIVERS))

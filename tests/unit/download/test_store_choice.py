@@ -38,7 +38,8 @@ def test_store_that_the_record_names_is_chosen(memory: Memory) -> None:
 def test_location_without_a_store_says_why(memory: Memory, location: Location, reason: str) -> None:
     image = Image(id="i", status="active", locations=(location,))
     (unusable,) = data_locations_of(image, memory.api.backends.stores)
-    assert unusable == UnusableLocation(location, reason)
+    mend = "; [imageapi] stores is memory, second: add a store, or correct the location"
+    assert unusable == UnusableLocation(location, f"{reason}{mend}")
     assert str(unusable) == "no store"
 
 

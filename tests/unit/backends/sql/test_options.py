@@ -18,6 +18,7 @@ SECRET = "hunter2"
         (f"oracle://u:{SECRET}@host/glance", "a 'oracle' database; supported are"),
         ("sqlite://", "name the file of the database"),
         ("sqlite:///:memory:", "name the file of the database"),
+        (f"mysql://u:x@{SECRET}@h/glance", "in the password, write @ as %40"),
     ],
 )
 def test_wrong_connection(tmp_path: Path, connection: str, problem: str) -> None:
