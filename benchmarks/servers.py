@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.constant import ANSWER, write_answer
-from imageapi.config.files import ENVIRONMENT_VARIABLE
+from imageapi.config import ENVIRONMENT_VARIABLE
 from tests.functional.http_client import connection
 from tests.functional.servers import free_port, running
 from tests.paths import BIN

@@ -8,26 +8,23 @@ from imageapi.commands import arguments, changes
 from imageapi.commands.configured import naming, open_backends
 from imageapi.commands.sources import interruptible
 
-_STATUSES = {"active", "deactivated"}
+#: The status that each command sets.
+_STATUSES = {"activate": "active", "deactivate": "deactivated"}
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add both commands to the command line."""
-    for name, status, about in (
-        ("deactivate", "deactivated", "serve an image's details, but not its data"),
-        ("activate", "active", "serve the data of a deactivated image again"),
-    ):
-        parser = commands.add_parser(name, help=about)
-        parser.add_argument("id", metavar="ID", type=arguments.image_id)
-        parser.set_defaults(run=_run, status=status)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.add_argument("id", metavar="ID", type=arguments.image_id)
+    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    status = _STATUSES[options.command]
     with open_backends(options) as backends, interruptible(), naming(options.id):
         records = changes.record_writer(backends)
         image = changes.image_of(records, options.id)
-        if image.status not in _STATUSES or image.deleted:
+        if image.status not in _STATUSES.values() or image.deleted:
             state = "deleted" if image.deleted else image.status
             raise WriteError(f"it is {state}: only active and deactivated images change")
-        changes.change(records, options.id, lambda _: {"status": options.status})
+        changes.change(records, options.id, lambda _: {"status": status})
     return 0

@@ -14,10 +14,9 @@ from imageapi.image import Image, Location
 from imageapi.protocol.image_headers import meta_headers
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    add = commands.add_parser("add", help="add an image")
-    source = add.add_mutually_exclusive_group(required=True)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "file", metavar="FILE", nargs="?", help="the image data; - for standard input"
     )
@@ -27,16 +26,16 @@ def add_parser(commands: arguments.Commands) -> None:
         type=arguments.utf8,
         help="register data that a store has already: it is read and hashed, not copied",
     )
-    add.add_argument("--id", type=arguments.image_id, help="the image's id; default: a new UUID")
-    add.add_argument("--store", metavar="NAME", help="the store of the data; default: the first")
-    add.add_argument(
+    parser.add_argument("--id", type=arguments.image_id, help="the image's id; default: a new UUID")
+    parser.add_argument("--store", metavar="NAME", help="the store of the data; default: the first")
+    parser.add_argument(
         "--checksum",
         metavar="HEX",
         type=arguments.checksum,
         help="the MD5 or SHA-512 that the data must have",
     )
-    details.add_arguments(add, visibility_is_required=True)
-    add.set_defaults(run=_run)
+    details.add_arguments(parser, visibility_is_required=True)
+    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

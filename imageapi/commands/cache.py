@@ -10,13 +10,11 @@ from imageapi.commands.configured import open_cache
 from imageapi.commands.terminal import tell
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command, its sub-commands and their arguments to the command line."""
-    parser = commands.add_parser(
-        "cache",
-        help="list, fill or empty the image cache",
-        description="Works on the folder of the cache, also while services use it. Run it as the"
-        " user of the service, or as root.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands and their arguments to the command's parser."""
+    parser.description = (
+        "Works on the folder of the cache, also while services use it. Run it as the"
+        " user of the service, or as root."
     )
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     cache_list.add_parser(subcommands)

@@ -23,19 +23,17 @@ from imageapi.policy.base import GET_IMAGES
 _MOST_RECORDS = 1000
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    check = commands.add_parser(
-        "check", help="check that every configured backend and the cache work"
-    )
-    check.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
         "ids",
         metavar="ID",
         nargs="*",
         type=arguments.image_id,
         help="with a made-up caller: only ask for these images",
     )
-    made_up_caller.add_arguments(check)
-    check.set_defaults(run=_run)
+    made_up_caller.add_arguments(parser)
+    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

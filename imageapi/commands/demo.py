@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from imageapi.api import ImageAPI
 from imageapi.backends.writing import HashingReader
-from imageapi.commands import arguments, changes
+from imageapi.commands import changes
 from imageapi.config.files import load_config
 from imageapi.image import Image
 
@@ -45,9 +45,9 @@ class _QuietHandler(WSGIRequestHandler):
         pass
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    demo = commands.add_parser("demo", help="serve and download a sample image")
-    demo.set_defaults(run=_run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.set_defaults(run=_run)
 
 
 def _run(_: argparse.Namespace) -> int:

@@ -5,15 +5,13 @@ import argparse
 
 from oslo_config import cfg
 
-from imageapi.commands import arguments
 from imageapi.commands.terminal import tell
 from imageapi.config import plugins
 from imageapi.errors import ImageAPIError
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser("drivers", help="list the installed drivers and their options")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="only drivers of this name")
     parser.set_defaults(run=_run)
 

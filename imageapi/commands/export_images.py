@@ -24,11 +24,8 @@ from imageapi.image import Image
 _CHUNK_SIZE = 1024 * 1024
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser(
-        "export", help="write images into a folder, as 'glance-replicator dump' does"
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("ids", metavar="ID", nargs="*", type=arguments.image_id)
     parser.add_argument("--to", dest="folder", metavar="DIR", required=True)
     parser.add_argument("--all", action="store_true", help="every image")

@@ -41,16 +41,16 @@ _RESUME_ATTEMPTS = 20
 _CHUNK_SIZE = 1024 * 1024
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser(
-        "import",
-        help="copy images from another configuration, such as that of a Glance, or from a folder",
-        usage="%(prog)s (ID... | --all [FILTER]...) --from F [--store NAME]\n"
-        "       %(prog)s DIRECTORY [--store NAME]",
-        description="Images that exist already with the same data are skipped. So an interrupted"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.usage = (
+        "%(prog)s (ID... | --all [FILTER]...) --from F [--store NAME]\n"
+        "       %(prog)s DIRECTORY [--store NAME]"
+    )
+    parser.description = (
+        "Images that exist already with the same data are skipped. So an interrupted"
         " import can be repeated. The token in OS_TOKEN is sent to the source if its"
-        " configuration has auth = caller.",
+        " configuration has auth = caller."
     )
     parser.add_argument(
         "words",

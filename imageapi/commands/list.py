@@ -11,7 +11,7 @@ from dataclasses import replace
 from imageapi.backends.base import RegistryBackend
 from imageapi.backends.listing import ListQuery
 from imageapi.caller import Caller
-from imageapi.commands import arguments, filters
+from imageapi.commands import filters
 from imageapi.commands.configured import open_backends, operator_with_token
 from imageapi.commands.details import described
 from imageapi.commands.listed import Unreadable, images_of
@@ -29,13 +29,11 @@ _RIGHT = 3
 _LINES = 1000
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser(
-        "list",
-        help="list images",
-        description="Prints every image, or those that all filters choose. A record that cannot"
-        " be read is named on standard error, and the exit status is 1.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.description = (
+        "Prints every image, or those that all filters choose. A record that cannot"
+        " be read is named on standard error, and the exit status is 1."
     )
     parser.add_argument("--json", action="store_true", help="one JSON document for each line")
     parser.add_argument(

@@ -8,7 +8,6 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from imageapi.commands import arguments
 from imageapi.commands.terminal import tell
 from imageapi.config import entry_points
 from imageapi.errors import ImageAPIError
@@ -31,13 +30,11 @@ _PART = re.compile(r"^#\[([a-z ]+)\]\n(.*?)^#\[end\]\n", re.MULTILINE | re.DOTAL
 _NAME = re.compile(r"(?:imageapi[-_])?([a-z][a-z0-9]*)")
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser(
-        "new-plugin",
-        help="write a package with backends, to start from",
-        description="Write a package that keeps images in an SQLite file and passes the public"
-        " test suites.  Replace its code with your own.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.description = (
+        "Write a package that keeps images in an SQLite file and passes the public"
+        " test suites.  Replace its code with your own."
     )
     parser.add_argument(
         "directory",

@@ -8,9 +8,8 @@ from imageapi.commands.configured import naming, open_backends
 from imageapi.commands.sources import interruptible, opened, with_progress
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser("replace", help="give an image other data")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("id", metavar="ID", type=arguments.image_id)
     parser.add_argument("file", metavar="FILE", help="the new data; - for standard input")
     parser.add_argument("--store", metavar="NAME", help="the store of the data; default: the first")

@@ -22,24 +22,23 @@ from imageapi.errors import ConfigurationError, ImageAPIError
 LOG = logging.getLogger(__name__)
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    serve = commands.add_parser(
-        "serve",
-        help="serve the configured images with gunicorn",
-        description="A flag wins over the option in [imageapi_serve]: --workers and --threads over"
-        " the options of these names, and --host and --port over bind.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.description = (
+        "A flag wins over the option in [imageapi_serve]: --workers and --threads over"
+        " the options of these names, and --host and --port over bind."
     )
-    serve.add_argument("--host", metavar="A", help="the address to listen on (127.0.0.1)")
-    serve.add_argument("--port", metavar="P", type=arguments.port, help="and its port (9292)")
-    serve.add_argument("--workers", metavar="N", type=arguments.positive, help="processes (1)")
-    serve.add_argument(
+    parser.add_argument("--host", metavar="A", help="the address to listen on (127.0.0.1)")
+    parser.add_argument("--port", metavar="P", type=arguments.port, help="and its port (9292)")
+    parser.add_argument("--workers", metavar="N", type=arguments.positive, help="processes (1)")
+    parser.add_argument(
         "--threads",
         metavar="N",
         type=arguments.positive,
         help="threads of each process that read data; a slow client occupies none (32)",
     )
-    made_up_caller.add_arguments(serve)
-    serve.set_defaults(run=_run)
+    made_up_caller.add_arguments(parser)
+    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

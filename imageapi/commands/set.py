@@ -10,9 +10,8 @@ from imageapi.commands.configured import naming, open_backends
 from imageapi.commands.sources import interruptible
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser("set", help="change the details of an image")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("id", metavar="ID", type=arguments.image_id)
     details.add_arguments(parser, visibility_is_required=False)
     for name, metavar, about in (

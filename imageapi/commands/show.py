@@ -18,14 +18,14 @@ from imageapi.image import Image
 from imageapi.protocol.image_headers import meta_headers
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    show = commands.add_parser("show", help="show a record and the locations of its data")
-    show.add_argument("id", metavar="ID", type=arguments.image_id)
-    show.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.add_argument("id", metavar="ID", type=arguments.image_id)
+    parser.add_argument(
         "--json", action="store_true", help="print the record as a JSON document, and no locations"
     )
-    made_up_caller.add_arguments(show)
-    show.set_defaults(run=_run)
+    made_up_caller.add_arguments(parser)
+    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -41,9 +41,8 @@ _AnyLocation: TypeAlias = DataLocation | UnusableLocation
 _WITH_DATA = frozenset({"active", "deactivated"})
 
 
-def add_parser(commands: arguments.Commands) -> None:
-    """Add the command and its arguments to the command line."""
-    parser = commands.add_parser("verify", help="read data, and compare it with the records")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
     parser.add_argument("ids", metavar="ID", nargs="*", type=arguments.image_id)
     parser.add_argument(
         "--all", action="store_true", help="verify every image, and find data without a record"

@@ -8,13 +8,12 @@ from typing import Any
 
 from oslo_config import cfg
 
+from imageapi.config import ENVIRONMENT_VARIABLE
 from imageapi.config.validation import message_of
 from imageapi.errors import ConfigurationError
 from imageapi.protocol.value_text import not_utf8
 
 PROJECT = "imageapi"
-
-ENVIRONMENT_VARIABLE = "IMAGEAPI_CONFIG_FILE"
 
 #: Where oslo.config looks for a configuration file; it reads the first that it finds.
 USUAL_FILES = (

@@ -4,6 +4,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,42 @@ def test_wrong_configuration(deployment: Deployment, run: Run, command: list[str
     assert status == 1
     lines = err.splitlines()
     assert [line.split(":")[1] for line in lines] == [" [imageapi] registry", " [imageapi] stores"]
+
+
+#: What takes long to import, and what neither the package nor the help needs.
+_SLOW_IMPORTS = {
+    *("asyncio", "importlib.metadata", "oslo_config", "oslo_policy", "requests"),
+    *("sqlalchemy", "ssl", "stevedore", "urllib.request", "urllib3", "webob"),
+}
+
+
+@pytest.mark.parametrize(
+    "code", ["import imageapi", "from imageapi.commands import main; main.main(['--help'])"]
+)
+def test_quick_imports(code: str) -> None:
+    """In a new process: in this one, the modules are imported already."""
+    program = f"""
+import sys
+try:
+    {code}
+finally:
+    print("imported:", *sorted(sys.modules), file=sys.stderr)
+"""
+    # -S: packages may have .pth files that import modules at each start of the interpreter.
+    program = f"import sys; sys.path[:] = {sys.path!r}\n{program}"
+    command = [sys.executable, "-S", "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = set(ended.stderr.split())
+    assert "imageapi.errors" in imported
+    assert not _SLOW_IMPORTS & imported
+
+
+@pytest.mark.parametrize("command", main._COMMANDS)
+def test_each_command_has_its_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main([command, "--help"])
+    assert caught.value.code == 0
+    assert "--config-file F" in capsys.readouterr().out or command == "cache"
 
 
 @pytest.mark.parametrize(
