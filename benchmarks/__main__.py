@@ -23,6 +23,7 @@ from benchmarks import (
     records,
     remembered,
     requests_per_second,
+    start,
     storm,
     swift_lists,
     warm_small,
@@ -35,6 +36,7 @@ from benchmarks.storm_picture import picture
 from benchmarks.workplace import Workplace
 
 _BENCHMARKS: Mapping[str, Callable[[Workplace, Effort], Iterator[Figure]]] = {
+    "start": start.measure,
     "in-process": in_process.measure,
     "requests": requests_per_second.measure,
     "doors": doors.measure,

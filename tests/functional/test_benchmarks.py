@@ -20,6 +20,7 @@ def test_quick_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(numbers.read_text())["figures"]
     assert list(figures) == [
+        "start",
         "in-process",
         "requests",
         "doors",
