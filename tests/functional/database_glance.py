@@ -21,6 +21,7 @@ CONFIG = """\
 log_file = {folder}/glance.log
 enabled_backends = fast:file, slow:file
 allow_anonymous_access = true
+{options}
 [glance_store]
 default_backend = fast
 [fast]
@@ -100,19 +101,22 @@ def glance_over(
     database_url: str,
     stores: Mapping[str, tuple[str, Mapping[str, object]]] = MappingProxyType({}),
     more_options: Sequence[str] = (),
+    encryption_key: str = "",
 ) -> Iterator[DatabaseGlance]:
     """Run a Glance in an empty folder, over an empty database.
 
     :param database_url: for SQLAlchemy.
     :param stores: more of them than ``fast`` and ``slow``: drivers and options, by names.
     :param more_options: of uWSGI.
+    :param encryption_key: of the locations; they are not encrypted if it is empty.
     """
     port = free_port()
     paste = (GLANCE / "etc" / "glance" / "glance-api-paste.ini").read_text()
     # Without this filter nothing removes a client's identity headers.
     (folder / "paste.ini").write_text(paste.replace(" authtoken ", " "))
     options = [f"--http11-socket=127.0.0.1:{port}", *more_options]
-    config = CONFIG.format(folder=folder, connection=for_glance(database_url))
+    encryption = f"metadata_encryption_key = {encryption_key}" if encryption_key else ""
+    config = _config(folder, database_url, encryption)
     for name, (driver, values) in stores.items():
         config = config.replace("slow:file", f"slow:file, {name}:{driver}")
         config += f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
@@ -131,11 +135,15 @@ def make_tables(folder: Path, database_url: str, version: str = "") -> None:
     :param version: of the tables; those of Glance 33 if it is empty.
     """
     config = folder / "glance-manage-tables.conf"
-    config.write_text(CONFIG.format(folder=folder, connection=for_glance(database_url)))
+    config.write_text(_config(folder, database_url))
     shutil.copy(GLANCE / "etc" / "glance" / "glance-manage.conf", folder)
     command = [str(GLANCE / "bin" / "glance-manage"), "--config-file", str(config), "db"]
     command += ["upgrade", version] if version else ["sync"]
     subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder)
+
+
+def _config(folder: Path, database_url: str, options: str = "") -> str:
+    return CONFIG.format(folder=folder, connection=for_glance(database_url), options=options)
 
 
 def for_glance(database_url: str) -> str:

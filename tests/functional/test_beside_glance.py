@@ -35,6 +35,8 @@ from tests.glance_tables import METADATA
 pytestmark = pytest.mark.timeout(300)
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
+# With a key, a Glance encrypts the locations.
+KEYS = {"sqlite": "", "postgresql": "hunter2-16-bytes", "mariadb": "hunter2-with-thirty-two-bytes..."}
 
 # S: the caller sees the image. L: it is in the caller's list. D: the caller gets its data.
 V2 = """\
@@ -105,6 +107,7 @@ stores = fast:file, slow:file
 policy = rules
 [imageapi_registry_sql]
 connection = {url}
+{encryption}
 [imageapi_store_fast]
 directory = {folder}/fast
 [imageapi_store_slow]
@@ -141,11 +144,13 @@ class Beside(NamedTuple):
 
     :ivar reader_url: the URL of its database, for a login that may only read four tables.
     :ivar ids: of the images, by their names.
+    :ivar key: with which its locations are encrypted, if they are.
     """
 
     glance: DatabaseGlance
     reader_url: str
     ids: dict[str, str]
+    key: str
 
     def configuration(self, url: str) -> Path:
         """Write the configuration of an imageapi with the stores of the Glance.
@@ -155,7 +160,8 @@ class Beside(NamedTuple):
         folder = self.glance.folder
         (folder / "rules.json").write_text(json.dumps(RULES))
         config = folder / "imageapi.conf"
-        config.write_text(CONFIG.format(url=url, folder=folder))
+        encryption = f"metadata_encryption_key = {self.key}" if self.key else ""
+        config.write_text(CONFIG.format(url=url, folder=folder, encryption=encryption))
         return config
 
 
@@ -209,9 +215,11 @@ def glances(
             url = f"sqlite:///{folder}/glance.db"
             if server:
                 url = server.create_database("glance")
-            glance = stack.enter_context(glance_over(folder, url))
+            key = KEYS[database]
+            glance = stack.enter_context(glance_over(folder, url, encryption_key=key))
             ids = make_images(glance)
-            return Beside(glance, server.create_reader("glance") if server else url, ids)
+            reader_url = server.create_reader("glance") if server else url
+            return Beside(glance, reader_url, ids, key)
 
         # Each of them waits most of the time, for a process that starts or a database.
         with ThreadPoolExecutor() as pool:
@@ -252,6 +260,19 @@ def test_v1(glances: dict[str, Beside], ports: dict[str, int], database: str) ->
     assert as_rows(ask_v1(ports[database], glances[database].ids)) == v2 | differences
     # A row that is the same needs no reason.
     assert not [name for name, row in differences.items() if v2[name] == row]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_locations_are_encrypted_with_a_key(glances: dict[str, Beside], database: str) -> None:
+    engine = sqlalchemy.create_engine(glances[database].reader_url)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(sqlalchemy.text("SELECT value FROM image_locations")).all()
+    finally:
+        engine.dispose()
+    plain = [value.startswith("file://") for (value,) in rows]
+    assert len(plain) > 20
+    assert any(plain) == all(plain) == (not KEYS[database])
 
 
 @pytest.mark.parametrize("database", DATABASES)
