@@ -5,6 +5,7 @@ from contextlib import closing
 import pytest
 
 from imageapi.backends.base import Blob
+from imageapi.backends.rbd import store as store_module
 from imageapi.backends.rbd.store import RBDStore
 from imageapi.caller import ANONYMOUS
 from imageapi.errors import BackendUnavailable, DataChanged, LocationRefused
@@ -62,6 +63,20 @@ def test_a_fast_client_gets_larger_chunks(fake_ceph: FakeCeph, rbd_store: RBDSto
     rbd_store._chunk_size = 3 * MIB
     with closing(rbd_blob(rbd_store)) as blob:
         assert len(next(blob)) == 3 * MIB
+
+
+def test_a_wsgi_server_whose_client_is_fast(
+    fake_ceph: FakeCeph, rbd_store: RBDStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(store_module, "monotonic", lambda: now)
+    fake_ceph.data = bytes(40 * MIB)
+    with closing(rbd_blob(rbd_store)) as blob:
+        assert {len(next(blob)) for _ in range(64)} == {MIB // 4}
+        assert [len(next(blob)) for _ in range(2)] == [2 * MIB] * 2
+        now += 0.2
+        assert {len(next(blob)) for _ in range(64)} == {MIB // 4}
+        assert len(next(blob)) == 2 * MIB
 
 
 def test_another_version(rbd_store: RBDStore) -> None:
