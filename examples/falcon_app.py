@@ -41,7 +41,7 @@ images = in_front.api
 
 
 def application(environ, start_response):
-    # Set by the middleware that authenticates users; None if nobody is logged in.
+    # Set by the middleware that authenticates users. None for an anonymous caller.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
 

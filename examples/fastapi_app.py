@@ -19,7 +19,7 @@ images = imageapi.asgi.Application(imageapi.load_config(["imageapi.conf"]))
 
 
 async def identified(scope, receive, send):
-    # Set by Starlette's AuthenticationMiddleware; None if nobody is logged in.
+    # Set by Starlette's AuthenticationMiddleware. None for an anonymous caller.
     user = getattr(scope.get("user"), "username", None)
     scope["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     await images(scope, receive, send)

@@ -40,7 +40,7 @@ mounted = DispatcherMiddleware(in_front, {"/glance": images})
 
 
 def application(environ, start_response):
-    # Set by the middleware that authenticates users; None if nobody is logged in.
+    # Set by the middleware that authenticates users. None for an anonymous caller.
     user = environ.get("REMOTE_USER")
     environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     return mounted(environ, start_response)

@@ -36,7 +36,7 @@ in_front = imageapi.asgi.Middleware(Starlette(routes=routes, lifespan=lifespan),
 
 
 async def app(scope, receive, send):
-    # Set by Starlette's AuthenticationMiddleware; None if nobody is logged in.
+    # Set by Starlette's AuthenticationMiddleware. None for an anonymous caller.
     user = getattr(scope.get("user"), "username", None)
     scope["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
     await in_front(scope, receive, send)

@@ -16,7 +16,7 @@ def context(global_conf):
 
     def wrap(app):
         def with_context(environ, start_response):
-            # Set by the middleware that authenticates users; None if nobody is logged in.
+            # Set by the middleware that authenticates users. None for an anonymous caller.
             user = environ.get("REMOTE_USER")
             # imageapi believes this caller before all others. keystonemiddleware in the
             # pipeline must decide instead: see the example openstack beside this folder.

@@ -7,7 +7,7 @@ import imageapi
 def identity(global_conf):
     def wrap(app):
         def identified(environ, start_response):
-            # Set by the middleware that authenticates users; None if nobody is logged in.
+            # Set by the middleware that authenticates users. None for an anonymous caller.
             user = environ.get("REMOTE_USER")
             environ["imageapi.caller"] = imageapi.Caller(user_id=user, project_id=user)
             return app(environ, start_response)
