@@ -48,14 +48,14 @@ def test_page(machine: Machine) -> None:
     assert output.count("ok, directory") >= 2 * 3
     assert str(root / "var/lib/imageapi/images") in output
     # The service's user reads the program as others do, and the images by their group.
-    assert is_for_others(root / "opt/imageapi-0.1.0/bin/imageapi")
+    assert is_for_others(root / "opt/imageapi-0.2.0/bin/imageapi")
     assert is_for_others(root / "opt/imageapi-0.2.0/bin")
     for name in ("registry", "images"):
         folder = root / "var/lib/imageapi" / name
         assert folder.stat().st_mode & 0o7777 == 0o2750
         assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o644]
     assert (root / "etc/imageapi/images.key").stat().st_mode & 0o777 == 0o600
-    assert (root / "opt/imageapi").readlink() == Path("imageapi-0.1.0")
+    assert (root / "opt/imageapi").readlink() == Path("imageapi-0.2.0")
 
 
 def test_reload_with_a_wrong_configuration_fails(machine: Machine) -> None:
