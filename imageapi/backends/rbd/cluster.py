@@ -10,7 +10,13 @@ from time import monotonic
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from imageapi.errors import BackendError, BackendUnavailable, BadReply, ConfigurationError
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    ConfigurationError,
+    DataNotFound,
+)
 
 _REFUSED = (errno.EPERM, errno.EACCES)
 
@@ -43,12 +49,18 @@ class Bindings(NamedTuple):
         """Turn each error of the bindings into a `BackendError`.
 
         :param what: what was tried, for the message.
+        :raises DataNotFound: the name is longer than the OSD allows, so nothing can have it.
+        :raises BadReply: the cluster refuses the user.
+        :raises BackendUnavailable: for all other errors.
         """
         try:
             yield
         except (self.rados.Error, self.rbd.Error) as error:
             message = f"{what}: {error}"
-            if getattr(error, "errno", None) in _REFUSED:
+            number = getattr(error, "errno", None)
+            if number == errno.ENAMETOOLONG:
+                raise DataNotFound(message) from None
+            if number in _REFUSED:
                 raise BadReply(f"{message}; check the capabilities of the user") from None
             raise BackendUnavailable(message) from None
 

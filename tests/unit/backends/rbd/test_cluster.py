@@ -9,7 +9,13 @@ import pytest
 
 from imageapi.backends.rbd import cluster as cluster_module
 from imageapi.backends.rbd.cluster import Cluster
-from imageapi.errors import BackendError, BackendUnavailable, BadReply, ConfigurationError
+from imageapi.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadReply,
+    ConfigurationError,
+    DataNotFound,
+)
 from tests.unit.backends.rbd.fake_ceph import FSID, FakeCeph, FakeError
 
 
@@ -61,6 +67,7 @@ def test_connects_again_after_close(cluster: Cluster, fake_ceph: FakeCeph) -> No
     [
         (errno.EPERM, BadReply),
         (errno.EACCES, BadReply),
+        (errno.ENAMETOOLONG, DataNotFound),
         (errno.ETIMEDOUT, BackendUnavailable),
         (0, BackendUnavailable),
     ],
