@@ -56,6 +56,9 @@ class TestRBDStore(StoreSuite, testtools.TestCase):
     def put_at(self, location: Location, data: bytes) -> None:
         self.ceph.put(self.pool, self.name_of(location), data)
 
+    def damage(self, location: Location) -> None:
+        self.ceph.damage(self.pool, self.name_of(location))
+
     def forbidden(self) -> Iterator[Location]:
         other = self.ceph.new_pool()
         self.ceph.put(other, "one", b"not for clients")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -206,11 +207,19 @@ def test_image_that_glance_stores_and_deletes(
 
 # What is removed.
 
+
+def put_anew(ceph: Ceph, pool: str) -> None:
+    """Remove the image, and put another one under its name."""
+    ceph.remove(pool, "i")
+    ceph.put(pool, "i", DATA[::-1])
+
+
 REMOVALS: dict[str, Callable[[Ceph, str], None]] = {
     "protection": lambda ceph, pool: ceph.unprotect(pool, "i"),
     "snapshot": lambda ceph, pool: ceph.remove_snapshot(pool, "i"),
     "image": lambda ceph, pool: ceph.remove(pool, "i"),
     "pool": lambda ceph, pool: ceph.remove_pool(pool),
+    "replaced": put_anew,
 }
 
 
@@ -236,6 +245,18 @@ def test_removed_before(
     assert get(rbd_api, "/v1/images/i").body == DATA
     REMOVALS[what](ceph, pool)
     assert get(rbd_api, "/v1/images/i").status_code == status
+
+
+@pytest.mark.parametrize("fault", [Ceph.damage, Ceph.lose])
+def test_damaged_data_is_never_complete(
+    ceph: Ceph, pool: str, rbd_api: imageapi.ImageAPI, fault: Callable[..., None]
+) -> None:
+    """The checksum of the record shows it, and the next request is refused at once."""
+    fault(ceph, pool, "i")
+    received, is_complete = received_of(begin_download(rbd_api))
+    assert not is_complete
+    assert len(received) < len(DATA)
+    assert get(rbd_api, "/v1/images/i").status_code == 500
 
 
 def begin_download(api: imageapi.ImageAPI, **headers: str) -> webob.Response:
@@ -266,22 +287,37 @@ def test_frozen_osd(
     assert get(rbd_api, "/v1/images/i").body == DATA
 
 
-def test_osd_restarts_in_the_middle_of_a_download(
-    ceph: Ceph, pool: str, rbd_images: Deployment
+def thaw_later(ceph: Ceph) -> None:
+    """Freeze the OSD for a second."""
+    frozen = ExitStack()
+    frozen.enter_context(ceph.frozen("osd"))
+    threading.Timer(1, frozen.close).start()
+
+
+def restarted_by(end: Callable[[Ceph, str], None]) -> Callable[[Ceph], None]:
+    def restart(ceph: Ceph) -> None:
+        end(ceph, "osd")
+        ceph.start("osd")
+
+    return restart
+
+
+@pytest.mark.parametrize(
+    "do",
+    [restarted_by(Ceph.kill), restarted_by(Ceph.stop), thaw_later],
+    ids=["killed", "stopped", "frozen"],
+)
+def test_osd_that_comes_back_in_the_middle_of_a_download(
+    ceph: Ceph, pool: str, rbd_images: Deployment, do: Callable[[Ceph], None]
 ) -> None:
     """The client notices nothing."""
-    large = DATA * 20  # more than the sockets hold
+    large = DATA * 10  # more than the sockets hold
     ceph.put(pool, "large", large)
     rbd_images.record("large", size=len(large), location=ceph.url(pool, "large"))
     request = b"GET /v1/images/large HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(rbd_images.config_file) as port:
-        answer = exchange(port, request, Pause(1, lambda: restart(ceph, "osd")))
-    assert (answer.status, answer.body) == (200, large)
-
-
-def restart(ceph: Ceph, name: str) -> None:
-    ceph.stop(name)
-    ceph.start(name)
+        answer = exchange(port, request, Pause(1, lambda: do(ceph)))
+    assert (answer.status, answer.body, answer.connection) == (200, large, "open")
 
 
 def test_monitor_is_away_and_returns(ceph: Ceph, make_store: Callable[..., RBDStore]) -> None:
@@ -308,8 +344,13 @@ def is_readable(store: RBDStore) -> bool:
 
 def test_revoked_credentials(ceph: Ceph, make_store: Callable[..., RBDStore]) -> None:
     ceph.new_user("client.gone", mon="profile rbd-read-only", osd="profile rbd-read-only")
-    assert read(make_store(user="gone")) == DATA
+    connected = make_store(user="gone")
+    blob = connected.open(Location("rbd://i"), caller=ANONYMOUS)
+    begin = next(blob)
     ceph.command("auth rm", entity="client.gone")
+    # A connection keeps its ticket for an hour, so that no download is broken off.
+    assert begin + b"".join(blob) == read(connected) == DATA
+    blob.close()
     with pytest.raises(BackendError) as caught:
         read(make_store(user="gone"))
     assert type(caught.value) is BadReply
