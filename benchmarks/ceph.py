@@ -52,7 +52,8 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
     folder.mkdir()
     deployment = workplace.large
     with running_ceph(folder, memory=2 * effort.size + 1024**3) as ceph:
-        pool = ceph.new_pool()
+        # As many placement groups as a pool has by default.
+        pool = ceph.new_pool(groups=32)
         ceph.put_chunks(pool, "large", effort.size, chunks(effort.size_mib))
         config = _configuration(ceph, pool, deployment.record_path(LARGE_ID))
         turns: dict[tuple[str, int], list[_Turn]] = defaultdict(list)

@@ -212,10 +212,13 @@ class Ceph:
         for name in ("osd", "mon"):
             self.stop(name)
 
-    def new_pool(self) -> str:
-        """Make a pool; returns its name."""
+    def new_pool(self, groups: int = 1) -> str:
+        """Make a pool; returns its name.
+
+        :param groups: how many placement groups it has.
+        """
         name = f"pool-{next(_NUMBERS)}"
-        self.command("osd pool create", pool=name, pg_num=1)
+        self.command("osd pool create", pool=name, pg_num=groups)
         return name
 
     def remove_pool(self, name: str) -> None:

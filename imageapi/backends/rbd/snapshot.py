@@ -3,15 +3,26 @@
 
 import contextlib
 import ctypes
+import errno
 import threading
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from imageapi.backends.rbd.cluster import Connection
 from imageapi.backends.rbd.location import RBDLocation
+from imageapi.backends.rbd.operation import Operation
 from imageapi.errors import BackendUnavailable, DataChanged, DataNotFound, LocationRefused
 
 # RBD_PROTECTION_STATUS_PROTECTED of librbd.
 _PROTECTED = b"\x02"
+
+
+class _Reading(NamedTuple):
+    """A read that has begun."""
+
+    offset: int
+    length: int
+    operation: Operation
 
 
 class Snapshot:
@@ -39,6 +50,7 @@ class Snapshot:
         self._name = f"{pool}/{location.image}@{location.snapshot}"
         self._lock = threading.Lock()
         self._is_closed = False
+        self._ahead: _Reading | None = None
         self._opened = contextlib.ExitStack()
         self._opened.callback(connection.release)
         try:
@@ -69,15 +81,16 @@ class Snapshot:
         self._header = f"rbd_header.{image_id}"
         self.size: int = self._image.size()
         self.version = f"{self._pool.get_pool_id()} {image_id} {self._snapshot_id}"
-        if not self._is_protected():
+        if not self._is_protected(self._begin_to_ask_status()):
             raise LocationRefused(
                 f"{self._name} is not protected, so its data could vanish while it is read:"
                 f" run rbd snap protect {self._name}"
             )
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Return that many bytes.
+    def read(self, offset: int, length: int, ahead: int = 0) -> bytes:
+        """Return bytes that begin at an offset: what was read ahead, or else `length` bytes.
 
+        :param ahead: read so many bytes after them while the caller uses these.
         :raises DataChanged: the snapshot was removed, or may be removed.
         :raises BackendUnavailable: the cluster does not answer, or this is closed.
         :raises BadReply: the cluster refuses the user.
@@ -88,15 +101,40 @@ class Snapshot:
             if self._is_closed:
                 raise BackendUnavailable(f"{self._name} is closed")
             with self._bindings.translated_errors(self._name):
-                data: bytes = self._image.read(offset, length)
-                if not self._is_protected():
+                reading, self._ahead = self._ahead, None
+                if reading is None or reading.offset != offset:
+                    reading = self._begin_to_read(offset, length)
+                data = reading.operation.result()
+                status = self._begin_to_ask_status()
+                if ahead:
+                    self._ahead = self._begin_to_read(offset + len(data), ahead)
+                if not self._is_protected(status):
                     raise DataChanged(f"{self._name} was removed, or is no longer protected")
         if self._is_closed:
             # Another thread has closed this during the read, and left the rest to this one.
             self.close()
-        if len(data) != length:
-            raise BackendUnavailable(f"{self._name}: {len(data)} of {length} bytes were read")
+        if len(data) != reading.length:
+            message = f"{len(data)} of {reading.length} bytes were read"
+            raise BackendUnavailable(f"{self._name}: {message}")
         return data
+
+    def _begin_to_read(self, offset: int, length: int) -> _Reading:
+        operation = Operation(partial(self._image.aio_read, offset, length), self._bindings)
+        return _Reading(offset, length, operation)
+
+    def _begin_to_ask_status(self) -> Operation:
+        """Ask the cluster, not librbd: it remembers what it read when it opened the image."""
+        argument = self._snapshot_id.to_bytes(8, "little")
+        call = (self._header, "rbd", "get_protection_status", argument, 1)
+        return Operation(partial(self._pool.aio_execute, *call), self._bindings)
+
+    def _is_protected(self, status: Operation) -> bool:
+        try:
+            return status.result() == _PROTECTED
+        except self._bindings.rados.Error as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
 
     def close(self) -> None:
         """Close the image, or let the thread that reads do it.  May be called repeatedly."""
@@ -118,15 +156,6 @@ class Snapshot:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))
         self._opened.callback(ctypes.pythonapi.Py_DecRef, ctypes.py_object(opened))
         self._opened.callback(opened.close)
-
-    def _is_protected(self) -> bool:
-        """Ask the cluster, not librbd: it remembers what it read when it opened the image."""
-        argument = self._snapshot_id.to_bytes(8, "little")
-        try:
-            _, status = self._pool.execute(self._header, "rbd", "get_protection_status", argument)
-        except self._bindings.rados.ObjectNotFound:
-            return False
-        return bool(status == _PROTECTED)
 
 
 def _no_pool(name: str) -> BackendUnavailable:

@@ -159,9 +159,10 @@ class RBDBlob(Blob):
         length = min(wanted, self._stop - self._position)
         if length <= 0:
             raise StopIteration
-        chunk = self._snapshot.read(self._position, length)
-        self._position += length
-        self._without_pause += length
+        ahead = min(wanted, self._stop - self._position - length) if is_fast else 0
+        chunk = self._snapshot.read(self._position, length, ahead)
+        self._position += len(chunk)
+        self._without_pause += len(chunk)
         self._returned = monotonic()
         return chunk
 

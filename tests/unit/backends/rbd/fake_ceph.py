@@ -6,8 +6,11 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
+from imageapi.backends.rbd.operation import End
+
 DATA = bytes(range(250))
 FSID = "4fb5c7a4-0000-4000-8000-000000000000"
+
 URL = f"rbd://{FSID}/images/i/snap"
 
 
@@ -33,7 +36,10 @@ class FakeCeph:
     :ivar connected: the arguments of each connection.
     :ivar open: what is open: connections, pools and images.
     :ivar status: what the image's header says of the snapshot.
-    :ivar error: what connecting, opening the image or reading raises.
+    :ivar error: what connecting or opening the image raises.
+    :ivar read_code: a negative number of an error of each read.
+    :ivar status_code: the same for each question for the status.
+    :ivar reads: offset and length of each read.
     """
 
     def __init__(self) -> None:
@@ -43,6 +49,8 @@ class FakeCeph:
         self.images = {("i", "snap")}
         self.status: bytes | None = b"\x02"
         self.error: Exception | None = None
+        self.read_code = self.status_code = 0
+        self.reads: list[tuple[int, int]] = []
         self.data = DATA
         self.read: Callable[[int, int], bytes] = lambda start, length: self.data[start:][:length]
         self.rados = ModuleType("rados")
@@ -117,12 +125,30 @@ class FakePool(Opened):
     def stat(self, _key: str) -> None:
         raise FakeObjectNotFound("no such object", errno.ENOENT)
 
-    def execute(self, key: str, cls: str, method: str, data: bytes) -> tuple[int, bytes]:
+    def aio_execute(
+        self, key: str, cls: str, method: str, data: bytes, length: int, end: End
+    ) -> "FakeCompletion":
         wanted = ("rbd_header.id", "rbd", "get_protection_status", b"\x05" + bytes(7))
         assert (key, cls, method, data) == wanted
+        assert length == 1
         if self.ceph.status is None:
-            raise FakeObjectNotFound("no such object", errno.ENOENT)
-        return 1, self.ceph.status
+            return FakeCompletion(end, None, -errno.ENOENT)
+        return FakeCompletion(end, self.ceph.status, self.ceph.status_code)
+
+
+class FakeCompletion:
+    """A completion; what it completes is done when someone waits for it."""
+
+    def __init__(self, end: End, data: bytes | None, code: int) -> None:
+        self._end = end
+        self._data = data
+        self._code = code
+
+    def wait_for_complete_and_cb(self) -> None:
+        self._end(self, None if self._code < 0 else self._data)
+
+    def get_return_value(self) -> int:
+        return self._code
 
 
 class FakeImage(Opened):
@@ -146,6 +172,7 @@ class FakeImage(Opened):
     def snap_get_id(self, _name: str) -> int:
         return 5
 
-    def read(self, offset: int, length: int) -> bytes:
-        self.ceph.fail()
-        return self.ceph.read(offset, length)
+    def aio_read(self, offset: int, length: int, end: End) -> FakeCompletion:
+        self.ceph.reads.append((offset, length))
+        data = self.ceph.read(offset, length)
+        return FakeCompletion(end, data, self.ceph.read_code or len(data))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import os
+from contextlib import closing
 
 import pytest
 
@@ -117,11 +118,33 @@ def test_short_read(connection: Connection, fake_ceph: FakeCeph) -> None:
 def test_errors_of_reading(
     connection: Connection, fake_ceph: FakeCeph, number: int, kind: type[BackendError]
 ) -> None:
-    snapshot = open_snapshot(connection)
-    fake_ceph.error = FakeError("cannot read", number)
-    with pytest.raises(kind, match="images/i@snap: cannot read"):
-        snapshot.read(0, 10)
-    snapshot.close()
+    with closing(open_snapshot(connection)) as snapshot:
+        told = f"images/i@snap: {os.strerror(number)}"
+        fake_ceph.read_code = -number
+        with pytest.raises(kind, match=told):
+            snapshot.read(0, 10)
+        fake_ceph.read_code, fake_ceph.status_code = 0, -number
+        with pytest.raises(kind, match=told):
+            snapshot.read(0, 10)
+
+
+def test_reads_ahead(connection: Connection, fake_ceph: FakeCeph) -> None:
+    with closing(open_snapshot(connection)) as snapshot:
+        assert snapshot.read(10, 20, ahead=30) == DATA[10:30]
+        assert fake_ceph.reads == [(10, 20), (30, 30)]
+        # What was read ahead is returned as a whole.
+        assert snapshot.read(30, 5) == DATA[30:60]
+        assert snapshot.read(60, 5, ahead=5) == DATA[60:65]
+        assert snapshot.read(100, 5) == DATA[100:105]
+        assert fake_ceph.reads[2:] == [(60, 5), (65, 5), (100, 5)]
+
+
+def test_what_was_read_ahead_may_be_zeros_too(connection: Connection, fake_ceph: FakeCeph) -> None:
+    with closing(open_snapshot(connection)) as snapshot:
+        snapshot.read(0, 10, ahead=10)
+        fake_ceph.status = b"\x00"
+        with pytest.raises(DataChanged, match="removed, or is no longer protected"):
+            snapshot.read(10, 10)
 
 
 def test_closed_by_another_thread_while_it_reads(

@@ -59,7 +59,10 @@ def test_a_fast_client_gets_larger_chunks(fake_ceph: FakeCeph, rbd_store: RBDSto
         blob.preferred_chunk_size = MIB // 2
         assert len(next(blob)) == 2 * MIB
         blob.preferred_chunk_size = 0
+        # It was read ahead.
+        assert len(next(blob)) == 2 * MIB
         assert len(next(blob)) == MIB // 4
+    assert sum(length for _, length in fake_ceph.reads) == 4 * MIB + MIB // 2
     rbd_store._chunk_size = 3 * MIB
     with closing(rbd_blob(rbd_store)) as blob:
         assert len(next(blob)) == 3 * MIB
@@ -75,7 +78,9 @@ def test_a_wsgi_server_whose_client_is_fast(
         assert {len(next(blob)) for _ in range(64)} == {MIB // 4}
         assert [len(next(blob)) for _ in range(2)] == [2 * MIB] * 2
         now += 0.2
-        assert {len(next(blob)) for _ in range(64)} == {MIB // 4}
+        # It was read ahead.
+        assert len(next(blob)) == 2 * MIB
+        assert {len(next(blob)) for _ in range(56)} == {MIB // 4}
         assert len(next(blob)) == 2 * MIB
 
 
