@@ -30,7 +30,7 @@ CORE = (
     cfg.ListOpt(
         "events",
         default=[],
-        help="What is told about each request, each NAME or NAME:DRIVER. imageapi includes"
+        help="What gets an event for each request, each NAME or NAME:DRIVER. imageapi includes"
         " prometheus (metrics) and notifications (oslo.messaging). The options of each are in the"
         " section imageapi_events_NAME.",
     ),

@@ -234,7 +234,7 @@ def test_swift_that_goes_away(swift: Swift, configured: Any) -> None:
     assert status == 1
     lines = said.splitlines()
     assert lines[-1].startswith("imageapi: image i: http://")
-    left = [line.split(" by hand: /")[1] for line in lines if "left behind" in line]
+    left = [line.split(" with a Swift client: /")[1] for line in lines if "left behind" in line]
     assert len(left) >= 1
     assert set(object_paths(swift)) <= set(left)
 
@@ -340,7 +340,7 @@ def test_clean_up_that_is_interrupted_again_says_what_is_left(
     with pytest.raises(KeyboardInterrupt):
         put(api, new)
     api.close()
-    left = [line.split(" by hand: /")[1] for line in caplog.messages]
+    left = [line.split(" with a Swift client: /")[1] for line in caplog.messages]
     assert set(object_paths(swift)) <= set(left)
     assert len(object_paths(swift)) == 2
 

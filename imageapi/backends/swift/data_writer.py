@@ -273,7 +273,7 @@ class _NewObjects(NewData):
             LOG.error("clean-up stopped: %s", error)
         finally:
             for path in left:
-                LOG.error("left behind; remove it by hand: %s", unquote(path))
+                LOG.error("left behind; remove it with a Swift client: %s", unquote(path))
 
 
 def remove_object(account: SwiftAccount, path: str) -> None:

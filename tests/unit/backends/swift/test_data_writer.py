@@ -137,4 +137,4 @@ def test_what_cannot_be_removed_is_logged(
     with pytest.raises(BackendUnavailable, match="down"):
         add_data(b"")
     (left,) = memory_swift.objects
-    assert f"left behind; remove it by hand: {left}" in caplog.text
+    assert f"left behind; remove it with a Swift client: {left}" in caplog.text
