@@ -305,7 +305,7 @@ def refuse_existing(records: RecordWriter, image_id: str) -> None:
         records.read(image_id)
     except ImageNotFound:
         return
-    raise WriteError("it exists already")
+    raise WriteError("it exists already; choose another id, or use the commands set and replace")
 
 
 def _may_be_recorded(records: RecordWriter, image_id: str, location: Location | None) -> bool:

@@ -14,6 +14,10 @@ from imageapi.commands import changes
 from tests.deployment import Deployment
 from tests.unit.commands.conftest import Run
 
+EXISTS = (
+    "imageapi: image i: it exists already; choose another id, or use the commands set and replace\n"
+)
+
 MD5 = hashlib.md5(b"data").hexdigest()
 SHA512 = hashlib.sha512(b"data").hexdigest()
 
@@ -66,7 +70,7 @@ def test_standard_input(deployment: Deployment, run: Run, monkeypatch: pytest.Mo
 def test_id_that_exists(deployment: Deployment, run: Run, disk: str) -> None:
     deployment.add("i", b"before")
     status, out, err = run("add", disk, "--id", "i", "--public")
-    assert (status, out, err) == (1, "", "imageapi: image i: it exists already\n")
+    assert (status, out, err) == (1, "", EXISTS)
     assert deployment.data_path("i").read_bytes() == b"before"
 
 
@@ -266,8 +270,7 @@ class TestLocation:
     def test_id_that_exists(self, deployment: Deployment, run: Run) -> None:
         deployment.add("i", b"data")
         url = f"file://{deployment.data_path('i')}"
-        told = "imageapi: image i: it exists already\n"
-        assert run("add", "--location", url, "--id", "i", "--public") == (1, "", told)
+        assert run("add", "--location", url, "--id", "i", "--public") == (1, "", EXISTS)
 
 
 class TestInterruptions:
