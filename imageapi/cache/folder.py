@@ -218,7 +218,8 @@ class CacheFolder:
                 remove_leftovers(self.directory)
             used = sum(entry.size for entry in self.entries())
         except OSError as error:
-            raise BackendUnavailable(f"{self.directory}: {error.strerror}") from None
+            mend = "it must be a folder into which the user of the service can write"
+            raise BackendUnavailable(f"{self.directory}: {error.strerror}; {mend}") from None
         system = file_system_of(self.directory)
         if system in SHARED:
             raise BackendUnavailable(

@@ -37,5 +37,5 @@ def _kind_of(option: cfg.Opt) -> str:
     words = [getattr(option.type, "__name__", type(option.type).__name__).lower()]
     words += [word for word in ("required", "secret") if getattr(option, word)]
     if option.default is not None and not option.secret:
-        words.append(f"default: {option.default}")
+        words.append(f"default: {'empty' if option.default in ('', []) else option.default}")
     return ", ".join(words)

@@ -73,7 +73,8 @@ def buckets_of(section: cfg.ConfigOpts.GroupAttr) -> Sequence[str]:
     """
     named = [("bucket", section.bucket), *(("allowed_buckets", x) for x in section.allowed_buckets)]
     wrong = [
-        f"{option}: {name!r:.100} is not a valid bucket name"
+        f"{option}: {name!r:.100} is not a valid bucket name; a name has 2 to 255 letters, digits"
+        " and the characters . _ -"
         for option, name in named
         if not is_bucket(name)
     ]

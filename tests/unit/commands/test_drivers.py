@@ -13,6 +13,8 @@ def test_all(run: Run) -> None:
         "store 'swift' of imageapi",
         "policy 'rules' of imageapi",
         "    trust_times (boolean, default: True): Whether unchanged times",
+        "    suffix (string, default: empty): Text after the id",
+        "    allowed_urls (list, default: empty): URL prefixes",
         "    connection (string, required, secret): The URL",
         "    proxy (string, secret): The URL of a proxy.",
     ):
