@@ -57,7 +57,6 @@ class _Remembered(NamedTuple):
     headers: tuple[HeaderLine, ...]
     locations: Sequence[DataLocation | UnusableLocation]
 
-    @property
     def weight(self) -> int:
         """About how much memory this takes, in bytes.
 
@@ -93,7 +92,7 @@ class ImageViews:
         known = self._known.get(key)
         if known is None or known.image() is not image:
             known = self._new(image, reader.shown(image))
-            self._known.put(key, known, known.weight)
+            self._known.offer(key, known, _Remembered.weight)
         shown = known.shown or image
         return ImageView(shown, known.headers, Target(shown), known.locations)
 

@@ -95,7 +95,7 @@ def meta_headers(image: Image, max_properties: int) -> MetaHeaders:
         text = text_of(value)
         if text is None:
             continue
-        reason = _TOO_LONG if _is_too_long(text) else lines.add(name, text)
+        reason = lines.add(name, text)
         if reason:
             notes.add("{} is not sent: {}", name, reason)
     _add_properties(image.properties, max_properties, lines, notes)
@@ -120,14 +120,7 @@ class _Notes:
         return (*self._first, *rest)
 
 
-def _is_too_long(text: str) -> bool:
-    # The first comparison avoids cleaning a text that is much too long.
-    return len(text) > _LONGEST_VALUE or len(header_text(text)) > _LONGEST_VALUE
-
-
 def _note_cleaning(text: str, what: str, notes: _Notes) -> None:
-    if text.isascii() and text.isprintable():
-        return  # header_text() changes nothing; this avoids the two searches below
     if CONTROL.search(text):
         notes.add("{}: control characters are sent as spaces", what)
     if not text.isascii() and SURROGATE.search(text):
@@ -144,13 +137,18 @@ class _Lines:
 
     def add(self, name: str, text: str) -> str:
         """Add a line; return the reason if it cannot be sent, else an empty text."""
+        if len(text) > _LONGEST_VALUE:
+            return _TOO_LONG  # this avoids cleaning a text that is much too long
         value = header_text(text)
+        if len(value) > _LONGEST_VALUE:
+            return _TOO_LONG
         length = len(name) + len(value) + len(": \r\n")
         if self._bytes + length > _MOST_BYTES:
             return _NO_ROOM
         self._bytes += length
         self.sent.append((name, value))
-        _note_cleaning(text, name, self._notes)
+        if value is not text:  # most texts are sent as they are
+            _note_cleaning(text, name, self._notes)
         return ""
 
 
@@ -180,20 +178,10 @@ def _add_properties(
 
 def _add_property(key: str, value: Any, lines: _Lines) -> str:
     """Add a property's line; return the reason if it cannot be sent, else an empty text."""
-    text, reason = _sendable(key, value)
-    if text is None:
-        return reason
-    name = "-".join(part.capitalize() for part in key.lower().split("-"))
-    return lines.add(f"X-Image-Meta-Property-{name}", text)
-
-
-def _sendable(key: str, value: Any) -> tuple[str | None, str]:
-    """Return the text of a property; None and the reason if it cannot be sent."""
     if len(key) > _LONGEST_KEY:
-        return None, f"its key has more than {_LONGEST_KEY} characters"
+        return f"its key has more than {_LONGEST_KEY} characters"
     if not _TOKEN.fullmatch(key):
-        return None, "its key is not an HTTP token (RFC 9110, 5.6.2)"
-    text = text_of(value)
-    if text is not None and _is_too_long(text):
-        return None, _TOO_LONG
-    return text, ""
+        return "its key is not an HTTP token (RFC 9110, 5.6.2)"
+    name = "-".join(part.capitalize() for part in key.lower().split("-"))
+    text = text_of(value) or ""  # it has a text: None was left out
+    return lines.add(f"X-Image-Meta-Property-{name}", text)

@@ -15,7 +15,7 @@ def text_of(value: Any) -> str | None:
     """Return the text of a field or property; None for None, which is not sent."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool | int):
+    if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
         return format(Decimal(repr(value)), "f")

@@ -55,9 +55,8 @@ class FileRegistry(RegistryBackend):
     def get(self, image_id: str, caller: Caller) -> Image:
         path = self.path(image_id)
         try:
-            status = os.stat(path)
             known = self._remembered.get(path)
-            if known is None or not known.identity.is_of(status):
+            if known is None or not known.identity.is_of(os.stat(path)):
                 known = self._read(path, image_id)
         except LocationRefused as error:
             raise MalformedImage(str(error)) from None
@@ -102,10 +101,10 @@ class FileRegistry(RegistryBackend):
         self._index = Index(self.directory)
 
     def _read(self, path: str, image_id: str) -> RecordFile:
-        # The os.stat() before may have followed a link out of the folder, so stat again.
+        # An os.stat() before may have followed a link out of the folder, so stat again.
         known = read_record(self.directory, path, image_id)
         if known.shows_next_change:
-            self._remembered.put(path, known, _ENTRY_BYTES + weight_of(known.found))
+            self._remembered.offer(path, known, _weight)
         return known
 
     def _refuse(self, path: str, error: OSError) -> NoReturn:
@@ -115,3 +114,7 @@ class FileRegistry(RegistryBackend):
             raise MalformedImage(f"{path}: not a regular file") from None
         # If the folder is not mounted, clients must not conclude that no image exists.
         raise BackendUnavailable(f"{path}: {error.strerror}") from None
+
+
+def _weight(known: RecordFile) -> int:
+    return _ENTRY_BYTES + weight_of(known.found)

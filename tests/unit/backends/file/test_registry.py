@@ -112,9 +112,8 @@ class TestRegistry:
             deployment.record(image_id, properties={"filler": "x" * 1_000_000})
         for image_id in ids + ids:
             file_registry.get(image_id, ANONYMOUS)
-        assert len(reads) == 40
-        file_registry.get(ids[-1], ANONYMOUS)
-        assert len(reads) == 40
+        # At most eight of the 20 fit.  What is remembered is not read again.
+        assert 32 <= len(reads) < 40
 
     @pytest.mark.parametrize(
         "fields",
