@@ -102,8 +102,8 @@ class GlanceTables:
 
         :param values: of the row of ``images``, if they differ.
         """
-        self.remove(image.id)
         with self.engine.begin() as connection:
+            _remove(connection, image.id)
             connection.execute(IMAGES.insert().values({**_image_row(image), **values}))
             times = {"image_id": image.id, "created_at": _image_row(image)["created_at"]}
             times["deleted"] = False
@@ -121,15 +121,19 @@ class GlanceTables:
     def remove(self, image_id: str) -> None:
         """Remove all rows of an image."""
         with self.engine.begin() as connection:
-            for table in (PROPERTIES, LOCATIONS, MEMBERS):
-                connection.execute(table.delete().where(table.c.image_id == image_id))
-            connection.execute(IMAGES.delete().where(IMAGES.c.id == image_id))
+            _remove(connection, image_id)
 
     def change(self, table: sa.Table, image_id: str, **values: Any) -> None:
         """Give all rows of an image in a table other values."""
         column = table.c.id if table is IMAGES else table.c.image_id
         with self.engine.begin() as connection:
             connection.execute(table.update().where(column == image_id).values(values))
+
+
+def _remove(connection: sa.Connection, image_id: str) -> None:
+    for table in (PROPERTIES, LOCATIONS, MEMBERS):
+        connection.execute(table.delete().where(table.c.image_id == image_id))
+    connection.execute(IMAGES.delete().where(IMAGES.c.id == image_id))
 
 
 def _image_row(image: Image) -> dict[str, Any]:

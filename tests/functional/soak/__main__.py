@@ -8,15 +8,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.functional.soak.clients import Report
+from tests.functional.soak.door import Held
+from tests.functional.soak.report import Report
 from tests.functional.soak.storm import soak
 
-_TURN_SECONDS = 60
+_ROUND_SECONDS, _ROUNDS = 36, 4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.functional.soak", description=__doc__)
-    parser.add_argument("--minutes", type=int, default=6, help="how many turns of a minute each")
+    parser.add_argument("--minutes", type=int, default=30, help="three for each turn")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     given = parser.parse_args()
     # So that SIGTERM stops the servers too.
@@ -24,9 +25,10 @@ def main() -> None:
     report = Report()
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
         try:
-            soak(Path(folder), given.seed, _TURN_SECONDS, given.minutes, report)
+            soak(Path(folder), given.seed, _ROUND_SECONDS, given.minutes // 3, _ROUNDS, report)
         finally:
             sys.stdout.write(f"seed {given.seed}\n{told(report)}\n")
+    sys.exit(bool(report.wrong or report.unexplained()))
 
 
 def told(report: Report) -> str:
@@ -40,7 +42,12 @@ def told(report: Report) -> str:
     lines += [_row(fault, times) for fault, times in sorted(report.faults.items())]
     statuses = sorted((str(status), count) for status, count in report.statuses.items())
     lines += ["", ", ".join(f"{status}: {count}" for status, count in statuses)]
-    return "\n".join([*lines, "", f"wrong: {len(report.wrong)}"])
+    lines += ["", _row("the log says", "times"), _row("---", "---")]
+    lines += [_row(words, times) for words, times in sorted(report.log_lines.items())]
+    lines += ["", _row("turn", "round", *Held._fields), _row(*["---"] * (2 + len(Held._fields)))]
+    for turn, held in report.held.items():
+        lines += [_row(" ".join(map(str, turn)), at, *one) for at, one in enumerate(held, 1)]
+    return "\n".join([*lines, "", f"wrong: {len(report.wrong)}", *report.wrong])
 
 
 def _row(*cells: object) -> str:

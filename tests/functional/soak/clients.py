@@ -6,7 +6,6 @@ import http.client
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from tests.functional.soak.history import Fact, History
 from tests.functional.soak.images import SIZES, Changing
 from tests.functional.soak.judge import Asked, Received, Wrong, judge, judge_file, version_of
+from tests.functional.soak.report import Report
 
 # Seconds; no answer takes longer, with all retries.
 _TIMEOUT = 60
@@ -76,34 +76,6 @@ class Pieces:
         else:
             return
         self.answers.append(answer)
-
-
-class Report:
-    """Counts of answers and faults; safe in threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        #: How many answers, by the kind of the image and the outcome.
-        self.answers: Counter[tuple[str, str]] = Counter()
-        self.statuses: Counter[int | None] = Counter()
-        self.faults: Counter[str] = Counter()
-        self.wrong: list[str] = []
-
-    def answered(self, kind: str, outcome: str, status: int | None) -> None:
-        with self._lock:
-            self.answers[kind, outcome] += 1
-            self.statuses[status] += 1
-
-    def did(self, fault: str) -> None:
-        with self._lock:
-            self.faults[fault] += 1
-
-    def outcomes(self) -> Counter[str]:
-        """How many answers of each outcome."""
-        total: Counter[str] = Counter()
-        for (_, outcome), count in self.answers.items():
-            total[outcome] += count
-        return total
 
 
 #: Uses an answer that was judged by these facts.

@@ -5,16 +5,25 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import requests
+import sqlalchemy as sa
 import swiftclient
 
+from imageapi.document.parsing import parse
+from tests.functional.ceph import Ceph
 from tests.functional.swift import Swift
+from tests.glance_tables import GlanceTables
 
 # Seconds; longer than any server is stopped.
 _PATIENCE = 60
+
+# Glance's tables require a time.
+_CREATED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Keeper(Protocol):
@@ -22,6 +31,11 @@ class Keeper(Protocol):
 
     def put(self, name: str, data: bytes) -> None: ...
     def remove(self, name: str) -> None: ...
+
+
+class DataKeeper(Keeper, Protocol):
+    """A place of data, which a record can name."""
+
     def location(self, name: str) -> str: ...
 
 
@@ -71,9 +85,11 @@ class WebFolder(Folder):
 class Container:
     """A container of Swift. A request that fails is repeated."""
 
-    def __init__(self, swift: Swift, name: str) -> None:
+    def __init__(self, swift: Swift, name: str, scheme: str = "swift") -> None:
+        """:param scheme: ``s3`` if imageapi reads it as a bucket."""
         self._swift = swift
         self._name = name
+        self._scheme = scheme
 
     def put(self, name: str, data: bytes) -> None:
         self._insist(lambda client: client.put_object(self._name, name, data))
@@ -87,19 +103,61 @@ class Container:
         self._insist(lambda client: _delete(client, self._name, name))
 
     def location(self, name: str) -> str:
-        return f"swift://{self._name}/{name}"
+        return f"{self._scheme}://{self._name}/{name}"
 
     def _insist(self, do: Callable[[swiftclient.Connection], object]) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                with closing(self._swift.client()) as client:
-                    do(client)
-                return
-            except (swiftclient.ClientException, requests.RequestException, OSError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+        def once() -> None:
+            with closing(self._swift.client()) as client:
+                do(client)
+
+        _insist(once, swiftclient.ClientException, requests.RequestException, OSError)
+
+
+class Snapshots:
+    """A pool of Ceph, where each name is an image with a snapshot. librados itself waits."""
+
+    def __init__(self, ceph: Ceph, pool: str) -> None:
+        self._ceph = ceph
+        self._pool = pool
+
+    def put(self, name: str, data: bytes) -> None:
+        self._ceph.put(self._pool, name, data)
+
+    def remove(self, name: str) -> None:
+        self._ceph.remove(self._pool, name)
+
+    def location(self, name: str) -> str:
+        return self._ceph.url(self._pool, name)
+
+
+class Rows:
+    """The tables of Glance in a database. A transaction that fails is repeated."""
+
+    def __init__(self, url: str) -> None:
+        self._tables = GlanceTables(url)
+
+    def put(self, name: str, data: bytes) -> None:
+        image = replace(parse(data, name.removesuffix(".json")), created_at=_CREATED_AT)
+        _insist(lambda: self._tables.put(image), sa.exc.DBAPIError)
+
+    def remove(self, name: str) -> None:
+        _insist(lambda: self._tables.remove(name.removesuffix(".json")), sa.exc.DBAPIError)
+
+    def close(self) -> None:
+        self._tables.close()
+
+
+def _insist(do: Callable[[], object], *failures: type[Exception]) -> None:
+    """Do it again until it does not fail in one of these ways."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            do()
+            return
+        except failures:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _delete(client: swiftclient.Connection, container: str, name: str) -> None:
