@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imageapi.backends.file.store import FileStore
+from imageapi.backends.s3 import client as s3_client
 from tests.functional.raw_client import exchange
 from tests.functional.servers import running_imageapi
 from tests.functional.waiting import becomes_true
@@ -299,6 +300,81 @@ def upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstreams]:
     upstreams = Upstreams(tmp_path_factory.mktemp("upstreams"))
     yield upstreams
     upstreams.close()
+
+
+S3_ERRORS = st.sampled_from(
+    [b"NoSuchKey", b"NoSuchBucket", b"RequestTimeTooSkewed", b"ExpiredToken", b"AccessDenied", b"<"]
+).map(lambda code: b"HTTP/1.1 403 x\r\nDate: x\r\n\r\n<Error><Code>" + code + b"</Code></Error>")
+
+
+@settings(ASKED, max_examples=60)
+@given(S3_ERRORS | ANSWERS)
+def test_answers_of_s3(s3_upstream: Upstreams, answer: bytes) -> None:
+    s3_upstream.say(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + GOOD_RECORD, answer)
+
+
+@pytest.fixture(scope="module")
+def s3_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstreams]:
+    with pytest.MonkeyPatch.context() as patched:
+        # It would wait before each of them.
+        patched.setattr(s3_client, "_RETRIES", 0)
+        upstreams = Upstreams(tmp_path_factory.mktemp("s3"), "s3")
+        yield upstreams
+        upstreams.close()
+
+
+LISTED = st.fixed_dictionaries(
+    {"images": st.lists(RECORDS | JSON, max_size=3) | JSON}, optional={"next": JSON, "first": JSON}
+)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_answers_of_lists(tmp_path: Path, version: str) -> None:
+    with contextlib.closing(Upstreams(tmp_path, f"{version} lists")) as upstreams:
+
+        @settings(ASKED, max_examples=60)
+        @given((LISTED | JSON).map(json.dumps).map(str.encode))
+        def ask(body: bytes) -> None:
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+            upstreams.say(head + body, b"", "/v1/images/detail?limit=2")
+
+        ask()
+
+
+LIST_NAMES = st.sampled_from(
+    "name status size_min min_ram changes-since limit marker sort_key sort_dir is_public protected"
+    " property-a".split()
+)
+LIST_VALUES = st.sampled_from(
+    ["", "0", "-1", "1e9", "none", "true", "2010-01-01T00:00:00Z", "size", "asc", "whole", "%FF"]
+) | st.text(max_size=5)
+
+
+@settings(ASKED, max_examples=200)
+@given(
+    st.lists(st.tuples(LIST_NAMES, LIST_VALUES), max_size=5).map(
+        lambda pairs: "&".join("=".join(pair) for pair in pairs).encode().decode("latin-1")
+    ),
+    st.booleans(),
+)
+def test_queries_of_lists(site_of_requests: Site, query: str, is_admin: bool) -> None:
+    site_of_requests.list(query, is_admin=is_admin)
+
+
+ROWS = st.fixed_dictionaries(
+    {
+        "fields": RECORDS.map(lambda record: {"id": "i", "deleted": 0, **record}),
+        "properties": st.lists(st.tuples(st.text(max_size=3) | JSON, JSON), max_size=3),
+        "locations": st.lists(st.tuples(JSON, JSON, st.just("1")), max_size=2),
+        "members": st.lists(st.text(max_size=3) | JSON, max_size=2),
+    }
+)
+
+
+@settings(ASKED, max_examples=150)
+@given(ROWS.map(json.dumps).map(str.encode))
+def test_rows_of_a_database(data: bytes) -> None:
+    properties.database_rows(data)
 
 
 def test_raw_sockets(site_of_requests: Site) -> None:

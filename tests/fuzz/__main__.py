@@ -18,6 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["imageapi", "webob", "oslo_policy", "http.client"]):
     from imageapi.backends.file.store import FileStore
+    from imageapi.backends.s3 import client as s3_client
     from tests.fuzz import properties
 
 Target = Callable[[atheris.FuzzedDataProvider], None]
@@ -79,7 +80,36 @@ _SEEDS: Mapping[str, Sequence[str]] = {
         "HTTP/1.1 503 No\r\nRetry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n\x00\x01",
         '{"status": "active", "is_public": true, "size": 4}\x01\x01',
     ],
+    "s3": [
+        'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 4\r\n\r\ndata',
+        "HTTP/1.1 404 No\r\n\r\n<Error><Code>NoSuchKey</Code></Error>",
+        (
+            "HTTP/1.1 403 No\r\nDate: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n"
+            "<Error><Code>RequestTimeTooSkewed</Code></Error>"
+        ),
+        "HTTP/1.1 416 No\r\n\r\n<Error><ActualObjectSize>4</ActualObjectSize></Error>",
+    ],
+    "rows": [
+        (
+            '{"fields": {"id": "i", "status": "active", "visibility": "shared", "deleted": 0,'
+            ' "protected": 1, "size": 4, "created_at": "2026-01-01 00:00:00", "owner": "p"},'
+            ' "properties": [["a", "b"]], "members": ["p"],'
+            ' "locations": [["file:///i", "{\\"store\\": \\"s\\"}", "1"]]}'
+        ),
+    ],
+    "list": [
+        "name=a&status=active&property-k=v&size_min=1&size_max=9&limit=2&marker=whole",
+        "changes-since=2010-01-01T00:00:00Z&sort_key=size&sort_dir=asc&is_public=none&protected=1",
+    ],
+    "listed": [
+        '{"images": [{"id": "i", "status": "active", "is_public": true, "size": 4}]}\x00',
+        '{"images": [{"id": "i", "status": "queued", "visibility": "public"}], "next": "/v2"}\x01',
+    ],
 }
+
+
+_RECORD = b'{"status": "active", "is_public": true, "size": 4}'
+_GOOD_RECORD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(_RECORD), _RECORD)
 
 
 def _text(given: atheris.FuzzedDataProvider, longest: int = 200) -> str:
@@ -104,6 +134,17 @@ def _targets(folder: Path) -> Mapping[str, Target]:
     def conditions(given: atheris.FuzzedDataProvider) -> None:
         properties.conditions(_perhaps(given), _perhaps(given), _perhaps(given), _perhaps(given))
 
+    s3 = properties.Upstreams(folder, "s3")
+    # Otherwise most of the time would pass in the pauses before a retry.
+    s3_client._RETRIES = 0
+    lists = [properties.Upstreams(folder, f"{version} lists") for version in ("v1", "v2")]
+
+    def listed(given: atheris.FuzzedDataProvider) -> None:
+        upstream = given.PickValueInList(lists)
+        body = _rest(given)
+        path = "/v1/images/detail?limit=5"
+        upstream.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body, b"", path)
+
     def request(given: atheris.FuzzedDataProvider) -> None:
         method = given.PickValueInList(["GET", "HEAD", "POST", _text(given, 10)])
         ids = [*site.healthy, "wrong", "short", "outside", "malformed", _text(given)]
@@ -114,9 +155,7 @@ def _targets(folder: Path) -> Mapping[str, Target]:
         site.ask(method, path, query, headers)
 
     def upstream(given: atheris.FuzzedDataProvider) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: "
-        good = b'{"status": "active", "is_public": true, "size": 4}'
-        registry = head + b"%d\r\n\r\n%s" % (len(good), good)
+        head, registry = b"HTTP/1.1 200 OK\r\nContent-Length: ", _GOOD_RECORD
         if given.ConsumeBool():
             said = _rest(given)
             registry = given.PickValueInList([said, head + b"%d\r\n\r\n%s" % (len(said), said)])
@@ -134,6 +173,12 @@ def _targets(folder: Path) -> Mapping[str, Target]:
         "rules": lambda given: properties.rules(folder, _rest(given).decode("utf-8", "replace")),
         "request": request,
         "upstream": upstream,
+        "s3": lambda given: s3.say(_GOOD_RECORD, _rest(given)),
+        "list": lambda given: site.list(
+            _rest(given).decode("latin-1"), is_admin=given.ConsumeBool()
+        ),
+        "listed": listed,
+        "rows": lambda given: properties.database_rows(_rest(given)),
     }
 
 

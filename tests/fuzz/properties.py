@@ -15,8 +15,12 @@ import imageapi
 from imageapi import document
 from imageapi.backends.file.store import FileStore
 from imageapi.backends.http_client.urls import Url, prefix
+from imageapi.backends.sql.access import may_get
+from imageapi.backends.sql.locations import Encryption
+from imageapi.backends.sql.rows import ImageRows
+from imageapi.backends.sql.schema import LATER_COLUMNS, Schema
 from imageapi.backends.swift.location import SwiftLocation
-from imageapi.caller import ANONYMOUS
+from imageapi.caller import ANONYMOUS, Caller
 from imageapi.errors import ConfigurationError, LocationRefused, MalformedImage
 from imageapi.image import Image, Location, weight_of
 from imageapi.policy.rules import RulesPolicy
@@ -28,6 +32,9 @@ from tests.deployment import Deployment
 from tests.functional.raw_server import RawServer, Request
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
+
+# Of the table of images.
+_COLUMNS = Schema(LATER_COLUMNS).names
 
 # Characters that no header line may have.
 _NO_TEXT = re.compile(r"[^\x20-\x7e\xa0-\xff]|[\r\n]")
@@ -73,6 +80,31 @@ def _same(again: Image, image: Image) -> None:
     names = ("status", "is_public", "deleted", "members", "size", "os_hash_value", "locations")
     for name in names:
         assert getattr(again, name) == getattr(image, name), name
+
+
+def database_rows(data: bytes) -> None:
+    """The rows of an image in a database are a record, or are refused as malformed.
+
+    :param data: JSON with the rows, by the names of the fields of `ImageRows`.
+    """
+    try:
+        given = json.loads(data)
+        found = ImageRows(
+            {**dict.fromkeys(_COLUMNS), **dict(given["fields"])},
+            [(name, value) for name, value in given["properties"]],
+            [(value, metadata, number) for value, metadata, number in given["locations"]],
+            list(given["members"]),
+        )
+        for _, _, number in found.locations:
+            int(number)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return  # no database returns such rows
+    for key in (None, "k" * 16):
+        with contextlib.suppress(MalformedImage):
+            for caller in (ANONYMOUS, Caller(project_id="p"), Caller(is_admin=True)):
+                may_get(found, caller)
+            image = found.image(Encryption(key))
+            _same(document.parse(json.dumps(document.record(image)).encode(), image.id), image)
 
 
 def location(text: str, files: FileStore) -> None:
@@ -193,6 +225,22 @@ class Site:
         else:
             self._judge(response, body, self.healthy.get(image_id), method)
 
+    def list(self, query: str, *, is_admin: bool) -> None:
+        """A list is answered with its document, or with 400, whatever the query is."""
+        environ: dict[str, Any] = webob.Request.blank("/v1/images/detail").environ
+        environ["QUERY_STRING"] = query
+        environ["imageapi.caller"] = Caller(is_admin=is_admin, project_id="p")
+        with _no_bug_is_logged():
+            response = webob.Request(environ).send(self.api)
+        if response.status_code == 400:
+            assert b"Traceback" not in response.body
+            return
+        assert response.status_code == 200
+        listed = [image["id"] for image in response.json["images"]]
+        assert len(set(listed)) == len(listed) <= 25 or "limit" in query
+        assert "malformed" not in listed
+        assert is_admin or "private" not in listed
+
     def _id_of(self, path: str) -> str:
         return path.rpartition("/")[2].encode("latin-1").decode(errors="replace")
 
@@ -217,27 +265,44 @@ class Site:
             assert int(length) == len(body)
 
 
-class Upstreams:
-    """An application with an HTTP registry and an HTTP store, whose server sends any bytes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._says = {"/records": b"", "/data": b""}
-        self._server = RawServer(self._answer)
-        path = folder / "upstreams.conf"
-        path.write_text(f"""\
-[imageapi]
-registry = http
+# The sections of each kind of application whose servers send any bytes.
+_UPSTREAMS = {
+    "http": """\
 stores = http
-policy = visible
-resume_attempts = 1
 [imageapi_registry_http]
-endpoint = {self._server.url}/records
+endpoint = {url}/records
 read_timeout = 0.5
 [imageapi_store_http]
-allowed_urls = {self._server.url}/data
-url_template = {self._server.url}/data/{{image_id}}
+allowed_urls = {url}/data
+url_template = {url}/data/{{image_id}}
 read_timeout = 0.5
-""")
+""",
+    "s3": """\
+stores = s3
+[imageapi_registry_http]
+endpoint = {url}/records
+read_timeout = 0.5
+[imageapi_store_s3]
+endpoint_url = {url}
+bucket = data
+access_key = a
+secret_key = b
+read_timeout = 0.5
+""",
+    "v1 lists": "stores = http\n[imageapi_registry_http]\nendpoint = {url}/records/v1/images\n",
+    "v2 lists": "stores = http\n[imageapi_registry_http]\nendpoint = {url}/records/v2/images\n",
+}
+
+
+class Upstreams:
+    """An application with an HTTP registry and a store, whose server sends any bytes."""
+
+    def __init__(self, folder: Path, kind: str = "http") -> None:
+        self._says = {"/records": b"", "/data": b""}
+        self._server = RawServer(self._answer)
+        path = folder / f"upstreams-{kind}.conf"
+        core = "[imageapi]\nregistry = http\npolicy = visible\nresume_attempts = 1\n"
+        path.write_text(core + _UPSTREAMS[kind].format(url=self._server.url))
         self._api = imageapi.ImageAPI(imageapi.load_config([path]))
         self._server.__enter__()
 
@@ -249,11 +314,11 @@ read_timeout = 0.5
         connection.sendall(self._says["/" + request.target.split("/")[1]])
         return False
 
-    def say(self, registry: bytes, store: bytes) -> None:
+    def say(self, registry: bytes, store: bytes, path: str = "/v1/images/i") -> None:
         """Whatever the two answers are, no bug is logged, and the response is valid."""
         self._says.update({"/records": registry, "/data": store})
         with _no_bug_is_logged():
-            response = webob.Request.blank("/v1/images/i").send(self._api)
+            response = webob.Request.blank(path).send(self._api)
             try:
                 with contextlib.suppress(imageapi.errors.BackendError):
                     b"".join(response.app_iter)
