@@ -12,6 +12,7 @@ from imageapi.backends.http_client import retries
 from imageapi.backends.s3.location import S3Location
 from imageapi.backends.s3.store import S3Store
 from imageapi.image import Location
+from imageapi.testing.data_writer_suite import DataWriterSuite
 from imageapi.testing.store_suite import StoreSuite
 from imageapi.testing.suite import build
 from tests.conformance.test_swift import damage_newest_object
@@ -77,13 +78,19 @@ class S3StoreSuite(StoreSuite, mixin=True):
         return S3Location.parse(location.url).key
 
 
-class TestObjects(S3StoreSuite, testtools.TestCase):
+class TestObjects(DataWriterSuite, S3StoreSuite, testtools.TestCase):
     def damage(self, location: Location) -> None:
         damage_newest_object(self.swift)
 
 
-class TestMultipartObjects(S3StoreSuite, testtools.TestCase):
+class TestMultipartObjects(DataWriterSuite, S3StoreSuite, testtools.TestCase):
     """Swift's S3 makes a static large object of a multipart upload."""
+
+    def make_store(self) -> S3Store:
+        store = super().make_store()
+        # So that the writer uploads the little data of the cases in parts.
+        store.segment_size = self.chunk_size
+        return store
 
     def replace(self, location: Location, data: bytes) -> None:
         if data:
@@ -92,3 +99,8 @@ class TestMultipartObjects(S3StoreSuite, testtools.TestCase):
             upload_slo(self.client, self.bucket, self.key_of(location), segments)
         else:
             super().replace(location, data)
+
+    def damage(self, location: Location) -> None:
+        """Remove a part: Swift then sends a body that is too short."""
+        name = f"{self.key_of(location)}/slo/00000001"
+        self.client.delete_object(f"{self.bucket}_segments", name)

@@ -56,6 +56,7 @@ user_acme_reader = {key} .admin
 user_acme_writer = {key}
 [filter:s3api]
 use = egg:swift#s3api
+min_segment_size = 1
 [filter:authtoken]
 paste.filter_factory = keystonemiddleware.auth_token:filter_factory
 www_authenticate_uri = {keystone}
