@@ -29,18 +29,23 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Fail the test that leaves a socket, file or process open, instead of a later test.
 
-    This runs after all fixtures have ended, also those of the module and the session.
+    This runs after all fixtures have ended, also those of the module and the session. What a
+    module leaves, as imported modules, is excluded from later collections except the last one.
     """
     yield
     # pytest keeps the exception of a failed test until the next failure, and so the test's objects.
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         vars(sys).pop(name, None)
+    if nextitem is None:
+        gc.unfreeze()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         gc.collect()
+    if nextitem is None or nextitem.path != item.path:
+        gc.freeze()
     left = [_described(one) for one in caught if issubclass(one.category, ResourceWarning)]
     if left:
         pytest.fail("the test left open: " + "\n".join(left), pytrace=False)
