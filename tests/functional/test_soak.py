@@ -8,7 +8,6 @@ import pytest
 
 from tests.functional.ceph import needs_ceph
 from tests.functional.soak.door import Held
-from tests.functional.soak.faults import FAULTS
 from tests.functional.soak.log_lines import BROKEN_OFF, EXPLAINED, NOT_EXPLAINED, kinds_of
 from tests.functional.soak.report import Report
 from tests.functional.soak.storm import refuse_growth, soak
@@ -19,19 +18,10 @@ from tests.paths import ROOT
 @pytest.mark.timeout(600)
 def test_no_complete_wrong_body(tmp_path: Path) -> None:
     report = Report()
-    soak(tmp_path, secrets.randbelow(10**6), 5, 2, 2, report)
+    soak(tmp_path, secrets.randbelow(10**6), 6, 2, 1, report)
     assert not report.wrong, "\n".join(report.wrong)
     assert not report.unexplained()
-    # Clients and faults were active.
-    assert set(report.faults) >= FAULTS
-    complete = {kind.split(",")[0] for kind, outcome in report.answers if outcome == "complete"}
-    assert complete >= {"file", "http", "swift", "s3", "rbd"}
-    outcomes = report.outcomes()
-    assert outcomes["complete"] > 50
-    for outcome in ("broken off", "refused", "left", "part", "resumed", "head", "not modified"):
-        assert outcomes[outcome], outcome
-    assert outcomes["walk"]
-    assert outcomes["put together"] > 20
+    assert not report.lacking()
 
 
 def test_growth_is_refused() -> None:

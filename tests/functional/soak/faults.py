@@ -79,8 +79,8 @@ class Upstreams:
         kinds = ("proxy", "object", "container", "account")
         swift = {f"Swift's {kind} server killed": partial(self._fell_swift, kind) for kind in kinds}
         ways: list[tuple[Ways, float]] = [
-            ({"nginx killed": self._fell_nginx}, 8.0),
-            (swift, 8.0),
+            ({"nginx killed": self._fell_nginx}, 6.0),
+            (swift, 3.0),
             ({"Ceph's OSD stopped": self._fell_ceph}, 12.0),
         ]
         if self._turn.registry in DATABASES:

@@ -26,13 +26,16 @@ NOT_EXPLAINED = "NOT EXPLAINED: "
 
 EXPLAINED = (
     Explained(
-        rf"{_IMAGE}{_HTTP}(cannot be reached|closed the connection early|answers with status 5)",
+        rf"{_IMAGE}{_HTTP}(cannot be reached|closed the connection early|timed out"
+        "|answers with status 5)",
         "`answers with status 503` and the like",
     ),
     Explained(rf"{_IMAGE}{_HTTP}answers with status 404", "`store …: … answers with status 404`"),
     Explained(rf"{_IMAGE}{_HTTP}answers with status 412", "`answers with status 412`"),
+    Explained(rf"{_IMAGE}{_HTTP}returned an invalid 416", "`returned an invalid 416`"),
     Explained(rf"{_IMAGE}the database: ", "`the database: …`"),
-    Explained(rf"{_IMAGE}rbd://\S+: ", "`rbd://…: ` and an error of Ceph"),
+    Explained(rf"{_IMAGE}\S+@snap: ", "`POOL/IMAGE@SNAP: …`"),
+    Explained(rf"{_IMAGE}\S+@snap was removed", "`was removed, or is no longer protected`"),
     Explained(rf"{_IMAGE}{_PATH}No such file or", "`store …: No such file or directory`"),
     Explained(rf"{_IMAGE}the data is \d+ bytes, not", "`the data is 50 bytes, not 100 as"),
     Explained(rf"{_IMAGE}the data's \w+ is \w+, not", "`the data's md5 is …, not …"),
@@ -49,6 +52,9 @@ EXPLAINED = (
     Explained(
         r"image '[^']*': store '\w+': the data cannot be examined", "`the data cannot be examined`"
     ),
+    Explained(r"image '[^']*': its data is not kept: ", "`its data is not kept`"),
+    Explained(rf"{_PATH}(does not fit|is removed to make)", "`does not fit`, `is removed to make"),
+    Explained(rf"{_PATH}was changed, or not", "`was changed, or not completed: removed`"),
     Explained(rf"{_HTTP}.*; retrying in", "`retrying in … s`"),
     Explained("Connection pool is full", "`Connection pool is full, discarding connection`"),
     Explained(

@@ -6,8 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.functional.soak.door import Held
+from tests.functional.soak.faults import FAULTS
 from tests.functional.soak.log_lines import NOT_EXPLAINED
 from tests.functional.soak.world import Turn
+
+#: The images that must be complete, and other outcomes.
+OUTCOMES = frozenset(
+    {"file", "http", "swift", "s3", "rbd", "broken off", "refused", "left", "part"}
+)
+OUTCOMES |= {"resumed", "put together", "head", "not modified", "page"}
 
 
 class Report:
@@ -40,6 +47,13 @@ class Report:
         for (_, outcome), count in self.answers.items():
             total[outcome] += count
         return total
+
+    def lacking(self) -> frozenset[str]:
+        """The faults and outcomes that every run must see, and that have not happened yet."""
+        with self._lock:
+            done = {*self.faults, *(outcome for _, outcome in self.answers)}
+            done |= {kind for kind, outcome in self.answers if outcome == "complete"}
+            return (FAULTS | OUTCOMES) - done
 
     def unexplained(self) -> list[str]:
         """The lines of the log that no page explains."""

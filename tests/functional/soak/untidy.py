@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
-from tests.functional.soak.history import CHANGED, Version
+from tests.functional.soak.history import CHANGED, Fact, Version
 from tests.functional.soak.images import DAMAGED, About, Changing
 from tests.functional.soak.keepers import Container, DataKeeper, Folder
 
 
 class Untidy(Changing):
-    """An image whose data keeps its name, while data and record change one after the other."""
+    """An image whose data keeps its name, while data and record change one after the other.
+
+    :cvar damaged: the facts while its data does not match its record.
+    """
+
+    damaged: tuple[Fact, ...] = DAMAGED
 
     def __init__(self, about: About, data: DataKeeper) -> None:
         super().__init__(about)
@@ -44,24 +49,30 @@ class Untidy(Changing):
 
     def _data_first(self) -> None:
         version = self._new_version()
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             self._put(version)
             self._dwell()
             self._show(version)
 
     def _record_first(self) -> None:
         version = self._new_version()
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             self._show(version)
             self._dwell()
             self._put(version)
 
     def _remove_data(self) -> None:
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             with self._changing_data():
                 self._data.remove(self.id)
             self._dwell()
             self._put(self.version)
+
+
+class UntidyS3(Untidy):
+    """Swift's S3 says no size with a 416. So 502 if the data is shorter than a requested part."""
+
+    damaged = (*DAMAGED, "502")
 
 
 class Rewriting(Enum):
@@ -104,7 +115,7 @@ class UntidyFile(Untidy):
 
     def _truncate(self) -> None:
         self._settle()
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             self._cut()
             self._dwell()
             self._put(self.version)
@@ -118,14 +129,14 @@ class UntidyFile(Untidy):
         self._settle()
         self._number += 1
         version = Version(self.id, self._number, self.version.size)
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             self._cut()
             self._put(version)
             self._show(version)
 
     def _append(self) -> None:
         self._settle()
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             with self._changing_data(), self._path.open("ab") as file:
                 file.write(b"more")
             self._dwell()
@@ -138,7 +149,7 @@ class UntidyFile(Untidy):
 
     def _rewrite(self) -> None:
         self._settle()
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             self._write_over(self._other())
             self._dwell()
             self._outlast_readers()
@@ -146,7 +157,7 @@ class UntidyFile(Untidy):
 
     def _rewrite_and_back(self) -> None:
         self._settle()
-        with self.history.during(*DAMAGED):
+        with self.history.during(*self.damaged):
             self._write_over(self._other())
             self._dwell()
             self._write_over(self.version)

@@ -15,7 +15,7 @@ from tests.functional.postgresql import PostgreSQL
 from tests.functional.s3 import s3_options
 from tests.functional.soak.images import About, Changing, Surroundings, Tidy
 from tests.functional.soak.keepers import Container, Folder, Keeper, Rows, Snapshots, WebFolder
-from tests.functional.soak.untidy import Rewriting, Untidy, UntidyDynamic, UntidyFile
+from tests.functional.soak.untidy import Rewriting, Untidy, UntidyDynamic, UntidyFile, UntidyS3
 from tests.functional.swift import Swift, v1_options
 
 # The pools are small, so that a connection that is not given back is noticed. There are
@@ -255,7 +255,9 @@ def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list
 
     return [
         Tidy(about("file"), files),
+        # Two, because most faults are theirs, and each takes seconds.
         UntidyFile(about("file, untidy"), files, of_file),
+        UntidyFile(about("file, untidy 2"), files, of_file),
         Tidy(about("http", "nginx"), web),
         Tidy(about("http, then file", "nginx"), web, files),
         Tidy(about("http, no length", "nginx", is_sized=False), unsized),
@@ -264,6 +266,6 @@ def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list
         Untidy(about("swift, untidy", "swift"), objects),
         UntidyDynamic(about("swift, dynamic", "swift"), objects),
         Tidy(about("s3", "swift"), bucket),
-        Untidy(about("s3, untidy", "swift"), bucket),
+        UntidyS3(about("s3, untidy", "swift"), bucket),
         Tidy(about("rbd", "ceph", keeps_readers=False), snapshots),
     ]
