@@ -18,7 +18,7 @@ _CONNECTIONS = 16
 # Different requests before the first is asked again.
 _REQUESTS = 100_000
 
-_NO_SLOWER = Aim(">=", 0.9)
+_NO_SLOWER = Aim(">=", 0.8)
 _SMALL_WORKER = Aim("<", 60.0)
 
 _MIB = 1024 * 1024

@@ -12,16 +12,16 @@ _STATEMENT: CompoundSelect[Any] = union_all(
 )
 
 
-def query_of(url: str) -> DriverQuery:
+def compiled_for(url: str) -> DriverQuery:
     return DriverQuery(_STATEMENT, make_url(url).get_dialect()())
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "mysql+pymysql://", "mariadb+pymysql://"])
 def test_parameters_in_order(url: str) -> None:
-    assert query_of(url).parameters({"a": "one"}) == ["b", "c", "one", "one"]
+    assert compiled_for(url).parameters({"a": "one"}) == ["b", "c", "one", "one"]
 
 
 def test_parameters_by_name() -> None:
-    query = query_of("postgresql+psycopg://")
+    query = compiled_for("postgresql+psycopg://")
     assert query.parameters({"a": "one"}) == {"param_1": "b", "param_2": "c", "a": "one"}
     assert query.text.count("%(a)s") == 2
