@@ -44,13 +44,14 @@ pytestmark = pytest.mark.timeout(300)
 class Place:
     """The swift_configuration that the commands use, and what they read."""
 
-    def __init__(self, folder: Path, config: Path) -> None:
+    def __init__(self, folder: Path, config: Path, new: bytes = NEW) -> None:
         self.folder = folder
         self.config = config
+        self.new = new
         self.source = Deployment(folder / "source")
-        self.source.add("new", NEW)
+        self.source.add("new", new)
         (folder / "OLD").write_bytes(OLD)
-        (folder / "NEW").write_bytes(NEW)
+        (folder / "NEW").write_bytes(new)
 
     def words(self, command: Command) -> list[str]:
         """The arguments of a command line."""
@@ -107,9 +108,9 @@ def check_state(place: Place, name: str) -> None:
     """What is served is the state before the command, or the one after it."""
     served = place.served()
     allowed: dict[str, list[dict[str, bytes | None]]] = {
-        "add": [{"i": OLD, "new": None}, {"i": OLD, "new": NEW}],
-        "import": [{"i": OLD, "new": None}, {"i": OLD, "new": NEW}],
-        "replace": [{"i": OLD, "new": None}, {"i": NEW, "new": None}],
+        "add": [{"i": OLD, "new": None}, {"i": OLD, "new": place.new}],
+        "import": [{"i": OLD, "new": None}, {"i": OLD, "new": place.new}],
+        "replace": [{"i": OLD, "new": None}, {"i": place.new, "new": None}],
         "set": [{"i": OLD, "new": None}],
         "deactivate": [{"i": OLD, "new": None}, {"i": None, "new": None}],
         "activate": [{"i": OLD, "new": None}, {"i": None, "new": None}],
