@@ -83,7 +83,7 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
                         continue
                     own = Path(tempfile.mkdtemp(dir=folder))
                     with start(upstream, own, deployment) as side:
-                        _warm_up(side, deployment)
+                        _warm_up(side, deployment, effort)
                         for case in (_COLD, _WARM):
                             turn, crowd = _storm(side, upstream, deployment, effort)
                             by_kind[kind][name][case].append(turn)
@@ -95,10 +95,10 @@ def measure(workplace: Workplace, effort: Effort) -> Iterator[Figure]:
         yield from _figures(kind, numbers)
 
 
-def _warm_up(side: Side, deployment: Deployment) -> None:
+def _warm_up(side: Side, deployment: Deployment, effort: Effort) -> None:
     """Let all code run once, which is no matter of storms."""
     data = deployment.data_path(SMALL_ID)
-    for _ in range(3):
+    for _ in range(min(3, effort.rounds)):
         ask_at_once(side.server.port, side.small, data, 4, lambda: 0)
 
 
