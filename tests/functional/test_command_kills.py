@@ -25,7 +25,7 @@ NEW = random.Random(2).randbytes(3 * MIB + 2)
 
 #: The moments, as parts of the duration of a command that nobody kills.  KILLS=50 takes more.
 RANDOM = random.Random(3)
-MOMENTS = [RANDOM.uniform(0, 1.1) for _ in range(int(os.environ.get("KILLS", "8")))]
+MOMENTS = [RANDOM.uniform(0, 1.1) for _ in range(int(os.environ.get("KILLS", "5")))]
 
 Command = tuple[str, ...]
 COMMANDS: dict[str, Command] = {
