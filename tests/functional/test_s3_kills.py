@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from imageapi.backends.s3.data_writer import S3DataWriter
+from imageapi.backends.s3.listing import objects_in, uploads_in
 from imageapi.backends.s3.store import S3Store
 from imageapi.testing.suite import build
 from tests.deployment import Deployment
@@ -55,7 +56,7 @@ class S3Place(Place):
         self._deployment.configure(f"registry = {registry}\nstores = s3", sections)
         super().__init__(folder, self._deployment.config_file, IN_PARTS)
         self._swift = swift
-        self._writer = S3DataWriter(store)
+        self._store = store
 
     def prepare(self, name: str) -> None:
         """Remove all, and add the image that a command changes."""
@@ -66,7 +67,7 @@ class S3Place(Place):
                 client.put_container(container)
                 for entry in client.get_container(container)[1]:
                     client.delete_object(container, entry["name"])
-        for one in self._writer.leftovers(()):
+        for one in S3DataWriter(self._store).leftovers(()):
             one.remove()
         add_old(self, name)
 
@@ -74,7 +75,9 @@ class S3Place(Place):
         """Whether ``verify`` has named all objects and uploads without a record, and no others."""
         named = (self.folder / "output").read_text().count("no record uses ")
         used = sum(data is not None for data in self.served().values())
-        if named == len(list(self._writer.leftovers(()))) - used:
+        client = self._store.client
+        found = [*objects_in(client, "objects"), *uploads_in(client, "objects")]
+        if named == len(found) - used:
             return True
         # Swift may have ended a request of the killed command after that.
         check_state(self, name)
