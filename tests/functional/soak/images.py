@@ -2,13 +2,16 @@
 """Images that change again and again, as the documentation requires."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
+from imageapi.cache.contents import PART, is_locked
 from tests.functional.soak.history import Fact, History, Span, Version
 from tests.functional.soak.keepers import DataKeeper, Keeper
 
@@ -28,11 +31,24 @@ class Surroundings:
     """The objects that all images of a turn share.
 
     :ivar stopping: set when the storm is over.
+    :ivar cache: the folder of the cache; empty without one.
     """
 
     records: Keeper
     random: Random
     stopping: threading.Event
+    cache: Path
+
+    def wait_for_fills(self) -> None:
+        """Wait until all files that the cache fills now are complete, or discarded."""
+        filled = self._fills()
+        while filled & self._fills():
+            time.sleep(0.05)
+
+    def _fills(self) -> set[int]:
+        # Without a lock, it is what a killed worker has left.
+        entries = [one for one in os.scandir(self.cache) if one.name.endswith(PART)]
+        return {one.inode() for one in entries if is_locked(one.path)}
 
 
 @dataclass(frozen=True)

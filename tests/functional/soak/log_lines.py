@@ -53,14 +53,16 @@ EXPLAINED = (
         r"image '[^']*': store '\w+': the data cannot be examined", "`the data cannot be examined`"
     ),
     Explained(r"image '[^']*': its data is not kept: ", "`its data is not kept`"),
-    Explained(rf"{_PATH}(does not fit|is removed to make)", "`does not fit`, `is removed to make"),
+    Explained(
+        rf"{_PATH}(does not fit|is removed to make)", "`does not fit`, `is removed to make room`"
+    ),
     Explained(rf"{_PATH}was changed, or not", "`was changed, or not completed: removed`"),
     Explained(rf"{_HTTP}.*; retrying in", "`retrying in … s`"),
     Explained("Connection pool is full", "`Connection pool is full, discarding connection`"),
     Explained(
         r"(listens at|Listening at:|Starting gunicorn|Using worker|Booting worker|Worker exiting"
         r"|Waiting for \d+ connections|Worker shutting down|Shutting down: Master"
-        r"|Handling signal: (hup|term)|Hang up: Master)",
+        r"|Handling signal: (hup|term)|Hang up: Master|Worker \(pid:\d+\) was sent SIGTERM)",
         "`Booting worker`, `Worker exiting`, `Handling signal`, `Listening at` and the like",
     ),
     Explained(r"Worker \(pid:\d+\) was sent SIGKILL", "`was sent SIGKILL`"),

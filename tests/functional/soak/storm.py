@@ -100,7 +100,7 @@ class Storm:
         for name in ("cache", "downloads"):
             (self.folder / name).mkdir(parents=True)
         with self.world.records(self.turn, self.name) as (records, database):
-            around = Surroundings(records, self._chance(), self.stopping)
+            around = Surroundings(records, self._chance(), self.stopping, self.folder / "cache")
             images = images_of(self.world, self.turn, self.name, around)
             try:
                 for image in images:
@@ -202,19 +202,22 @@ class Storm:
     def _harm(self, ways: Ways, random: Random, pause: float, seconds: float) -> None:
         """Cause all faults in random order, again and again, for a time or until the end.
 
-        At first those that have not happened yet.
+        At first those that have not happened yet. Each happens at least once.
         """
-        left: list[str] = []
+        left = self._order(ways, random)
         deadline = time.monotonic() + seconds
         while not self.stopping.wait(random.uniform(0, pause)):
-            if time.monotonic() > deadline and not left:
-                return
-            if not left:
-                left = sorted(ways.keys() - self.report.faults.keys() or ways)
-                random.shuffle(left)
             way = left.pop()
             ways[way]()
             self.report.did(way)
+            if not left and time.monotonic() > deadline:
+                return
+            left = left or self._order(ways, random)
+
+    def _order(self, ways: Ways, random: Random) -> list[str]:
+        names = sorted(ways.keys() - self.report.faults.keys() or ways)
+        random.shuffle(names)
+        return names
 
     def _at_rest(self, server: Running, images: Sequence[Changing]) -> Held:
         """What the server holds after downloads, as soon as none is left and nothing changes."""

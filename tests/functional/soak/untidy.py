@@ -35,6 +35,13 @@ class Untidy(Changing):
         self._data.remove(self.id)
 
     @contextmanager
+    def _damaging(self) -> Iterator[None]:
+        """Data and record differ in the block; the cache may begin to fill with such data."""
+        with self.history.during(*self.damaged):
+            yield
+            self._around.wait_for_fills()
+
+    @contextmanager
     def _changing_data(self) -> Iterator[None]:
         """The bytes under its name may change until the block ends."""
         with self.history.during(CHANGED):
@@ -49,20 +56,20 @@ class Untidy(Changing):
 
     def _data_first(self) -> None:
         version = self._new_version()
-        with self.history.during(*self.damaged):
+        with self._damaging():
             self._put(version)
             self._dwell()
             self._show(version)
 
     def _record_first(self) -> None:
         version = self._new_version()
-        with self.history.during(*self.damaged):
+        with self._damaging():
             self._show(version)
             self._dwell()
             self._put(version)
 
     def _remove_data(self) -> None:
-        with self.history.during(*self.damaged):
+        with self._damaging():
             with self._changing_data():
                 self._data.remove(self.id)
             self._dwell()
@@ -115,7 +122,7 @@ class UntidyFile(Untidy):
 
     def _truncate(self) -> None:
         self._settle()
-        with self.history.during(*self.damaged):
+        with self._damaging():
             self._cut()
             self._dwell()
             self._put(self.version)
@@ -129,14 +136,14 @@ class UntidyFile(Untidy):
         self._settle()
         self._number += 1
         version = Version(self.id, self._number, self.version.size)
-        with self.history.during(*self.damaged):
+        with self._damaging():
             self._cut()
             self._put(version)
             self._show(version)
 
     def _append(self) -> None:
         self._settle()
-        with self.history.during(*self.damaged):
+        with self._damaging():
             with self._changing_data(), self._path.open("ab") as file:
                 file.write(b"more")
             self._dwell()
@@ -149,7 +156,7 @@ class UntidyFile(Untidy):
 
     def _rewrite(self) -> None:
         self._settle()
-        with self.history.during(*self.damaged):
+        with self._damaging():
             self._write_over(self._other())
             self._dwell()
             self._outlast_readers()
@@ -157,7 +164,7 @@ class UntidyFile(Untidy):
 
     def _rewrite_and_back(self) -> None:
         self._settle()
-        with self.history.during(*self.damaged):
+        with self._damaging():
             self._write_over(self._other())
             self._dwell()
             self._write_over(self.version)
