@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a configuration from a text."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,8 @@ def problems_of(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         load(folder, text)
     return list(caught.value.problems)
+
+
+def option_lines(options: Mapping[str, object]) -> str:
+    """The lines of a section of a configuration file."""
+    return "\n".join(f"{name} = {value}" for name, value in options.items())

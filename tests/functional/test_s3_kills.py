@@ -2,10 +2,9 @@
 """``kill -9`` in the middle of the commands that write to S3: nothing half-done is served."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from imageapi.backends.s3.data_writer import S3DataWriter
 from imageapi.backends.s3.listing import objects_in, uploads_in
 from imageapi.backends.s3.store import S3Store
 from imageapi.testing.suite import build
+from tests.configuration import option_lines
 from tests.deployment import Deployment
 from tests.functional.s3 import s3_options
 from tests.functional.swift import Swift, v1_options
@@ -51,7 +51,7 @@ class S3Place(Place):
     def __init__(self, folder: Path, swift: Swift, registry: str, store: S3Store) -> None:
         self._deployment = Deployment(folder / "deployment")
         sections = SECTIONS.format(
-            part=PART, s3=_lines(s3_options(swift)), swift=_lines(v1_options(swift))
+            part=PART, s3=option_lines(s3_options(swift)), swift=option_lines(v1_options(swift))
         )
         self._deployment.configure(f"registry = {registry}\nstores = s3", sections)
         super().__init__(folder, self._deployment.config_file, IN_PARTS)
@@ -82,10 +82,6 @@ class S3Place(Place):
         # Swift may have ended a request of the killed command after that.
         check_state(self, name)
         return False
-
-
-def _lines(options: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name} = {value}" for name, value in options.items())
 
 
 @pytest.fixture

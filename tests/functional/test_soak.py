@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.ceph import needs_ceph
-from tests.functional.soak.door import Held
+from tests.functional.soak.door import Resources
 from tests.functional.soak.log_lines import BROKEN_OFF, EXPLAINED, NOT_EXPLAINED, kinds_of
 from tests.functional.soak.report import Report
 from tests.functional.soak.storm import refuse_growth, soak
@@ -25,7 +25,7 @@ def test_no_complete_wrong_body(tmp_path: Path) -> None:
 
 
 def test_growth_is_refused() -> None:
-    first = Held(3, 60, 5, 40, 200, 10**7, 0)
+    first = Resources(3, 60, 5, 40, 200, 10**7, 0)
     refuse_growth(first, first._replace(descriptors=65, threads=50, memory=250))
     for more in ({"descriptors": 100}, {"threads": 100}, {"memory": 500}, {"processes": 4}):
         with pytest.raises(AssertionError, match=f"{next(iter(more))} grew"):

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.functional.soak.door import Held
+from tests.functional.soak.door import Resources
 from tests.functional.soak.report import Report
 from tests.functional.soak.storm import soak
 
@@ -44,7 +44,11 @@ def told(report: Report) -> str:
     lines += ["", ", ".join(f"{status}: {count}" for status, count in statuses)]
     lines += ["", _row("the log says", "times"), _row("---", "---")]
     lines += [_row(words, times) for words, times in sorted(report.log_lines.items())]
-    lines += ["", _row("turn", "round", *Held._fields), _row(*["---"] * (2 + len(Held._fields)))]
+    lines += [
+        "",
+        _row("turn", "round", *Resources._fields),
+        _row(*["---"] * (2 + len(Resources._fields))),
+    ]
     for turn, held in report.held.items():
         lines += [_row(" ".join(map(str, turn)), at, *one) for at, one in enumerate(held, 1)]
     return "\n".join([*lines, "", f"wrong: {len(report.wrong)}", *report.wrong])

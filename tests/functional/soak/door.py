@@ -33,7 +33,7 @@ def running_door(door: str, config_file: Path) -> Iterator[Running]:
         yield Running(port, process)
 
 
-class Held(NamedTuple):
+class Resources(NamedTuple):
     """What the server holds while no client asks; each is the sum over its processes.
 
     :ivar descriptors: without connections to upstreams.
@@ -53,10 +53,10 @@ class Held(NamedTuple):
 
 #: How much more the server may hold after a round than after an earlier one: threads and
 #: buffers that only the later one needed.
-MAY_GROW = Held(0, 6 * WORKERS, 0, 2 * THREADS * WORKERS, 64 * WORKERS, 0, 0)
+MAY_GROW = Resources(0, 6 * WORKERS, 0, 2 * THREADS * WORKERS, 64 * WORKERS, 0, 0)
 
 
-def held_by(server: Running, ports: set[int], cache: Path) -> Held:
+def held_by(server: Running, ports: set[int], cache: Path) -> Resources:
     """What a server holds.
 
     :param ports: those of the upstreams.
@@ -66,7 +66,7 @@ def held_by(server: Running, ports: set[int], cache: Path) -> Held:
     processes = [first, *first.children(recursive=True)]
     connections = sum(len(_upstream(one, ports)) for one in processes)
     files = [one for one in cache.glob("*") if one.is_file()]
-    return Held(
+    return Resources(
         len(processes),
         sum(one.num_fds() for one in processes) - connections,
         connections,

@@ -11,7 +11,7 @@ import psutil
 
 from tests.functional.servers import Running
 from tests.functional.soak.history import History
-from tests.functional.soak.world import DATABASES, Turn, World
+from tests.functional.soak.world import DATABASES, SoakServers, Turn
 
 #: Functions that cause faults, by the name of the fault.
 Ways = Mapping[str, Callable[[], None]]
@@ -52,12 +52,12 @@ _FALL = ("503", "broken")
 _FALL_OF_SWIFT = {"account": (*_FALL, "404")}
 
 
-class Upstreams:
+class FaultyServers:
     """The servers behind imageapi, which one thread each stops and starts again."""
 
     def __init__(
         self,
-        world: World,
+        world: SoakServers,
         turn: Turn,
         servers: Mapping[str, History],
         random: Random,
@@ -117,7 +117,7 @@ class Upstreams:
         self._stopping.wait(self._randoms[server].uniform(0, 1.5))
 
 
-class Workers:
+class FaultyWorkers:
     """The workers of imageapi, which are killed and replaced."""
 
     def __init__(

@@ -113,7 +113,7 @@ class ListClient:
         """Each image that was there all the time is listed once, in order."""
         if seen != sorted(set(seen), reverse=order == "desc"):
             raise Wrong(f"a list repeats images or is in the wrong order: {seen}")
-        there = {one.id for one in self._images.values() if _is_there(one, since, until)}
+        there = {one.id for one in self._images.values() if _has_record(one, since, until)}
         # docs/swift.md: a list can lack a record that is new.
         lacking = there - set(seen) if self._registry != "swift" else set()
         if lacking:
@@ -121,6 +121,6 @@ class ListClient:
         self._report.answered("list", "walk", None)
 
 
-def _is_there(image: Changing, since: float, until: float) -> bool:
+def _has_record(image: Changing, since: float, until: float) -> bool:
     """Whether an image has a record all the time."""
     return "404" not in image.history.between(since, until)

@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.functional.soak.door import Held
+from tests.functional.soak.door import Resources
 from tests.functional.soak.faults import FAULTS
 from tests.functional.soak.log_lines import NOT_EXPLAINED
 from tests.functional.soak.world import Turn
@@ -29,7 +29,7 @@ class Report:
         #: How many lines of the log, by what explains them.
         self.log_lines: Counter[str] = Counter()
         #: What the server held after each round of a turn.
-        self.held: dict[Turn, Sequence[Held]] = {}
+        self.held: dict[Turn, Sequence[Resources]] = {}
         self.wrong: list[str] = []
 
     def answered(self, kind: str, outcome: str, status: int | None) -> None:

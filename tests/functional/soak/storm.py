@@ -32,8 +32,8 @@ from random import Random
 
 from tests.functional.servers import Running
 from tests.functional.soak.clients import Pace, SoakClient, fetch
-from tests.functional.soak.door import MAY_GROW, THREADS, WORKERS, Held, held_by, running_door
-from tests.functional.soak.faults import Upstreams, Ways, Workers
+from tests.functional.soak.door import MAY_GROW, THREADS, WORKERS, Resources, held_by, running_door
+from tests.functional.soak.faults import FaultyServers, FaultyWorkers, Ways
 from tests.functional.soak.history import History
 from tests.functional.soak.images import SIZES, Changing, Surroundings
 from tests.functional.soak.judge import Asked
@@ -47,8 +47,8 @@ from tests.functional.soak.world import (
     POOLS,
     SERVERS_OF_REGISTRIES,
     TURNS,
+    SoakServers,
     Turn,
-    World,
     images_of,
     running_world,
 )
@@ -68,7 +68,7 @@ Task = Callable[[], None]
 class Storm:
     """One turn: a server, its images, the clients, and the threads that cause faults."""
 
-    world: World
+    world: SoakServers
     turn: Turn
     name: str
     random: Random
@@ -77,7 +77,9 @@ class Storm:
     servers: Mapping[str, History]
 
     @classmethod
-    def of(cls, world: World, turn: Turn, name: str, random: Random, report: Report) -> "Storm":
+    def of(
+        cls, world: SoakServers, turn: Turn, name: str, random: Random, report: Report
+    ) -> "Storm":
         names = ("imageapi", "nginx", "swift", "ceph", "database")
         servers = {name: History() for name in names}
         return cls(world, turn, name, random, report, threading.Event(), servers)
@@ -130,8 +132,8 @@ class Storm:
         *,
         is_last: bool,
     ) -> None:
-        upstreams = Upstreams(self.world, self.turn, self.servers, self.random, self.stopping)
-        workers = Workers(server, self.servers["imageapi"], self._chance(), configure)
+        upstreams = FaultyServers(self.world, self.turn, self.servers, self.random, self.stopping)
+        workers = FaultyWorkers(server, self.servers["imageapi"], self._chance(), configure)
         harms = [(image.changes, 1.5, float("inf")) for image in images]
         harms += [(ways, pause, float("inf")) for ways, pause in upstreams.ways()]
         clients = self._clients(server.port, images)
@@ -219,11 +221,11 @@ class Storm:
         random.shuffle(names)
         return names
 
-    def _at_rest(self, server: Running, images: Sequence[Changing]) -> Held:
+    def _at_rest(self, server: Running, images: Sequence[Changing]) -> Resources:
         """What the server holds after downloads, as soon as none is left and nothing changes."""
         all_served(server.port, images)
         leave_all(server.port, images)
-        seen: list[Held] = []
+        seen: list[Resources] = []
 
         def is_settled() -> bool:
             seen.append(held_by(server, self.world.ports(), self.folder / "cache"))
@@ -238,7 +240,7 @@ class Storm:
         return now
 
 
-def refuse_growth(first: Held, last: Held) -> None:
+def refuse_growth(first: Resources, last: Resources) -> None:
     """Refuse that a server holds more and more.
 
     :raises AssertionError: it does.

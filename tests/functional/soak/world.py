@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.configuration import option_lines
 from tests.functional.ceph import USER, running_ceph
 from tests.functional.database_server import DatabaseServer
 from tests.functional.mariadb import MariaDB
@@ -114,7 +115,7 @@ TURNS: Sequence[Turn] = (
 )
 
 
-class World:
+class SoakServers:
     """The upstreams, and their folders."""
 
     def __init__(self, folder: Path) -> None:
@@ -200,22 +201,18 @@ class World:
             chunk_size=chunk_size,
             cache=CACHE.format(**given) if turn.is_cached else "",
             pool_size=POOL_SIZE,
-            s3=_lines(s3_options(self.swift)),
-            cloud=_lines(v1_options(self.swift)),
+            s3=option_lines(s3_options(self.swift)),
+            cloud=option_lines(v1_options(self.swift)),
             ceph_conf=self.ceph.config,
             ceph_user=USER,
             ceph_pool=self.pool,
         )
 
 
-def _lines(options: Mapping[str, object]) -> str:
-    return "\n".join(f"{name} = {value}" for name, value in options.items())
-
-
 @contextmanager
-def running_world(folder: Path) -> Iterator[World]:
+def running_world(folder: Path) -> Iterator[SoakServers]:
     """Run the upstreams in an empty folder."""
-    made = World(folder)
+    made = SoakServers(folder)
     try:
         made.start()
         yield made
@@ -233,7 +230,7 @@ SERVERS_OF_REGISTRIES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def images_of(world: World, turn: Turn, name: str, around: Surroundings) -> list[Changing]:
+def images_of(world: SoakServers, turn: Turn, name: str, around: Surroundings) -> list[Changing]:
     """An image of each kind.
 
     :param name: the beginning of their ids.
