@@ -63,6 +63,11 @@ def test_mount_path_has_no_version(script_name: str, path: str) -> None:
     assert mount_path({"SCRIPT_NAME": script_name}) == path
 
 
+def test_a_server_may_leave_out_an_empty_script_name() -> None:
+    """PEP 3333 allows it."""
+    assert mount_path({}) == ""
+
+
 def test_bytes_of_an_id_are_utf8() -> None:
     assert route_of("", "/v1/images/\xc3\xa9") == Route(Kind.IMAGE, "\u00e9")
     assert route_of("", "/v1/images/\xe9") is None
