@@ -22,6 +22,7 @@ from imageapi.errors import (
     BackendError,
     BackendUnavailable,
     BadReply,
+    DataChanged,
     DataNotFound,
     LocationRefused,
 )
@@ -285,6 +286,31 @@ def test_frozen_osd(
     assert not any(is_complete for _, is_complete in ends)
     assert all(DATA.startswith(received) for received, _ in ends if received)
     assert get(rbd_api, "/v1/images/i").body == DATA
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("frozen", BackendUnavailable), ("removed", DataChanged)]
+)
+def test_while_a_fast_client_reads(
+    ceph: Ceph, pool: str, make_store: Callable[..., RBDStore], fault: str, error: type[Exception]
+) -> None:
+    """The next chunk was read ahead before the fault, or is being read."""
+    data = os.urandom(6 * 1024 * 1024)
+    ceph.put(pool, "large", data)
+    store = make_store(**({"operation_timeout": 5} if fault == "frozen" else {}))
+    location = Location("rbd://large")
+    with ExitStack() as stack:
+        blob = stack.enter_context(closing(store.open(location, caller=ANONYMOUS)))
+        blob.preferred_chunk_size = 1
+        received = next(blob)
+        if fault == "frozen":
+            stack.enter_context(ceph.frozen("osd"))
+        else:
+            ceph.remove_snapshot(pool, "large")
+        with pytest.raises(error):
+            next(blob)
+    assert received == data[: len(received)]
+    assert len(received) == 2 * 1024 * 1024
 
 
 def thaw_later(ceph: Ceph) -> None:
