@@ -73,4 +73,4 @@ def log_failing(backends: Backends) -> None:
             with only_backend_errors(loaded):
                 loaded.backend.check()
         except BackendError as error:
-            LOG.error("%s: %s; requests that need it get errors until it is mended", loaded, error)
+            LOG.error("%s: %s; correct this; until then, its requests fail", loaded, error)

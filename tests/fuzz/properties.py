@@ -265,32 +265,21 @@ class Site:
             assert int(length) == len(body)
 
 
-# The sections of each kind of application whose servers send any bytes.
+# Of each kind of application whose servers send any bytes: the path of its endpoint, its store and
+# the options of that.
 _UPSTREAMS = {
-    "http": """\
-stores = http
-[imageapi_registry_http]
-endpoint = {url}/records
-read_timeout = 0.5
-[imageapi_store_http]
-allowed_urls = {url}/data
-url_template = {url}/data/{{image_id}}
-read_timeout = 0.5
-""",
-    "s3": """\
-stores = s3
-[imageapi_registry_http]
-endpoint = {url}/records
-read_timeout = 0.5
-[imageapi_store_s3]
-endpoint_url = {url}
-bucket = data
-access_key = a
-secret_key = b
-read_timeout = 0.5
-""",
-    "v1 lists": "stores = http\n[imageapi_registry_http]\nendpoint = {url}/records/v1/images\n",
-    "v2 lists": "stores = http\n[imageapi_registry_http]\nendpoint = {url}/records/v2/images\n",
+    "http": (
+        "/records",
+        "http",
+        "allowed_urls = {url}/data\nurl_template = {url}/data/{{image_id}}\n",
+    ),
+    "s3": (
+        "/records",
+        "s3",
+        "endpoint_url = {url}\nbucket = data\naccess_key = a\nsecret_key = b\n",
+    ),
+    "v1 lists": ("/records/v1/images", "http", ""),
+    "v2 lists": ("/records/v2/images", "http", ""),
 }
 
 
@@ -301,8 +290,20 @@ class Upstreams:
         self._says = {"/records": b"", "/data": b""}
         self._server = RawServer(self._answer)
         path = folder / f"upstreams-{kind}.conf"
-        core = "[imageapi]\nregistry = http\npolicy = visible\nresume_attempts = 1\n"
-        path.write_text(core + _UPSTREAMS[kind].format(url=self._server.url))
+        endpoint, store, options = _UPSTREAMS[kind]
+        path.write_text(f"""\
+[imageapi]
+registry = http
+stores = {store}
+policy = visible
+resume_attempts = 1
+[imageapi_registry_http]
+endpoint = {self._server.url}{endpoint}
+read_timeout = 0.5
+[imageapi_store_{store}]
+read_timeout = 0.5
+{options.format(url=self._server.url)}
+""")
         self._api = imageapi.ImageAPI(imageapi.load_config([path]))
         self._server.__enter__()
 

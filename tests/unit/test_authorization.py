@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import webob
@@ -200,10 +201,8 @@ def test_policy_that_fails_refuses(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def allows(*_: object) -> bool:
-        raise ImageNotFound("a bug")
-
-    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
+    fail = Mock(side_effect=ImageNotFound("a bug"))
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", fail)
     assert auth.allows(GET_IMAGE, ADMIN) is False
     assert caplog.messages == ["policy 'visible' failed, so get_image is refused"]
 
@@ -214,10 +213,8 @@ def test_policy_that_cannot_decide_for_now(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def allows(*_: object) -> bool:
-        raise BackendUnavailable("no answer", retry_after=3)
-
-    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", allows)
+    fail = Mock(side_effect=BackendUnavailable("no answer", retry_after=3))
+    monkeypatch.setattr(memory.api.backends.policy.backend, "allows", fail)
     with pytest.raises(PolicyUnavailable) as caught:
         auth.find("absent", ANONYMOUS, (GET_IMAGE,))
     assert caught.value.retry_after == 3

@@ -64,6 +64,6 @@ def test_a_missing_folder_is_logged_and_does_not_prevent_the_start(
     assert caplog.messages == [
         (
             f"store 'file': {deployment.images}: No such file or directory;"
-            " requests that need it get errors until it is mended"
+            " correct this; until then, its requests fail"
         )
     ]
