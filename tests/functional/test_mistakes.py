@@ -461,7 +461,7 @@ def test_serve_with_a_missing_folder(
     """It is logged, and does not prevent the start."""
     deployment.images.rmdir()
     monkeypatch.setattr(server.Server, "run", lambda self: self._app.close())
-    told = f"store 'file': {deployment.images}: No such file or directory; requests that need it"
+    told = f"store 'file': {deployment.images}: No such file or directory; correct this; until"
     assert told in mistake("serve", "--port", str(free_port()), status=0)
 
 
