@@ -28,7 +28,7 @@ def main() -> None:
             soak(Path(folder), given.seed, _ROUND_SECONDS, given.minutes // 3, _ROUNDS, report)
         finally:
             sys.stdout.write(f"seed {given.seed}\n{told(report)}\n")
-    sys.exit(bool(report.wrong or report.unexplained()))
+    sys.exit(bool(report.wrong or report.unexplained() or report.lacking()))
 
 
 def told(report: Report) -> str:
